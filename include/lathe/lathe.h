@@ -1,0 +1,142 @@
+/* lathe.h: networks to native code. C99 and C++ clean; needs nothing but the standard headers below.
+ *
+ * Objects are opaque and reference-counted inside: free them in any order. A graph is built by one thread; a model is
+ * immutable and usable by any thread; an instance is used by one thread at a time. Nothing is global. No call prints,
+ * exits or aborts on bad input. */
+#ifndef LATHE_LATHE_H
+#define LATHE_LATHE_H
+#include <stddef.h>
+#include <stdint.h>
+#include "lathe/abi.h"
+
+#if defined(__GNUC__)
+#define LATHE_API __attribute__((visibility("default")))
+#else
+#define LATHE_API
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LATHE_VERSION "0.1.0"
+
+typedef enum lathe_status {
+  LATHE_OK = 0,
+  LATHE_E_INVALID = -1,     /* a bad argument, attribute, shape or graph */
+  LATHE_E_PARSE = -2,       /* text that is not a network */
+  LATHE_E_IO = -3,          /* a file that cannot be read or written, or is not what it should be */
+  LATHE_E_NOMEM = -4,
+  LATHE_E_UNSUPPORTED = -5, /* understood, but not done by this version or target */
+  LATHE_E_MISMATCH = -6,    /* weights of another shape, a comparison that failed */
+  LATHE_E_INTERNAL = -7,    /* a bug in Lathe */
+  LATHE_E_MODEL = -8,       /* an entry was given memory of another model or ABI */
+  LATHE_E_POINTER = -9      /* an entry was given a null or misaligned pointer */
+} lathe_status;
+
+/* Owned by the caller; works when memory is out. message may hold a second line "help: …". file is "" and line 0 where
+ * they make no sense; more counts further errors of the same kind that were not listed. */
+typedef struct lathe_error { int32_t status, line, column, more; char file[240], message[768]; } lathe_error;
+
+
+typedef struct lathe_graph lathe_graph;
+typedef struct lathe_model lathe_model;
+typedef struct lathe_instance lathe_instance;
+typedef struct lathe_value { uint32_t id; } lathe_value; /* of one graph; 0: failed, or "none" */
+typedef enum lathe_dtype { LATHE_F32, LATHE_F64, LATHE_I32, LATHE_I64, LATHE_BOOL } lathe_dtype;
+enum { LATHE_MAX_RANK = 8 };
+
+/* Options are text: "--entry train:loss --optimizer adam --threads 4". One table holds them all (docs/options.md); the
+ * command takes the same ones. A NULL opts means none. */
+LATHE_API const char *lathe_version(void);           /* "0.1.0 (LLVM 22.1.8, x86_64…, znver4)" lives for ever */
+LATHE_API const char *lathe_status_text(int status); /* "out of memory" */
+LATHE_API void lathe_free(void *text_or_array);      /* what the functions below return as char * or in a lathe_array */
+
+/* ---- graphs: from text ---- */
+/* NULL on failure, *e filled (e may be NULL). path "-" is standard input. opts: --network --dim --batch --max-bytes. */
+LATHE_API lathe_graph *lathe_load(const char *path, const char *opts, lathe_error *e);
+LATHE_API lathe_graph *lathe_parse(const char *text, size_t bytes, const char *file, const char *opts, lathe_error *e);
+LATHE_API void lathe_graph_free(lathe_graph *g);     /* NULL is allowed, as in every free here */
+
+/* ---- graphs: built in C. The first error sticks, failed values (id 0) pass through, lathe_check reports at the end. ---- */
+LATHE_API lathe_graph *lathe_graph_new(const char *name);                 /* NULL only when memory is out */
+LATHE_API lathe_value lathe_input(lathe_graph *g, const char *name, const char *type);   /* type "f32[32, 1, 8, 8]" */
+LATHE_API lathe_value lathe_param(lathe_graph *g, const char *name, const char *type, const char *init); /* init "normal(scale=0.1)" */
+LATHE_API lathe_value lathe_state(lathe_graph *g, const char *name, const char *type, const char *init);
+LATHE_API lathe_value lathe_constant(lathe_graph *g, const char *type, const void *data);   /* data is copied */
+LATHE_API lathe_value lathe_number(lathe_graph *g, double v);                                /* an f32 scalar */
+/* Any op of `lathe ops`, and any layer of the text language: attrs as there, "stride=2, pad=[1, 1], name=\"stem\"".
+ * in[i].id 0 means none only where the operand is optional. */
+LATHE_API lathe_value lathe_op(lathe_graph *g, const char *op, const char *attrs, const lathe_value *in, size_t n);
+/* The same for ops with several results: fills out[0..n_out). */
+LATHE_API void lathe_op_n(lathe_graph *g, const char *op, const char *attrs, const lathe_value *in, size_t n, lathe_value *out, size_t n_out);
+LATHE_API void lathe_gradients(lathe_graph *g, lathe_value *out, const lathe_value *y, const lathe_value *seed, size_t ny, const lathe_value *wrt, size_t nwrt);
+LATHE_API void lathe_output(lathe_graph *g, const char *name, lathe_value v);
+LATHE_API void lathe_update(lathe_graph *g, lathe_value leaf, lathe_value v); /* leaf (a param or state) becomes v after the step */
+LATHE_API lathe_value lathe_get(const lathe_graph *g, const char *name);      /* by name; id 0: none */
+LATHE_API int lathe_check(const lathe_graph *g, lathe_error *e);
+LATHE_API int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtype, int64_t dim[LATHE_MAX_RANK]); /* rank, or -1 */
+#include "lathe/build.h" /* typed constructors of every op and layer, generated */
+
+/* ---- looking at graphs ---- */
+typedef struct lathe_port { const char *name; const char *kind; /* "input" "param" "state" "output" "hyper" */
+  lathe_dtype dtype; int32_t rank; int64_t dim[LATHE_MAX_RANK]; int64_t bytes; int64_t offset; /* in the portable image, or -1 */ } lathe_port;
+LATHE_API int lathe_graph_port(const lathe_graph *g, size_t i, lathe_port *out); /* 1, or 0 past the last; strings live as long as g */
+/* The text of the network (canonical), of an entry (--entry), after a pass (--print-after=PASS|all), or through a list of
+ * passes (--passes=a,b). --format=dot gives Graphviz, --format=info a summary of layers. Freed with lathe_free. */
+LATHE_API char *lathe_print(const lathe_graph *g, const char *opts, lathe_error *e);
+
+/* ---- models: compiled entries ---- */
+/* opts: --entry SPEC (several), --optimizer --lr --loss, --cpu --features, --math, --verify-each, --time-passes,
+ * --profile (also compile what lathe_profile needs). Default entry: run with all outputs. */
+LATHE_API lathe_model *lathe_compile(const lathe_graph *g, const char *opts, lathe_error *e);
+LATHE_API void lathe_model_free(lathe_model *m);
+typedef int (*lathe_fn)(const void *io, void *region, void *scratch);
+/* Entry point with an object's signature: io is a struct of pointers (lathe_model_port's order: inputs, hyperparameters,
+ * outputs, then `const lathe_parallel *`, may be null); region the packed weights (run) or the state (train), 64-aligned;
+ * scratch of lathe_stats.scratch_bytes. Names: "run", "train", "grad", "pack". */
+LATHE_API lathe_fn lathe_entry(const lathe_model *m, const char *entry);
+LATHE_API int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_port *out);
+typedef struct lathe_stats { double compile_ms; double gflop; int64_t scratch_bytes, weights_bytes /* packed */, params_bytes, state_bytes; int32_t kernels, functions; } lathe_stats;
+LATHE_API int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out); /* 1, or 0: no such entry */
+typedef struct lathe_kernel { const char *name, *op; double gflop, bytes; } lathe_kernel;
+LATHE_API int lathe_model_kernel(const lathe_model *m, const char *entry, size_t i, lathe_kernel *out);
+typedef struct lathe_block { const char *name; int64_t offset, bytes; int32_t first, last; /* kernels */ } lathe_block;
+LATHE_API int lathe_model_block(const lathe_model *m, const char *entry, size_t i, lathe_block *out); /* the arena's contents */
+LATHE_API char *lathe_model_report(const lathe_model *m, const char *what, lathe_error *e); /* "passes" (times), "plan", "llvm", "asm" */
+
+/* ---- instances: one caller's weights or state, buffers, scratch ---- */
+/* opts: --weights F.npz --weights-partial --seed S --threads T. Params not loaded are drawn from the seed (default 0). */
+LATHE_API lathe_instance *lathe_open(lathe_model *m, const char *opts, lathe_error *e);
+LATHE_API void lathe_instance_free(lathe_instance *s);
+/* The memory behind an input, output, hyperparameter ("lr") or param/state by name. Inputs and outputs: owned by the
+ * instance until bound to yours. After writing a param of a run model call lathe_repack. NULL: no such name. */
+LATHE_API void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes);
+LATHE_API int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes); /* NULL data: back to the own buffer */
+LATHE_API int lathe_call(lathe_instance *s, const char *entry);  /* allocates nothing; 0 or a lathe_status */
+LATHE_API int lathe_repack(lathe_instance *s);
+LATHE_API int lathe_weights_load(lathe_instance *s, const char *path, int partial, lathe_error *e);
+LATHE_API int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, lathe_error *e);
+LATHE_API int lathe_weights_copy(lathe_instance *to, const lathe_instance *from, lathe_error *e); /* params and states by name */
+/* Fill an input from the seed: floats normal, integers in [0, limit). */
+LATHE_API int lathe_fill(lathe_instance *s, const char *name, uint64_t seed, int64_t limit);
+/* Best time of each kernel of an entry in seconds, kernels run one by one for about `seconds`; best[] has
+ * lathe_stats.kernels places. Needs --profile. */
+LATHE_API int lathe_profile(lathe_instance *s, const char *entry, double seconds, double *best, lathe_error *e);
+LATHE_API double lathe_peak_gflops(const lathe_model *m); /* one core's FMA peak, measured now; 0 on failure */
+
+/* ---- arrays in files ---- */
+typedef struct lathe_array { char name[256]; lathe_dtype dtype; int32_t rank; int64_t dim[LATHE_MAX_RANK]; void *data; /* lathe_free */ } lathe_array;
+/* .npy of any float kind, byte order and memory order is read into f32 (or f64 when want is LATHE_F64), any integer kind
+ * into i32 (or i64) if all values fit, bool into bool. want -1: by kind. */
+LATHE_API int lathe_npy_load(lathe_array *out, const char *path, int want, lathe_error *e);
+LATHE_API int lathe_npy_save(const lathe_array *a, const char *path, lathe_error *e);
+LATHE_API int lathe_npz_load(lathe_array **out, size_t *n, const char *path, lathe_error *e); /* each data, then *out: lathe_free */
+LATHE_API int lathe_npz_save(const lathe_array *a, size_t n, const char *path, lathe_error *e);
+
+/* ---- tables ---- */
+LATHE_API char *lathe_table(const char *which, lathe_error *e); /* "ops" "ops.md" "targets" "passes" "options" "options.md" */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,162 @@
+/* plan.h: the plan: what an entry computes, as ordered affine kernels over buffers with fixed offsets.
+ *
+ * The plan stands between the graph and emission. It is complete (emission asks the graph nothing) and names no LLVM type,
+ * no vector width, no register: the same plan is emitted for every target. Everything is an affine loop nest:
+ *
+ *   - a kernel has output dims  d[0..n_dims)  and, behind them, reduced dims  d[n_dims..n_dims+n_rdims)
+ *   - an access is  buffer + offset + Σ stride[k]·i_k  (elements), plus guarded terms (lt_index) for windows and borders
+ *   - d[n_dims-1] is the lane dim: emission handles it 16 elements at a time on every ISA (LT_LANES), the last part being
+ *     shorter. All targets run the same 16-lane program; a narrower machine runs each step in pieces, so the bits agree.
+ *   - expressions are short SSA lists over elementwise ops (LT_MAP rows of ops.def), evaluated for 16 lanes at once
+ *
+ * Channels in blocks: a value of layout LT_BLOCKED with C channels is walked with dims (n, c/16, h, w, lane) where the lane
+ * dim has extent 16; kernel.block_dim names the c/16 dim and kernel.channels is C, so lane l of block b exists iff
+ * 16·b + l < C. Accesses to blocked buffers may touch lanes that do not exist; others (`masked`) must not.
+ *
+ * Order of sums (interfaces.md, "the same bits"): LT_SUM_TREE16: element i of the reduced dims (row-major in d order) goes
+ * to partial sum i mod 16, partial sums are added 8, 4, 2, 1 apart; LT_SUM_CHAIN: one chain of fused multiply-adds. */
+#ifndef LT_PLAN_H
+#define LT_PLAN_H
+#include "ir/ir.h"
+
+enum { LT_LANES = 16, LT_MAX_DIMS = 12, LT_MAX_INDEX = 8, LT_NONE = -1 };
+
+/* ---- buffers ---- */
+typedef enum lt_region {
+  LT_REGION_IO,      /* the pointer in io slot `slot` */
+  LT_REGION_STATE,   /* weights (portable image, packed image) or state: the entry's region pointer */
+  LT_REGION_OUT,     /* second region of pack, backward and apply entries: where the result image goes */
+  LT_REGION_SCRATCH, /* the arena */
+  LT_REGION_CONST    /* read-only data of the module: plan->consts */
+} lt_region;
+
+typedef struct lt_buffer {
+  lt_region region;
+  uint32_t slot;          /* IO: index of the pointer in the io struct */
+  int64_t offset, bytes;  /* offset set by memplan for SCRATCH; a multiple of 64 */
+  lt_dtype dtype;
+  const char *name;       /* for dumps */
+  int32_t first, last;    /* kernels that define and last use it (SCRATCH) */
+} lt_buffer;
+
+/* ---- accesses ---- */
+typedef struct lt_index { /* q = (Σ coef[k]·i_k + add) / div; valid iff div divides it and 0 ≤ q < limit; address += q·stride */
+  int64_t coef[LT_MAX_DIMS], add, div, limit, stride;
+} lt_index;
+
+typedef struct lt_access {
+  uint32_t buffer;
+  int64_t offset, stride[LT_MAX_DIMS]; /* elements */
+  uint8_t n_index;
+  lt_index *index;
+  bool masked;       /* never touch a lane that does not exist */
+  double fill;       /* what a load gives where a guard is not valid (a pad's value); reductions skip those iterations */
+} lt_access;
+
+/* ---- expressions ---- */
+typedef enum lt_instr_kind {
+  LT_X_LOAD,   /* access `access` at the current iteration */
+  LT_X_CONST,  /* value */
+  LT_X_MAP,    /* op(arg[0..2]) with attrs */
+  LT_X_RESULT, /* the contraction's or reduction's result (index `access` when there are several) */
+  LT_X_COUNT,  /* how many iterations of the reduced dims were valid, as float (windows) */
+  LT_X_INDEX,  /* the current coordinate of dim `access` as i64 (random numbers, argmax) */
+  LT_X_RANDOM  /* uniform [0,1) from seed arg[0], step arg[1] (i64 loads), stream `stream`, counter arg[2] (i64) */
+} lt_instr_kind;
+typedef struct lt_instr {
+  lt_instr_kind kind;
+  lt_dtype dtype;       /* of the result */
+  lt_op op; const void *attrs;
+  int32_t access, arg[3];
+  double value; uint64_t stream;
+} lt_instr;
+typedef struct lt_store { lt_access to; int32_t value; } lt_store; /* value: index into the expression */
+
+/* ---- kernels ---- */
+typedef enum lt_kernel_kind {
+  LT_K_LOOPS,    /* expr over output dims, stores */
+  LT_K_REDUCE,   /* rexpr over all dims, reduced over d[n_dims..) by `reduce`; then expr over output dims, stores */
+  LT_K_CONTRACT, /* Σ A·B; then expr over output dims, stores */
+  LT_K_GATHER,   /* expr LOADs with access.n_index == 0 except one lane-dependent load: see lt_gather */
+  LT_K_SCATTER,  /* zero the rows, then add */
+  LT_K_BORDER    /* zero the halo of one rank-4 buffer */
+} lt_kernel_kind;
+
+typedef enum lt_reduce_kind { LT_SUM_TREE16, LT_SUM_CHAIN, LT_REDUCE_MAX, LT_REDUCE_ARGMAX } lt_reduce_kind;
+
+/* A contraction C[m.., n] = Σ_k A[m.., k]·B[k, n]. Output dims as ever; the lane dim is n mod 16 and the dim before it the
+ * block of n (block_dim), so B is read 16 contiguous lanes at a time (stride[lane] == 1) and A is one scalar per (m, k),
+ * broadcast. K runs over segments in order, each a nest of up to 4 dims, outermost first: one chain per output. Conv
+ * forward: one segment (C/16, KH, KW, 16) and, when C mod 16 ≠ 0, a second (KH, KW, C mod 16). */
+typedef struct lt_kseg {
+  uint8_t n;
+  int64_t extent[4], a_stride[4], b_stride[4], a_offset, b_offset;
+} lt_kseg;
+typedef struct lt_contract {
+  lt_access a, b;          /* strides over the output dims; a.stride[lane] == a.stride[block] == 0 */
+  uint8_t n_seg; lt_kseg seg[4];
+  uint8_t row_dim, col_dim; /* the two output dims that the register tile spans (rows × cols); others are outer loops */
+  bool b_masked;            /* B's last block has only channels%16 lanes in memory */
+} lt_contract;
+
+/* y[r, j] = x[r, idx[r, j]] and its adjoint: rows over dims 0..n_dims-2, j over the lane dim. `data` is x (gather) or the
+ * result (scatter); its stride along the indexed axis is axis_stride, axis_size its extent. */
+typedef struct lt_gather { lt_access data, index, other; int64_t axis_size, axis_stride; lt_dtype index_dtype; } lt_gather;
+
+typedef struct lt_border { uint32_t buffer; int64_t outer, height, width, inner; int32_t halo[4]; } lt_border;
+/* the buffer is [outer, halo0 + height + halo2, halo1 + width + halo3, inner] */
+
+typedef struct lt_kernel {
+  lt_kernel_kind kind;
+  const char *name;     /* "conv1" or "v12": for bench and symbols' comments */
+  const char *op;       /* the op at the root as the user wrote it; "layout", "pack" for what the compiler added */
+  double flop, bytes;
+  lt_dtype dtype, acc;  /* element and accumulator type */
+  uint8_t n_dims, n_rdims;
+  int64_t extent[LT_MAX_DIMS];
+  int32_t block_dim;    /* LT_NONE, or the dim that counts blocks of 16 of `channels` */
+  int64_t channels;
+  uint8_t n_task_dims;  /* the leading output dims whose iterations are independent tasks for threads */
+  lt_access *access; uint32_t n_access;
+  lt_instr *rexpr; uint32_t n_rexpr; /* REDUCE: its last instr is what is reduced */
+  lt_reduce_kind reduce;
+  lt_instr *expr; uint32_t n_expr;
+  lt_store *store; uint32_t n_store;
+  lt_contract *contract;
+  lt_gather *gather;
+  lt_border *border;
+} lt_kernel;
+
+/* ---- the plan of one entry ---- */
+typedef enum lt_slot_role { LT_SLOT_INPUT, LT_SLOT_HYPER, LT_SLOT_OUTPUT } lt_slot_role;
+typedef struct lt_slot { const char *name; lt_type type; lt_slot_role role; bool nullable; } lt_slot;
+typedef struct lt_plan {
+  const char *name;             /* "run" */
+  lt_slot *slot; uint32_t n_slot; /* the io struct: these pointers in order, then `parallel` */
+  lt_buffer *buffer; uint32_t n_buffer;
+  lt_kernel *kernel; uint32_t n_kernel;
+  unsigned char *consts; int64_t const_bytes; /* LT_REGION_CONST */
+  int64_t region_bytes, out_bytes, scratch_bytes;
+} lt_plan;
+
+/* The entry's region: where each param and state (and moment) stands in the portable image. */
+typedef struct lt_image_item { const char *name; lt_type type; int64_t offset; lt_value leaf; bool is_param; } lt_image_item;
+typedef struct lt_image { lt_image_item *item; uint32_t n; int64_t bytes, params_bytes; } lt_image;
+enum { LT_IMAGE_HEADER = 64, LT_ALIGN = 64 };
+
+/* Portable image of a graph: header, then params, then states, in the order of the graph, each 64-aligned. */
+void lt_image_of(lt_image *out, lt_arena *a, const lt_graph *g);
+
+/* Split g (after `simplify`) into what depends on weights only and the rest: the pack plan writes the packed image, the
+ * run plan reads it. `single` plans everything as one entry over the portable image (train, grad). Graphs come after
+ * `layout`. All memory in `a`. */
+void lt_plan_single(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name);
+void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name);
+void lt_plan_memory(lt_plan *p, lt_arena *a);            /* memplan.c: scratch offsets, in-place reuse */
+void lt_plan_print(lt_str *out, const lt_plan *p);       /* a readable dump */
+/* Two kernels with the same key are the same code up to buffer addresses (used to share functions). The text excludes
+ * names, buffers' offsets and flop counts. */
+void lt_kernel_key(lt_str *out, const lt_kernel *k);
+/* Buffers in the order the kernel's function receives them: accesses, A, B, stores, …; returns how many. */
+uint32_t lt_kernel_buffers(const lt_kernel *k, uint32_t *out, uint32_t max);
+#endif

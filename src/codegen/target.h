@@ -1,0 +1,20 @@
+/* target.h: what code generation must know about a machine: one row per family in targets.def, features from LLVM. */
+#ifndef LT_TARGET_H
+#define LT_TARGET_H
+#include "base/base.h"
+
+typedef struct lt_target {
+  const char *triple, *cpu, *features; /* as LLVM takes them; features hold everything (nothing is implied by cpu alone) */
+  const char *row;          /* the row of targets.def that fits: "x86-avx512" */
+  unsigned vector_bytes;    /* of one vector register */
+  unsigned vector_regs;     /* how many */
+  bool fma;                 /* fused multiply-add in hardware */
+  unsigned fma_latency;     /* in FMA issue slots: how many independent accumulators hide it */
+  int64_t l1_bytes, l2_bytes;
+} lt_target;
+
+/* The host, limited by cpu ("" or NULL: the host's) and features ("+a,-b"); asking for more than the host has is an
+ * error that names the feature. */
+void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, const char *features);
+void lt_targets_print(lt_str *out); /* for `lathe targets` */
+#endif

@@ -1,0 +1,262 @@
+/* ir.h: the graph: types, attributes, nodes, and what every layer does with them.
+ *
+ * A graph is a list of nodes in topological order (operands stand before users), append-only, in static single
+ * assignment. Everything lives in the graph's arena. A pass never edits a graph: it copies what it keeps into a new one,
+ * mapping values (pass.h), so nothing dangles, dead nodes vanish and order always holds.
+ *
+ * Reading order: lt_type → attributes (from ops.def) → lt_node / lt_value → lt_graph → emit → print/verify/eval. */
+#ifndef LT_IR_H
+#define LT_IR_H
+
+#include "base/base.h"
+
+/* ---- types (type.c) ------------------------------------------------------------------------------------------- */
+
+enum { LT_MAX_RANK = 8 };
+typedef enum lt_dtype { LT_F32, LT_F64, LT_I32, LT_I64, LT_BOOL, LT_DTYPES } lt_dtype;
+
+typedef struct lt_type {
+  lt_dtype dtype;
+  uint8_t rank;
+  int64_t dim[LT_MAX_RANK]; /* each ≥ 1; unused ones 0, so that types compare with memcmp */
+} lt_type;
+
+const char *lt_dtype_name(lt_dtype t);             /* "f32" */
+bool lt_dtype_parse(lt_dtype *out, const char *name, size_t n);
+size_t lt_dtype_size(lt_dtype t);                  /* bytes; bool is 1 */
+static inline bool lt_is_float(lt_dtype t) { return t == LT_F32 || t == LT_F64; }
+lt_type lt_scalar(lt_dtype t);
+lt_type lt_make_type(lt_dtype t, unsigned rank, const int64_t *dim);
+bool lt_type_eq(const lt_type *a, const lt_type *b);
+int64_t lt_type_count(const lt_type *t);           /* elements; types in a graph never overflow (emit checks) */
+int64_t lt_type_bytes(const lt_type *t);
+bool lt_type_count_ok(const lt_type *t, int64_t *count); /* false: overflows */
+void lt_type_strides(const lt_type *t, int64_t stride[LT_MAX_RANK]); /* row-major, in elements */
+bool lt_broadcast(lt_type *out, const lt_type *a, const lt_type *b); /* NumPy's rule on shapes; dtype from a */
+/* "f32[2, 3]", "f32" for a scalar. Rotating static storage is not used: text goes into the arena. */
+const char *lt_type_text(lt_arena *a, const lt_type *t);
+bool lt_type_parse(lt_type *out, const char *text); /* numbers only, no named dims */
+
+/* ---- attributes: a struct per op, generated from ops.def ------------------------------------------------------ */
+
+typedef enum lt_attr_kind {
+  LT_ATTR_int, LT_ATTR_float, LT_ATTR_bool, LT_ATTR_pair, LT_ATTR_quad, LT_ATTR_ints, LT_ATTR_str, LT_ATTR_dtype,
+  LT_ATTR_init, LT_ATTR_tensor
+} lt_attr_kind;
+
+enum { LT_MAX_INTS = 16 };
+typedef struct lt_pair { int64_t v[2]; } lt_pair;
+typedef struct lt_quad { int64_t v[4]; } lt_quad; /* top, left, bottom, right */
+typedef struct lt_ints { int64_t n, v[LT_MAX_INTS]; } lt_ints;
+/* Initial values: zeros() ones() normal(scale=a) uniform(lo=a, hi=b) or a literal. */
+typedef enum lt_init_kind { LT_INIT_ZEROS, LT_INIT_ONES, LT_INIT_NORMAL, LT_INIT_UNIFORM, LT_INIT_LITERAL } lt_init_kind;
+typedef struct lt_tensor lt_tensor;
+typedef struct lt_init { int64_t kind; double a, b; const lt_tensor *literal; } lt_init;
+
+typedef int64_t lt_attr_int;
+typedef double lt_attr_float;
+typedef int64_t lt_attr_bool; /* 64 bits so that no struct has padding: compare and hash member by member anyway */
+typedef lt_pair lt_attr_pair;
+typedef lt_quad lt_attr_quad;
+typedef lt_ints lt_attr_ints;
+typedef const char *lt_attr_str;
+typedef int64_t lt_attr_dtype;
+typedef lt_init lt_attr_init;
+typedef const lt_tensor *lt_attr_tensor;
+
+#define OP(name, family, operands, results, vjp, flags, doc) typedef struct lt_##name##_attrs {
+#define ATTR(kind, name, def, doc) lt_attr_##kind name;
+#define END(name) char end_; } lt_##name##_attrs;
+#include "ir/ops.def"
+
+typedef enum lt_op {
+  LT_OP_none,
+#define OP(name, family, operands, results, vjp, flags, doc) LT_OP_##name,
+#include "ir/ops.def"
+  LT_OPS
+} lt_op;
+
+enum { LT_LEAF = 1, LT_MAP = 2, LT_HEAVY = 4, LT_MOVE = 8, LT_SUGAR = 16, LT_HIDDEN = 32 };
+
+typedef struct lt_attr_info {
+  const char *name, *def, *doc;
+  lt_attr_kind kind;
+  uint32_t offset; /* in the op's attribute struct */
+} lt_attr_info;
+
+typedef struct lt_graph lt_graph;
+typedef struct lt_node lt_node;
+typedef uint32_t lt_value; /* index into graph->values; 0: none */
+struct lt_eval;
+struct lt_vjp;
+
+typedef struct lt_op_info {
+  const char *name, *family, *operands, *results, *doc;
+  unsigned flags;
+  bool differentiable;          /* DIFF */
+  uint8_t min_in, max_in;       /* max_in 255: any number */
+  uint8_t n_out;                /* 0: the infer hook says */
+  uint32_t attrs_size;
+  const lt_attr_info *attrs; uint8_t n_attrs;
+  /* Check operands and attributes, resolve defaults in *attrs (stride 0, axes [], -1 …), set out_type[0..n_out).
+   * Fails with lt_node_fail. n_out of variadic results is *n_out (in: the row's, out: the real one). */
+  void (*infer)(lt_graph *g, void *attrs, const lt_value *in, unsigned n_in, lt_type *out_type, unsigned *n_out);
+  void (*eval)(struct lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out);
+  void (*vjp)(struct lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout, lt_value *gin);
+} lt_op_info;
+
+extern const lt_op_info lt_op_table[LT_OPS]; /* [0] is unused */
+lt_op lt_op_find(const char *name, size_t n); /* LT_OP_none when unknown */
+const char *const *lt_op_names(void);         /* NULL-terminated, table order, for lt_nearest */
+const char *lt_operand_name(lt_arena *a, lt_op op, unsigned i); /* "W" */
+/* Attributes by table: compare, hash, defaults. attrs_default leaves required ones zero. */
+void lt_attrs_default(lt_op op, void *attrs);
+bool lt_attrs_eq(lt_op op, const void *a, const void *b);
+uint64_t lt_attrs_hash(lt_op op, const void *a, uint64_t seed);
+
+/* ---- nodes and values ---------------------------------------------------------------------------------------- */
+
+/* Physical layout of a value, chosen by the pass `layout`; values made before it are all LT_PLAIN.
+ *   LT_PLAIN   row-major, with an optional halo around the last two axes (rank 4 only)
+ *   LT_BLOCKED [N, ceil(C/16), H + halo, W + halo, 16]: 16 channels innermost; lanes past C hold anything but never NaN
+ *              by themselves and never reach a result; the halo holds zeros
+ *   LT_PANEL   a contraction's right operand as read by its kernel (described by the consumer; see plan.h) */
+typedef enum lt_layout_kind { LT_PLAIN, LT_BLOCKED, LT_PANEL } lt_layout_kind;
+typedef struct lt_layout { lt_layout_kind kind; int32_t halo[4]; /* top, left, bottom, right */ uint32_t panel; } lt_layout;
+
+typedef struct lt_value_info {
+  lt_type type;
+  const char *name;   /* NULL: unnamed; otherwise unique in the graph */
+  uint32_t node;      /* index into graph->nodes */
+  uint32_t result;    /* which of its results */
+  lt_layout layout;
+} lt_value_info;
+
+struct lt_node {
+  lt_op op;
+  uint32_t id;        /* its index in graph->nodes */
+  uint16_t n_in, n_out;
+  const lt_value *in; /* 0: absent optional operand */
+  lt_value out;       /* first result; results are consecutive */
+  const void *attrs;  /* lt_<op>_attrs */
+  const char *label;  /* the layer's name ("layer1.0.c1.conv") for messages, bench and dropout keys; NULL: none */
+  const char *origin; /* the op at the root as the user wrote it, where a pass rewrote it; NULL: op itself */
+  lt_loc loc;         /* where the user wrote it */
+  uint32_t cluster;   /* fused cluster, 0: none; set by the pass `fuse` */
+};
+
+typedef struct lt_output { const char *name; lt_value value; } lt_output;
+typedef struct lt_update { lt_value leaf, value; } lt_update; /* leaf: a param or state */
+typedef enum lt_mode { LT_MODE_RUN, LT_MODE_TRAIN } lt_mode;
+
+struct lt_graph {
+  lt_job *job;        /* of the call in progress */
+  lt_arena arena;
+  const char *name;
+  lt_mode mode;
+  LT_VEC(lt_node *) nodes;       /* topological order */
+  LT_VEC(lt_value_info) values;  /* [0] is none */
+  LT_VEC(lt_output) outputs;     /* in the order of the definition */
+  LT_VEC(lt_update) updates;
+  lt_map names;                  /* value name → lt_value */
+  lt_loc loc;                    /* given to nodes emitted next */
+  const char *label, *origin;    /* likewise */
+  int64_t max_bytes;             /* a single value larger than this is an error; 0: no limit */
+};
+
+/* A graph whose arena belongs to the caller's job until lt_graph_free. lt_graph_enter sets the job of the call. */
+void lt_graph_init(lt_graph *g, lt_job *job, const char *name);
+void lt_graph_free(lt_graph *g);
+void lt_graph_free_fn(void *g);
+void lt_graph_enter(lt_graph *g, lt_job *job);
+
+static inline const lt_type *lt_type_of(const lt_graph *g, lt_value v) { return &g->values.at[v].type; }
+static inline lt_node *lt_node_of(const lt_graph *g, lt_value v) { return g->nodes.at[g->values.at[v].node]; }
+static inline lt_op lt_op_of(const lt_graph *g, lt_value v) { return lt_node_of(g, v)->op; }
+static inline const char *lt_name_of(const lt_graph *g, lt_value v) { return g->values.at[v].name; }
+lt_value lt_find(const lt_graph *g, const char *name); /* 0: no such name */
+bool lt_is_leaf(const lt_graph *g, lt_value v);
+
+/* Append a node. attrs (copied) may be NULL for "all defaults". Infers, checks, names its result types; fails the job with
+ * a message naming op, label, shapes. Returns the first result. in[i] may be 0 for optional operands. */
+lt_value lt_emit(lt_graph *g, lt_op op, const void *attrs, const lt_value *in, unsigned n_in);
+/* Name a value. The name must be free (lt_find); an empty or NULL name does nothing. */
+void lt_set_name(lt_graph *g, lt_value v, const char *name);
+/* A name like base, made unique with ".1", ".2" … when taken. */
+const char *lt_free_name(lt_graph *g, const char *base);
+lt_value lt_leaf(lt_graph *g, lt_op op, const char *name, lt_type type, const lt_init *init); /* input, param, state */
+lt_value lt_const_tensor(lt_graph *g, const lt_tensor *t); /* t must live as long as the graph's arena */
+lt_value lt_const_scalar(lt_graph *g, lt_dtype t, double v);
+void lt_add_output(lt_graph *g, const char *name, lt_value v); /* the name of an output may differ from the value's */
+void lt_add_update(lt_graph *g, lt_value leaf, lt_value v);
+/* Fail naming the op being emitted, its label and location: "conv2d `stem`: x f32[1, 4, 8, 8] has 4 channels, …". */
+LT_NORETURN void lt_node_fail(lt_graph *g, lt_op op, const char *fmt, ...) LT_PRINTF(3, 4);
+
+/* Short forms used by VJPs and passes. */
+lt_value lt_unary(lt_graph *g, lt_op op, lt_value x);
+lt_value lt_binary(lt_graph *g, lt_op op, lt_value a, lt_value b);
+lt_value lt_reshape(lt_graph *g, lt_value x, unsigned rank, const int64_t *dim); /* x itself when the shape is the same */
+lt_value lt_transpose(lt_graph *g, lt_value x, const int64_t *perm);
+lt_value lt_broadcast_to(lt_graph *g, lt_value x, const lt_type *shape);
+lt_value lt_reduce(lt_graph *g, lt_op op, lt_value x, const lt_ints *axes, bool keepdims);
+lt_value lt_sum_to(lt_graph *g, lt_value x, const lt_type *shape); /* adjoint of broadcasting */
+lt_value lt_cast(lt_graph *g, lt_value x, lt_dtype t);
+lt_value lt_fill_like(lt_graph *g, lt_value x, double v);          /* a broadcast scalar of x's type */
+
+/* ---- print, verify, compare (print.c, verify.c, equal.c) ------------------------------------------------------- */
+
+/* The network in the text language; canonical: equal graphs print the same, and reading the text gives an equal graph.
+ * Named values keep their names, others are v1, v2 … (skipping taken ones); scalar f32 constants stand inline. Clusters and
+ * layouts, when present, are printed as notes @cluster(3) and @layout(blocked, [1, 1, 1, 1]). */
+void lt_print(lt_str *out, const lt_graph *g);
+void lt_print_node(lt_str *out, const lt_graph *g, const lt_node *n); /* one statement, for messages */
+/* Check every invariant again from scratch; fails the job with LATHE_E_INTERNAL naming the pass `after`. */
+void lt_verify(lt_graph *g, const char *after);
+bool lt_graph_equal(const lt_graph *a, const lt_graph *b); /* up to names of unnamed values */
+uint64_t lt_graph_hash(const lt_graph *g);
+
+/* ---- tensors and the interpreter (tensor.c, eval.c, op_*.c) ---------------------------------------------------- */
+
+/* Floats are held as double, integers and bool as int64_t, row-major, whatever the dtype. */
+struct lt_tensor {
+  lt_type type;
+  union { double *f; int64_t *i; };
+};
+lt_tensor *lt_tensor_new(lt_arena *a, const lt_type *t);             /* zeros */
+lt_tensor *lt_tensor_import(lt_arena *a, const lt_type *t, const void *data); /* from the dtype's own bytes (f32, i32, …) */
+void lt_tensor_export(const lt_tensor *t, void *data);
+double lt_tensor_at(const lt_tensor *t, int64_t i);                  /* element i as double */
+void lt_tensor_set(lt_tensor *t, int64_t i, double v);               /* rounded to whole for integers */
+
+/* LT_EVAL_DOUBLE: everything in double, the oracle. LT_EVAL_ROUND: f32 results are rounded to f32 after each node, as
+ * constants must be when they are folded. */
+typedef enum lt_eval_mode { LT_EVAL_DOUBLE, LT_EVAL_ROUND } lt_eval_mode;
+typedef struct lt_eval {
+  lt_job *job;
+  lt_arena *arena;        /* where results live */
+  const lt_graph *g;
+  lt_eval_mode mode;
+  const lt_tensor **value; /* by lt_value; NULL: not computed yet */
+} lt_eval;
+void lt_eval_init(lt_eval *e, lt_job *job, lt_arena *a, const lt_graph *g, lt_eval_mode mode);
+void lt_eval_set(lt_eval *e, lt_value leaf, const lt_tensor *t); /* inputs, params, states must be set first */
+const lt_tensor *lt_eval_get(lt_eval *e, lt_value v);             /* computes what v needs */
+void lt_eval_node(lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out); /* out allocated */
+/* The scalar meaning of a MAP op: used by the interpreter and by constant folding. */
+double lt_map_eval(lt_op op, const void *attrs, double a, double b, double c);
+
+/* Counter-based random numbers, the same everywhere (random.c): a function of (seed, stream, counter). */
+uint64_t lt_random_stream(const char *name);                                  /* hash of a name */
+uint32_t lt_random_u32(uint64_t seed, uint64_t stream, uint64_t counter);
+float lt_random_unit(uint64_t seed, uint64_t stream, uint64_t counter);       /* [0, 1), 24 bits */
+float lt_random_normal(uint64_t seed, uint64_t stream, uint64_t counter);     /* mean 0, deviation 1 */
+void lt_init_fill(const lt_init *init, const lt_type *t, const char *name, uint64_t seed, void *data); /* dtype's own bytes */
+
+/* ---- gradients (pass/autodiff.c and vjp hooks) ------------------------------------------------------------------ */
+
+typedef struct lt_vjp { lt_graph *g; } lt_vjp; /* hooks emit into v->g; gin[i] = 0 means no gradient flows */
+/* Append the gradients of sum_i(y[i] * seed[i]) (seed NULL or seed[i] 0: ones) in wrt[0..n) to g: out[i] always has
+ * wrt[i]'s type, zeros where nothing flows. The result can be differentiated again. */
+void lt_gradients(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny, const lt_value *wrt, unsigned n);
+
+#endif
