@@ -66,7 +66,8 @@ LT_NORETURN void lt_fail(lt_job *job, int status, const lt_loc *loc, const char 
 LT_NORETURN void lt_failv(lt_job *job, int status, const lt_loc *loc, const char *fmt, va_list ap);
 LT_NORETURN void lt_fail_nomem(lt_job *job);
 /* Run fn(p) when the protected body ends: always (lt_defer), or only when it fails (lt_defer_failed). Last in, first
- * out. If registering itself runs out of memory, fn(p) is called at once and the job fails. */
+ * out. If registering itself runs out of memory, fn(p) is called at once and the job fails. It runs after the body's
+ * frames are gone: p must not point into one (a deferred `lt_arena` on the body's stack is a bug; see lt_arena_new). */
 void lt_defer(lt_job *job, void (*fn)(void *), void *p);
 void lt_defer_failed(lt_job *job, void (*fn)(void *), void *p);
 /* Fill an error without unwinding (for code outside a job). Truncates at a character, always terminates. */
@@ -84,6 +85,7 @@ typedef struct lt_arena {
 } lt_arena;
 
 void lt_arena_init(lt_arena *a, lt_job *job);
+lt_arena *lt_arena_new(lt_job *job); /* one that is freed when the protected body ends: the usual scratch of a call */
 void lt_arena_free(lt_arena *a); /* also fits lt_defer through lt_arena_free_fn */
 void lt_arena_free_fn(void *arena);
 void *lt_arena_alloc(lt_arena *a, size_t bytes);  /* not zeroed */

@@ -1,0 +1,129 @@
+/* file.c: whole files in and out. A file being written appears whole or not at all; what is not a regular file (a pipe,
+ * /dev/stdout) is written to directly. */
+#include "base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+LT_NORETURN static void fail_errno(lt_job *job, const char *what, const char *path, int err) {
+  char text[128];
+  /* the GNU variant may return a string of its own */
+  const char *reason = strerror_r(err, text, sizeof text);
+  lt_fail(job, LATHE_E_IO, NULL, "cannot %s %s: %s", what, path, reason);
+}
+
+/* An open file that is closed when the job ends, at the latest. */
+typedef struct open_file { int fd; } open_file;
+
+static void file_close(open_file *f) {
+  if (f->fd >= 0) close(f->fd);
+  f->fd = -1;
+}
+
+static void file_release(void *p) {
+  file_close(p);
+  lt_mem_free(p);
+}
+
+static open_file *file_open(lt_job *job, const char *path) {
+  open_file *f = lt_mem_alloc(sizeof *f);
+  if (!f) lt_fail_nomem(job);
+  f->fd = open(path, O_RDONLY | O_CLOEXEC);
+  int err = errno;
+  lt_defer(job, file_release, f);
+  if (f->fd < 0) fail_errno(job, "read", path, err);
+  return f;
+}
+
+LT_NORETURN static void fail_size(lt_job *job, const char *path, size_t max) {
+  lt_fail(job, LATHE_E_IO, NULL, "%s is larger than %zu bytes", path, max);
+}
+
+lt_bytes lt_file_read(lt_job *job, lt_arena *a, const char *path, size_t max) {
+  bool input = strcmp(path, "-") == 0;
+  open_file *f = input ? NULL : file_open(job, path);
+  int fd = input ? STDIN_FILENO : f->fd;
+  if (input) path = "standard input";
+  struct stat st;
+  if (fstat(fd, &st)) fail_errno(job, "read", path, errno);
+  if (S_ISDIR(st.st_mode)) fail_errno(job, "read", path, EISDIR);
+  if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max) fail_size(job, path, max);
+  size_t n = 0, cap = S_ISREG(st.st_mode) ? (size_t)st.st_size + 1 : 1 << 16;
+  unsigned char *at = lt_arena_alloc(a, cap + 1);
+  for (;;) {
+    ssize_t got = read(fd, at + n, cap - n);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_errno(job, "read", path, errno);
+    if (got == 0) break;
+    n += (size_t)got;
+    if (n > max) fail_size(job, path, max);
+    if (n < cap) continue;
+    unsigned char *more = lt_arena_alloc(a, cap * 2 + 1);
+    memcpy(more, at, n);
+    at = more, cap *= 2;
+  }
+  at[n] = 0;
+  if (f) file_close(f);
+  return (lt_bytes){.at = at, .n = n};
+}
+
+/* 0, or an errno. */
+static int write_all(int fd, const unsigned char *p, size_t n) {
+  while (n) {
+    ssize_t put = write(fd, p, LT_MIN(n, (size_t)1 << 30));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return errno;
+    p += put, n -= (size_t)put;
+  }
+  return 0;
+}
+
+static int write_direct(const char *path, const void *data, size_t n) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  int err = write_all(fd, data, n);
+  if (close(fd) && !err) err = errno;
+  return err;
+}
+
+static int write_then_rename(const char *path, const char *temp, const void *data, size_t n) {
+  int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0) return errno;
+  int err = write_all(fd, data, n);
+  if (!err && fsync(fd)) err = errno;
+  if (close(fd) && !err) err = errno;
+  if (!err && rename(temp, path)) err = errno;
+  if (err) unlink(temp);
+  return err;
+}
+
+void lt_file_write(lt_job *job, const char *path, const void *data, size_t n) {
+  static _Atomic unsigned counter;
+  char temp[4096];
+  struct stat st;
+  int err, length = snprintf(temp, sizeof temp, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&counter, 1));
+  if (length >= (int)sizeof temp) err = ENAMETOOLONG;
+  else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) err = write_direct(path, data, n);
+  else err = write_then_rename(path, temp, data, n);
+  if (err) fail_errno(job, "write", path, err);
+}
+
+void lt_dir_make(lt_job *job, const char *path) {
+  char part[4096];
+  size_t n = strlen(path);
+  if (n >= sizeof part) fail_errno(job, "make the folder", path, ENAMETOOLONG);
+  for (size_t i = 1; i <= n; i++) {
+    if (path[i] != '/' && path[i] != 0) continue;
+    memcpy(part, path, i);
+    part[i] = 0;
+    if (mkdir(part, 0777) == 0) continue;
+    int err = errno; /* a parent we may not write to may still be there */
+    struct stat st;
+    if (stat(part, &st) == 0 && S_ISDIR(st.st_mode)) continue;
+    fail_errno(job, "make the folder", part, err);
+  }
+}

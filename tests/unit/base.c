@@ -1,0 +1,226 @@
+/* Tests of src/base: failure and what it undoes, memory accounting, arenas, maps, numbers_and_words, files. */
+#include "base/base.h"
+#include "check_main.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char order[64];
+static void note(void *p) { strcat(order, p); }
+
+static void body_fails(lt_job *job, void *arg) {
+  lt_defer(job, note, "a");
+  lt_defer_failed(job, note, "b");
+  lt_defer(job, note, "c");
+  if (arg) lt_fail(job, LATHE_E_PARSE, &(lt_loc){"f.lathe", 3, 7}, "no %s\nhelp: try", (char *)arg);
+}
+
+START_TEST(failure) {
+  lathe_error e;
+  order[0] = 0;
+  ck_assert_int_eq(lt_protect(&e, body_fails, "luck"), LATHE_E_PARSE);
+  ck_assert_str_eq(order, "cba");
+  ck_assert_str_eq(e.message, "no luck\nhelp: try");
+  ck_assert_str_eq(e.file, "f.lathe");
+  ck_assert_int_eq(e.line * 100 + e.column, 307);
+  order[0] = 0;
+  ck_assert_int_eq(lt_protect(&e, body_fails, NULL), LATHE_OK);
+  ck_assert_str_eq(order, "ca");
+  ck_assert_int_eq(e.status, 0);
+  ck_assert_int_eq(lt_protect(NULL, body_fails, "x"), LATHE_E_PARSE);
+  ck_assert_int_eq(lt_mem_live(), 0);
+}
+END_TEST
+
+static void body_nested(lt_job *job, void *arg) {
+  lathe_error inner;
+  lt_defer(job, note, "o");
+  ck_assert_int_eq(lt_protect(&inner, body_fails, "inner"), LATHE_E_PARSE);
+  ck_assert_str_eq(inner.message, "no inner\nhelp: try");
+  lt_fail(job, LATHE_E_IO, NULL, "outer");
+}
+
+START_TEST(nested_failure) {
+  lathe_error e;
+  order[0] = 0;
+  ck_assert_int_eq(lt_protect(&e, body_nested, NULL), LATHE_E_IO);
+  ck_assert_str_eq(e.message, "outer");
+  ck_assert_str_eq(order, "cbao");
+}
+END_TEST
+
+START_TEST(message_is_cut_at_a_character) {
+  lathe_error e;
+  char text[2000] = "";
+  for (int i = 0; i < 600; i++) strcat(text, "é");
+  lt_error_set(&e, LATHE_E_IO, NULL, "%s", text);
+  ck_assert_uint_eq(strlen(e.message), 766);
+  lt_error_set(&e, LATHE_E_IO, NULL, "x%s", text);
+  ck_assert_uint_eq(strlen(e.message), 767);
+}
+END_TEST
+
+static void body_arena(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  LT_VEC(int) v = {0};
+  for (int i = 0; i < 10000; i++) lt_vec_push(a, &v, i);
+  for (int i = 0; i < 10000; i++) ck_assert_int_eq(v.at[i], i);
+  for (size_t n = 0; n < 3000; n += 7) ck_assert_uint_eq((uintptr_t)memset(lt_arena_alloc(a, n), 1, n) % 16, 0);
+  ck_assert_str_eq(lt_arena_printf(a, "%d-%s", 5, "x"), "5-x");
+  ck_assert_str_eq(lt_arena_strndup(a, "abc", 2), "ab");
+  if (arg) lt_arena_array(a, SIZE_MAX / 4, 8);
+}
+
+START_TEST(arenas) {
+  ck_assert_int_eq(lt_protect(NULL, body_arena, NULL), LATHE_OK);
+  ck_assert_int_eq(lt_protect(NULL, body_arena, "overflow"), LATHE_E_NOMEM);
+  ck_assert_int_eq(lt_mem_live(), 0);
+}
+END_TEST
+
+/* Every allocation of a body fails in turn, once and for ever; each time an error and no leak. */
+START_TEST(out_of_memory) {
+  for (int forever = 0; forever < 2; forever++) {
+    int status = LATHE_E_NOMEM;
+    uint64_t n = 1;
+    for (; status != LATHE_OK && n < 1000; n++) {
+      lt_mem_fail_at(n, forever);
+      status = lt_protect(NULL, body_arena, NULL);
+      lt_mem_fail_at(0, false);
+      ck_assert(status == LATHE_OK || status == LATHE_E_NOMEM);
+      ck_assert_int_eq(lt_mem_live(), 0);
+    }
+    ck_assert_uint_gt(n, 5);
+    ck_assert_uint_lt(n, 1000);
+  }
+}
+END_TEST
+
+START_TEST(memory) {
+  uint64_t before = lt_mem_count();
+  void *p = lt_mem_alloc(0), *q = lt_mem_aligned(100);
+  ck_assert_uint_eq((uintptr_t)q % 64, 0);
+  ck_assert_int_eq(lt_mem_live(), 2);
+  lt_mem_fail_at(2, false);
+  p = lt_mem_resize(p, 50);
+  ck_assert_ptr_null(lt_mem_resize(p, 60));
+  ck_assert_ptr_nonnull(p = lt_mem_resize(p, 70));
+  lt_mem_free(p), lt_mem_free(q), lt_mem_free(NULL);
+  ck_assert_int_eq(lt_mem_live(), 0);
+  ck_assert_uint_eq(lt_mem_count() - before, 5);
+  lt_mem_fail_at(1, true);
+  ck_assert_ptr_null(lt_mem_alloc(1));
+  ck_assert_ptr_null(lt_mem_alloc(1));
+  lt_mem_fail_at(0, false);
+}
+END_TEST
+
+static void body_map(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  lt_map m = {0};
+  ck_assert(!lt_map_gets(&m, "x", NULL));
+  for (int i = 0; i < 1000; i++) lt_map_puts(a, &m, lt_arena_printf(a, "k%d", i), (uintptr_t)i);
+  lt_map_puts(a, &m, "k7", 77);
+  lt_map_put(a, &m, "", 0, 5);
+  uintptr_t v = 0;
+  for (int i = 0; i < 1000; i++) {
+    ck_assert(lt_map_gets(&m, lt_arena_printf(a, "k%d", i), &v));
+    ck_assert_uint_eq(v, i == 7 ? 77u : (uintptr_t)i);
+  }
+  ck_assert(lt_map_gets(&m, "", &v) && v == 5);
+  ck_assert(!lt_map_gets(&m, "k1000", &v));
+  ck_assert_uint_eq(m.n, 1001);
+}
+
+START_TEST(maps) { ck_assert_int_eq(lt_protect(NULL, body_map, NULL), LATHE_OK); }
+END_TEST
+
+static const char *float_text(lt_arena *a, double v, bool wide) {
+  lt_str s;
+  lt_str_init(&s, a);
+  if (wide) lt_str_double(&s, v);
+  else lt_str_float(&s, (float)v);
+  return s.at;
+}
+
+static void body_text(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  ck_assert_str_eq(float_text(a, 0.1f, false), "0.1");
+  ck_assert_str_eq(float_text(a, 0.1f, true), "0.10000000149011612");
+  ck_assert_str_eq(float_text(a, 0.1, true), "0.1");
+  ck_assert_str_eq(float_text(a, 1, false), "1.0");
+  ck_assert_str_eq(float_text(a, -0.0, false), "-0.0");
+  ck_assert_str_eq(float_text(a, 1e-5f, false), "1e-05");
+  ck_assert_str_eq(float_text(a, 1e30, true), "1e+30");
+  ck_assert_str_eq(float_text(a, 1e-45f, false), "1e-45");
+  ck_assert_str_eq(float_text(a, 16777216, false), "16777216.0");
+  ck_assert_str_eq(float_text(a, NAN, false), "nan");
+  ck_assert_str_eq(float_text(a, -INFINITY, true), "-inf");
+  uint32_t bits = 1;
+  for (int i = 0; i < 2000; i++, bits = bits * 1664525u + 1013904223u) {
+    float f, g;
+    memcpy(&f, &bits, 4);
+    if (isnan(f)) continue;
+    g = strtof(float_text(a, f, false), NULL);
+    ck_assert_mem_eq(&f, &g, 4);
+  }
+  const char *names[] = {"conv2d", "linear", "max_pool", "relu", NULL};
+  ck_assert_str_eq(lt_nearest("conv2", names), "conv2d");
+  ck_assert_str_eq(lt_nearest("maxpool", names), "max_pool");
+  ck_assert_str_eq(lt_nearest("rleu", names), "relu");
+  ck_assert_ptr_null(lt_nearest("attention", names));
+}
+
+START_TEST(numbers_and_words) { ck_assert_int_eq(lt_protect(NULL, body_text, NULL), LATHE_OK); }
+END_TEST
+
+static char dir[] = "/tmp/lathe-test-XXXXXX";
+
+static void body_files(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  const char *sub = lt_arena_printf(a, "%s/p/q", dir), *file = lt_arena_printf(a, "%s/f", sub);
+  lt_dir_make(job, sub);
+  lt_dir_make(job, sub);
+  lt_file_write(job, file, "hello", 5);
+  lt_file_write(job, file, "bye\0!", 5);
+  lt_bytes b = lt_file_read(job, a, file, 5);
+  ck_assert_uint_eq(b.n, 5);
+  ck_assert_mem_eq(b.at, "bye\0!", 6);
+  if (arg) lt_file_read(job, a, file, 4);
+  lt_file_write(job, "/dev/null", "x", 1);
+  lt_file_read(job, a, "/dev/null", 0);
+  lt_file_read(job, a, dir, 100);
+}
+
+START_TEST(files) {
+  lathe_error e;
+  char text[400];
+  ck_assert_ptr_nonnull(mkdtemp(dir));
+  ck_assert_int_eq(lt_protect(&e, body_files, NULL), LATHE_E_IO);
+  snprintf(text, sizeof text, "cannot read %s: Is a directory", dir);
+  ck_assert_str_eq(e.message, text);
+  ck_assert_int_eq(lt_protect(&e, body_files, "max"), LATHE_E_IO);
+  snprintf(text, sizeof text, "%s/p/q/f is larger than 4 bytes", dir);
+  ck_assert_str_eq(e.message, text);
+  snprintf(text, sizeof text, "rm -r %s", dir);
+  ck_assert_int_eq(system(text), 0);
+  ck_assert_int_eq(lt_mem_live(), 0);
+}
+END_TEST
+
+static void body_write_fails(lt_job *job, void *arg) { lt_file_write(job, arg, "x", 1); }
+
+START_TEST(file_errors) {
+  lathe_error e;
+  ck_assert_int_eq(lt_protect(&e, body_write_fails, "/nonexistent/f"), LATHE_E_IO);
+  ck_assert_str_eq(e.message, "cannot write /nonexistent/f: No such file or directory");
+  ck_assert_int_eq(lt_protect(&e, body_write_fails, "/dev/full"), LATHE_E_IO);
+  ck_assert_str_eq(e.message, "cannot write /dev/full: No space left on device");
+}
+END_TEST
+
+LT_SUITE(base, failure, nested_failure, message_is_cut_at_a_character, arenas, out_of_memory, memory, maps, numbers_and_words, files,
+         file_errors)
+LT_TEST_MAIN(base)
