@@ -1,0 +1,20 @@
+/* status.c: small public functions without state: versions, texts of statuses, freeing what was returned. */
+#include "base/base.h"
+
+const char *lathe_status_text(int status) {
+  switch (status) {
+    case LATHE_OK: return "ok";
+    case LATHE_E_INVALID: return "invalid argument";
+    case LATHE_E_PARSE: return "not a network";
+    case LATHE_E_IO: return "input or output failed";
+    case LATHE_E_NOMEM: return "out of memory";
+    case LATHE_E_UNSUPPORTED: return "not supported";
+    case LATHE_E_MISMATCH: return "does not match";
+    case LATHE_E_INTERNAL: return "internal error";
+    case LATHE_E_MODEL: return "memory of another model or version";
+    case LATHE_E_POINTER: return "null or misaligned pointer";
+    default: return "unknown status";
+  }
+}
+
+void lathe_free(void *text_or_array) { lt_mem_free(text_or_array); }
