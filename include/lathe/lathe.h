@@ -46,7 +46,7 @@ typedef enum lathe_dtype { LATHE_F32, LATHE_F64, LATHE_I32, LATHE_I64, LATHE_BOO
 enum { LATHE_MAX_RANK = 8 };
 
 /* Options are text: "--entry train:loss --optimizer adam --threads 4". One table holds them all (docs/options.md); the
- * command takes the same ones. A NULL opts means none. */
+ * command takes the same ones. A value with blanks stands in double quotes. A NULL opts means none. */
 LATHE_API const char *lathe_version(void);           /* "0.1.0 (LLVM 22.1.8, x86_64…, znver4)" lives for ever */
 LATHE_API const char *lathe_status_text(int status); /* "out of memory" */
 LATHE_API void lathe_free(void *text_or_array);      /* what the functions below return as char * or in a lathe_array */
@@ -87,7 +87,11 @@ LATHE_API char *lathe_print(const lathe_graph *g, const char *opts, lathe_error 
 
 /* ---- models: compiled entries ---- */
 /* opts: --entry SPEC (several), --optimizer --lr --loss, --cpu --features, --math, --verify-each, --time-passes,
- * --profile (also compile what lathe_profile needs). Default entry: run with all outputs. */
+ * --profile (also compile what lathe_profile needs). Default entry: run with all outputs.
+ * A grad entry (--entry grad) has one output `grad_NAME` per float input and param: the gradient of the sum of all float
+ * outputs. With --output-grad=NAME (an output; several) it has an input `output_grad_NAME`, and then only the outputs
+ * named count; with --hvp=NAME (an input or param; several) an input `direction_NAME` and outputs `hvp_NAME` for each
+ * float input and param. --mode=train: batch statistics, dropout on. */
 LATHE_API lathe_model *lathe_compile(const lathe_graph *g, const char *opts, lathe_error *e);
 LATHE_API void lathe_model_free(lathe_model *m);
 typedef int (*lathe_fn)(const void *io, void *region, void *scratch);

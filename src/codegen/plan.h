@@ -14,7 +14,19 @@
  * 16·b + l < C. Accesses to blocked buffers may touch lanes that do not exist; others (`masked`) must not.
  *
  * Order of sums (interfaces.md, "the same bits"): LT_SUM_TREE16: element i of the reduced dims (row-major in d order) goes
- * to partial sum i mod 16, partial sums are added 8, 4, 2, 1 apart; LT_SUM_CHAIN: one chain of fused multiply-adds. */
+ * to partial sum i mod 16, partial sums are added 8, 4, 2, 1 apart; LT_SUM_CHAIN: one chain in that order, and when the
+ * last instruction of rexpr is a `mul` it is fused into the addition (one fma per element, starting from 0).
+ *
+ * Exactly what a kernel means (tests/kcheck/plan_eval.c executes it literally):
+ *   - lane l of the lane dim exists iff block_dim is LT_NONE or 16·i_block + l < channels. Values of lanes that do not exist
+ *     are never stored through a `masked` access; a masked load gives `fill` there and touches no memory.
+ *   - a load whose guards are not all valid gives `fill`; in the rexpr of a REDUCE the iteration is skipped instead (it adds
+ *     nothing, but keeps its place i in the order); X_COUNT counts the iterations not skipped.
+ *   - MAX with no valid iteration is -inf; NaN wins. ARGMAX: X_RESULT is i64, the row-major index over the reduced dims of
+ *     the first maximum, or of the first NaN.
+ *   - all loads of an iteration come before its stores: a store may go where the same iteration has loaded.
+ *   - one kernel's iterations over output dims are independent of each other, so any order and any thread will do
+ *     (SCATTER: independent over the rows). */
 #ifndef LT_PLAN_H
 #define LT_PLAN_H
 #include "ir/ir.h"
@@ -77,8 +89,8 @@ typedef enum lt_kernel_kind {
   LT_K_LOOPS,    /* expr over output dims, stores */
   LT_K_REDUCE,   /* rexpr over all dims, reduced over d[n_dims..) by `reduce`; then expr over output dims, stores */
   LT_K_CONTRACT, /* Σ A·B; then expr over output dims, stores */
-  LT_K_GATHER,   /* expr LOADs with access.n_index == 0 except one lane-dependent load: see lt_gather */
-  LT_K_SCATTER,  /* zero the rows, then add */
+  LT_K_GATHER,   /* X_RESULT is the gathered element (see lt_gather), then expr, stores */
+  LT_K_SCATTER,  /* zero the rows of gather->data, then add gather->other in the order of the lane dim; no expr, no stores */
   LT_K_BORDER    /* zero the halo of one rank-4 buffer */
 } lt_kernel_kind;
 
@@ -95,12 +107,16 @@ typedef struct lt_kseg {
 typedef struct lt_contract {
   lt_access a, b;          /* strides over the output dims; a.stride[lane] == a.stride[block] == 0 */
   uint8_t n_seg; lt_kseg seg[4];
-  uint8_t row_dim, col_dim; /* the two output dims that the register tile spans (rows × cols); others are outer loops */
+  uint8_t row_dim, col_dim; /* the two output dims that the register tile spans (rows × cols); others are outer loops.
+                               Both always exist, different, neither block nor lane dim; the extent may be 1 (row_dim of a
+                               matrix product) */
   bool b_masked;            /* B's last block has only channels%16 lanes in memory */
 } lt_contract;
 
 /* y[r, j] = x[r, idx[r, j]] and its adjoint: rows over dims 0..n_dims-2, j over the lane dim. `data` is x (gather) or the
- * result (scatter); its stride along the indexed axis is axis_stride, axis_size its extent. */
+ * result (scatter), its lane stride 0; its stride along the indexed axis is axis_stride, axis_size its extent. `index` has
+ * strides over all dims; `other` is scatter's g, strides over all dims (gather: unused). An index below 0 gives 0, one at
+ * or past axis_size NaN (0 for integers); scatter drops both. block_dim is LT_NONE, all accesses unguarded. */
 typedef struct lt_gather { lt_access data, index, other; int64_t axis_size, axis_stride; lt_dtype index_dtype; } lt_gather;
 
 typedef struct lt_border { uint32_t buffer; int64_t outer, height, width, inner; int32_t halo[4]; } lt_border;
@@ -129,7 +145,9 @@ typedef struct lt_kernel {
 
 /* ---- the plan of one entry ---- */
 typedef enum lt_slot_role { LT_SLOT_INPUT, LT_SLOT_HYPER, LT_SLOT_OUTPUT } lt_slot_role;
-typedef struct lt_slot { const char *name; lt_type type; lt_slot_role role; bool nullable; } lt_slot;
+/* nullable: a null pointer is allowed. HYPER: `def`, in the slot's dtype, stands in consts at offset def_offset. OUTPUT:
+ * kernels that store to it are skipped (they store nowhere else). */
+typedef struct lt_slot { const char *name; lt_type type; lt_slot_role role; bool nullable; double def; int64_t def_offset; } lt_slot;
 typedef struct lt_plan {
   const char *name;             /* "run" */
   lt_slot *slot; uint32_t n_slot; /* the io struct: these pointers in order, then `parallel` */

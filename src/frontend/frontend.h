@@ -1,24 +1,68 @@
-/* frontend.h: what the driver sees of the front ends: text → graph, and ops and layers by name for the C builder. */
+/* frontend.h: from text to graphs, and the layers that text and C builder share.
+ *
+ * lt_text_read turns a `.lathe` text (a definition or a dump: one language) into a graph: blocks are inlined, loops
+ * unrolled, named dimensions put in, layers made into parameters and ops. lt_apply is the same step for one op or layer,
+ * with the attributes as text; the C builder is made of it. Everything that a user can get wrong ends in lt_fail with
+ * file, line and column (LATHE_E_PARSE for text that is no statement, LATHE_E_INVALID for statements that mean nothing). */
 #ifndef LT_FRONTEND_H
 #define LT_FRONTEND_H
 #include "ir/ir.h"
 
-typedef struct lt_parse_options {
-  const char *network;    /* NULL: the only one of the text */
-  const char *const *dim; /* "N=8" each; a later one wins */
-  uint32_t n_dim;
-  int64_t max_bytes;      /* of one value; 0: no limit */
-} lt_parse_options;
+typedef struct lt_dim_override { const char *name; int64_t value; } lt_dim_override; /* --dim NAME=VALUE */
+typedef struct lt_text_options {
+  const char *network;         /* --network; NULL: the only one of the file */
+  const lt_dim_override *dims;
+  size_t n_dims;
+  int64_t batch;               /* --batch sets the dimension N; 0: not given */
+  int64_t max_bytes;           /* of one value; 0: the machine's memory */
+  uint32_t max_nodes;          /* 0: LT_TEXT_MAX_NODES */
+} lt_text_options;
 
-/* Read the text and elaborate one network of it. `out` has been initialised with lt_graph_init(out, job, ""); its name,
- * outputs and updates are set here. Messages carry file, line and column. A --dim that the network lacks is an error. */
-void lt_parse(lt_graph *out, const char *text, size_t bytes, const char *file, const lt_parse_options *o);
+enum { LT_TEXT_MAX_NODES = 1000000, LT_TEXT_MAX_BYTES = 64 << 20, LT_TEXT_MAX_NEST = 256, LT_MAX_NAME = 255 };
 
-/* An initial value as in the text, "normal(scale=0.1)", for a leaf of type t; NULL means zeros(). */
-void lt_parse_init(lt_init *out, lt_graph *g, const lt_type *t, const char *text);
+/* o may be NULL. file is what messages call the text. The graph is freed with the job when the job fails, otherwise by
+ * the caller with lt_graph_free. */
+lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file, const lt_text_options *o);
 
-/* Append an op of ops.def or a layer by name; attrs as in the text ("stride=2, name=\"stem\"") or NULL. Fills
- * out[0..max_out) and returns how many results there are. A layer without a name gets the base name of its kind. */
-unsigned lt_build(lt_graph *g, lt_value *out, unsigned max_out, const char *op, const char *attrs, const lt_value *in, unsigned n_in);
+/* ---- layers: rows of layers.def, shown by tables and typed constructors as ops are ------------------------------- */
+
+typedef struct lt_layer_info {
+  const char *name, *operands, *doc;
+  const lt_attr_info *attrs; uint8_t n_attrs;
+  uint32_t attrs_size;
+  bool has_weights;    /* a layer proper, which needs a name; else a composite of ops */
+} lt_layer_info;
+
+#define LAYER(name, operands, weights, doc) typedef struct lt_##name##_layer {
+#define ATTR(kind, name, def, doc) lt_attr_##kind name;
+#define END(name) char end_; } lt_##name##_layer;
+#include "frontend/layers.def"
+
+typedef enum lt_layer {
+  LT_LAYER_none,
+#define LAYER(name, operands, weights, doc) LT_LAYER_##name,
+#include "frontend/layers.def"
+  LT_LAYERS
+} lt_layer;
+
+extern const lt_layer_info lt_layer_table[LT_LAYERS]; /* [0] is unused */
+lt_layer lt_layer_find(const char *name, size_t n);
+
+/* The names that layers have taken so far, so that the next one gets a free one. */
+typedef struct lt_namer {
+  lt_map taken; /* full name → the line it was taken on */
+  lt_map next;  /* base → the number that comes next */
+} lt_namer;
+
+/* Emit a layer: its params (`name`.W …) and its ops. attrs is a lt_<layer>_layer. Fails naming layer, label, shapes. */
+lt_value lt_layer_emit(lt_graph *g, lt_layer layer, const void *attrs, const char *name, const lt_value *in);
+
+/* Apply an op, layer or composite by name: attrs as in the text language, "out_channels=16, kernel=3, name=\"stem\""
+ * (NULL: none). in[i] 0 stands for an operand that is none. Fills out[0..n_out); n_out must be the number of results.
+ * Layers without name= are called after themselves (conv2d, conv2d.1, …). */
+void lt_apply(lt_graph *g, lt_namer *names, const char *op, const char *attrs, const lt_value *in, size_t n_in,
+  lt_value *out, size_t n_out);
+/* "normal(scale=0.1)", "zeros()", "[1, 2, 3]": an initial value as in the text language, for a leaf of type t. */
+lt_init lt_init_read(lt_graph *g, const lt_type *t, const char *text);
 
 #endif
