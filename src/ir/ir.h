@@ -90,6 +90,7 @@ typedef uint32_t lt_value; /* index into graph->values; 0: none */
 struct lt_eval;
 struct lt_vjp;
 
+/* A node's operands are padded to max_in with 0 (none) unless their number is free, so in[2] of a conv2d always exists. */
 typedef struct lt_op_info {
   const char *name, *family, *operands, *results, *doc;
   unsigned flags;
@@ -105,7 +106,7 @@ typedef struct lt_op_info {
   void (*vjp)(struct lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout, lt_value *gin);
 } lt_op_info;
 
-extern const lt_op_info lt_op_table[LT_OPS]; /* [0] is unused */
+extern const lt_op_info *const lt_op_table; /* LT_OPS rows; [0] is unused */
 lt_op lt_op_find(const char *name, size_t n); /* LT_OP_none when unknown */
 const char *const *lt_op_names(void);         /* NULL-terminated, table order, for lt_nearest */
 const char *lt_operand_name(lt_arena *a, lt_op op, unsigned i); /* "W" */
@@ -113,6 +114,13 @@ const char *lt_operand_name(lt_arena *a, lt_op op, unsigned i); /* "W" */
 void lt_attrs_default(lt_op op, void *attrs);
 bool lt_attrs_eq(lt_op op, const void *a, const void *b);
 uint64_t lt_attrs_hash(lt_op op, const void *a, uint64_t seed);
+static inline const void *lt_attr_at(lt_op op, const void *attrs, unsigned i) {
+  return (const char *)attrs + lt_op_table[op].attrs[i].offset;
+}
+bool lt_attr_is_default(lt_op op, const void *attrs, unsigned i); /* false for required ones */
+/* One attribute as the text language writes it: a pair or quad of equal numbers as one number, floats shortest. */
+void lt_attr_print(lt_str *s, lt_attr_kind kind, const void *attr);
+void lt_attrs_copy(lt_arena *a, lt_op op, void *to, const void *from); /* with the texts and tensors pointed at */
 
 /* ---- nodes and values ---------------------------------------------------------------------------------------- */
 
@@ -210,6 +218,10 @@ lt_value lt_fill_like(lt_graph *g, lt_value x, double v);          /* a broadcas
  * layouts, when present, are printed as notes @cluster(3) and @layout(blocked, [1, 1, 1, 1]). */
 void lt_print(lt_str *out, const lt_graph *g);
 void lt_print_node(lt_str *out, const lt_graph *g, const lt_node *n); /* one statement, for messages */
+void lt_print_name(lt_str *out, const char *name);                    /* in backticks where not an identifier */
+void lt_print_string(lt_str *out, const char *text);                  /* "…" with \" \\ \n \t */
+void lt_print_tensor(lt_str *out, const lt_tensor *t);                /* nested lists; a scalar without brackets */
+bool lt_is_inline_const(const lt_graph *g, lt_value v);               /* an unnamed finite f32 scalar: stands as a number */
 /* Check every invariant again from scratch; fails the job with LATHE_E_INTERNAL naming the pass `after`. */
 void lt_verify(lt_graph *g, const char *after);
 bool lt_graph_equal(const lt_graph *a, const lt_graph *b); /* up to names of unnamed values */
@@ -223,6 +235,8 @@ struct lt_tensor {
   union { double *f; int64_t *i; };
 };
 lt_tensor *lt_tensor_new(lt_arena *a, const lt_type *t);             /* zeros */
+lt_tensor *lt_tensor_copy(lt_arena *a, const lt_tensor *t);
+bool lt_tensor_eq(const lt_tensor *a, const lt_tensor *b);           /* same type, same bits */
 lt_tensor *lt_tensor_import(lt_arena *a, const lt_type *t, const void *data); /* from the dtype's own bytes (f32, i32, …) */
 void lt_tensor_export(const lt_tensor *t, void *data);
 double lt_tensor_at(const lt_tensor *t, int64_t i);                  /* element i as double */

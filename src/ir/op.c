@@ -1,0 +1,259 @@
+/* op.c: the op table made from ops.def, and everything about attributes that follows from it: defaults, comparison, hash,
+ * copies, text.
+ *
+ * What C cannot compute in a static initialiser (offsets, since ATTR does not know its op, and the operand counts) is
+ * filled in before main by a constructor; afterwards the table never changes. */
+#include "ir/ir.h"
+#include "ir/op_hooks.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define OP(name, family, operands, results, vjp, flags, doc) static lt_attr_info attrs_of_##name[] = {
+#define ATTR(kind, name, def, doc) {#name, def, doc, LT_ATTR_##kind, 0},
+#define END(name) {0}};
+#include "ir/ops.def"
+
+enum { LEAF = LT_LEAF, MAP = LT_MAP, HEAVY = LT_HEAVY, MOVE = LT_MOVE, SUGAR = LT_SUGAR, HIDDEN = LT_HIDDEN };
+#define LT_VJP_DIFF(name) lt_vjp_##name
+#define LT_VJP_ZERO(name) NULL
+#define LT_IS_DIFF true
+#define LT_IS_ZERO false
+#define OP(name, family, operands, results, vjp, flags, doc)                                                           \
+  [LT_OP_##name] = {#name, #family, operands, results, doc, flags, LT_IS_##vjp, 0, 0, 0, sizeof(lt_##name##_attrs),    \
+                    attrs_of_##name, LT_COUNT(attrs_of_##name) - 1, lt_infer_##name, lt_eval_##name,                   \
+                    LT_VJP_##vjp(name)},
+static lt_op_info table[LT_OPS] = {
+#include "ir/ops.def"
+};
+const lt_op_info *const lt_op_table = table;
+
+static const char *const names[LT_OPS] = {
+#define OP(name, family, operands, results, vjp, flags, doc) #name,
+#include "ir/ops.def"
+  NULL
+};
+
+/* ---- kinds ----------------------------------------------------------------------------------------------------- */
+
+static const struct { uint32_t size, align; } kinds[] = {
+#define KIND(k) [LT_ATTR_##k] = {sizeof(lt_attr_##k), _Alignof(lt_attr_##k)}
+  KIND(int), KIND(float), KIND(bool), KIND(pair), KIND(quad), KIND(ints), KIND(str), KIND(dtype), KIND(init), KIND(tensor),
+#undef KIND
+};
+
+/* "x W b?" → between 2 and 3; "xs*" → between 1 and 255. An optional name before others still has its place. */
+static void count_operands(lt_op_info *op) {
+  unsigned n = 0;
+  for (const char *p = op->operands; *p;) {
+    size_t length = strcspn(p, " ");
+    char last = p[length - 1];
+    n++;
+    if (last != '?') op->min_in = (uint8_t)n;
+    op->max_in = last == '*' ? 255 : (uint8_t)n;
+    p += length + (p[length] == ' ');
+  }
+  for (const char *p = op->results; *p; p++) op->n_out += *p == ' ';
+  op->n_out += 1;
+  if (strchr(op->results, '*')) op->n_out = 0;
+}
+
+__attribute__((constructor)) static void complete_table(void) {
+  for (unsigned o = 1; o < LT_OPS; o++) {
+    uint32_t offset = 0;
+    for (lt_attr_info *a = (lt_attr_info *)table[o].attrs; a->name; a++) {
+      uint32_t align = kinds[a->kind].align;
+      a->offset = (offset + align - 1) / align * align;
+      offset = a->offset + kinds[a->kind].size;
+    }
+    count_operands(&table[o]);
+  }
+}
+
+lt_op lt_op_find(const char *name, size_t n) {
+  for (unsigned i = 1; i < LT_OPS; i++)
+    if (strlen(table[i].name) == n && memcmp(table[i].name, name, n) == 0) return (lt_op)i;
+  return LT_OP_none;
+}
+
+const char *const *lt_op_names(void) { return names; }
+
+const char *lt_operand_name(lt_arena *a, lt_op op, unsigned i) {
+  const char *p = table[op].operands;
+  for (; i && p[strcspn(p, " ")]; i--) p += strcspn(p, " ") + 1; /* the last name serves all that follow */
+  return lt_arena_strndup(a, p, strcspn(p, " ?*"));
+}
+
+const char *lt_op_title(lt_graph *g, lt_op op) {
+  return g->label ? lt_arena_printf(&g->arena, "%s `%s`", table[op].name, g->label) : table[op].name;
+}
+
+/* ---- defaults -------------------------------------------------------------------------------------------------- */
+
+static void read_ints(lt_ints *out, const char *text) {
+  out->n = 0;
+  for (const char *p = text + 1; *p && *p != ']';) {
+    char *end;
+    out->v[out->n++] = strtoll(p, &end, 10);
+    p = end + strspn(end, ", ");
+  }
+}
+
+/* The defaults in ops.def are ours; a unit test reads them all. */
+static void read_default(lt_attr_kind kind, const char *text, void *attr) {
+  int64_t number = strtoll(text, NULL, 10);
+  lt_dtype dtype;
+  switch (kind) {
+  case LT_ATTR_int: *(int64_t *)attr = number; break;
+  case LT_ATTR_float: *(double *)attr = strtod(text, NULL); break;
+  case LT_ATTR_bool: *(int64_t *)attr = text[0] == 't'; break;
+  case LT_ATTR_pair: *(lt_pair *)attr = (lt_pair){{number, number}}; break;
+  case LT_ATTR_quad: *(lt_quad *)attr = (lt_quad){{number, number, number, number}}; break;
+  case LT_ATTR_ints: read_ints(attr, text); break;
+  case LT_ATTR_str: *(const char **)attr = ""; break;
+  case LT_ATTR_dtype:
+    if (lt_dtype_parse(&dtype, text, strlen(text))) *(int64_t *)attr = dtype;
+    break;
+  case LT_ATTR_init: *(lt_init *)attr = (lt_init){.kind = LT_INIT_ZEROS}; break;
+  case LT_ATTR_tensor: break; /* always required */
+  }
+}
+
+void lt_attrs_default(lt_op op, void *attrs) {
+  memset(attrs, 0, table[op].attrs_size);
+  for (const lt_attr_info *a = table[op].attrs; a->name; a++) {
+    if (a->def[0]) read_default(a->kind, a->def, (char *)attrs + a->offset);
+    else if (a->kind == LT_ATTR_str) *(const char **)((char *)attrs + a->offset) = "";
+  }
+}
+
+/* ---- compare, hash, copy ---------------------------------------------------------------------------------------- */
+
+static const char *text_of(const void *attr) {
+  const char *s = *(const char *const *)attr;
+  return s ? s : "";
+}
+
+static bool init_eq(const lt_init *a, const lt_init *b) {
+  if (a->kind != b->kind) return false;
+  switch (a->kind) {
+  case LT_INIT_NORMAL: return memcmp(&a->a, &b->a, sizeof a->a) == 0;
+  case LT_INIT_UNIFORM: return memcmp(&a->a, &b->a, 2 * sizeof a->a) == 0;
+  case LT_INIT_LITERAL: return lt_tensor_eq(a->literal, b->literal);
+  default: return true;
+  }
+}
+
+static bool attr_eq(lt_attr_kind kind, const void *a, const void *b) {
+  switch (kind) {
+  case LT_ATTR_ints: {
+    const lt_ints *x = a, *y = b;
+    return x->n == y->n && memcmp(x->v, y->v, (size_t)x->n * sizeof x->v[0]) == 0;
+  }
+  case LT_ATTR_str: return strcmp(text_of(a), text_of(b)) == 0;
+  case LT_ATTR_init: return init_eq(a, b);
+  case LT_ATTR_tensor: return lt_tensor_eq(*(const lt_attr_tensor *)a, *(const lt_attr_tensor *)b);
+  default: return memcmp(a, b, kinds[kind].size) == 0; /* floats by their bits: 0.0 is not -0.0, NaN is NaN */
+  }
+}
+
+bool lt_attrs_eq(lt_op op, const void *a, const void *b) {
+  for (const lt_attr_info *i = table[op].attrs; i->name; i++)
+    if (!attr_eq(i->kind, (const char *)a + i->offset, (const char *)b + i->offset)) return false;
+  return true;
+}
+
+static uint64_t hash_tensor(const lt_tensor *t, uint64_t seed) {
+  if (!t) return seed;
+  seed = lt_hash(&t->type.dtype, sizeof t->type.dtype, seed + t->type.rank);
+  seed = lt_hash(t->type.dim, t->type.rank * sizeof t->type.dim[0], seed);
+  return lt_hash(t->i, (size_t)lt_type_count(&t->type) * sizeof t->i[0], seed);
+}
+
+static uint64_t hash_attr(lt_attr_kind kind, const void *a, uint64_t seed) {
+  const lt_ints *ints = a;
+  const lt_init *init = a;
+  switch (kind) {
+  case LT_ATTR_ints: return lt_hash(ints->v, (size_t)ints->n * sizeof ints->v[0], seed + (uint64_t)ints->n);
+  case LT_ATTR_str: return lt_hash(text_of(a), strlen(text_of(a)), seed);
+  case LT_ATTR_tensor: return hash_tensor(*(const lt_attr_tensor *)a, seed);
+  case LT_ATTR_init:
+    seed = lt_hash(&init->kind, sizeof init->kind, seed);
+    if (init->kind == LT_INIT_LITERAL) return hash_tensor(init->literal, seed);
+    if (init->kind == LT_INIT_NORMAL) return lt_hash(&init->a, sizeof init->a, seed);
+    return init->kind == LT_INIT_UNIFORM ? lt_hash(&init->a, 2 * sizeof init->a, seed) : seed;
+  default: return lt_hash(a, kinds[kind].size, seed);
+  }
+}
+
+uint64_t lt_attrs_hash(lt_op op, const void *a, uint64_t seed) {
+  seed += (uint64_t)op;
+  for (const lt_attr_info *i = table[op].attrs; i->name; i++) seed = hash_attr(i->kind, (const char *)a + i->offset, seed);
+  return seed;
+}
+
+void lt_attrs_copy(lt_arena *arena, lt_op op, void *to, const void *from) {
+  memcpy(to, from, table[op].attrs_size);
+  for (const lt_attr_info *i = table[op].attrs; i->name; i++) {
+    void *attr = (char *)to + i->offset;
+    lt_init *init = attr;
+    if (i->kind == LT_ATTR_str) *(const char **)attr = lt_arena_strdup(arena, text_of(attr));
+    else if (i->kind == LT_ATTR_tensor) *(lt_attr_tensor *)attr = lt_tensor_copy(arena, *(lt_attr_tensor *)attr);
+    else if (i->kind == LT_ATTR_init && init->literal) init->literal = lt_tensor_copy(arena, init->literal);
+  }
+}
+
+bool lt_attr_is_default(lt_op op, const void *attrs, unsigned i) {
+  const lt_attr_info *a = &table[op].attrs[i];
+  union { lt_ints ints; lt_init init; lt_quad quad; const char *str; } def;
+  if (!a->def[0]) return false;
+  memset(&def, 0, sizeof def);
+  read_default(a->kind, a->def, &def);
+  return attr_eq(a->kind, &def, (const char *)attrs + a->offset);
+}
+
+/* ---- text ------------------------------------------------------------------------------------------------------- */
+
+static void print_list(lt_str *s, const int64_t *v, int64_t n) {
+  lt_str_puts(s, "[");
+  for (int64_t i = 0; i < n; i++) lt_str_printf(s, "%s%lld", i ? ", " : "", (long long)v[i]);
+  lt_str_puts(s, "]");
+}
+
+/* [h, w] or [top, left, bottom, right]: one number when all are equal. */
+static void print_numbers(lt_str *s, const int64_t *v, int64_t n) {
+  bool same = true;
+  for (int64_t i = 1; i < n; i++) same &= v[i] == v[0];
+  if (same) lt_str_printf(s, "%lld", (long long)v[0]);
+  else print_list(s, v, n);
+}
+
+static void print_init(lt_str *s, const lt_init *init) {
+  switch ((lt_init_kind)init->kind) {
+  case LT_INIT_ZEROS: lt_str_puts(s, "zeros()"); break;
+  case LT_INIT_ONES: lt_str_puts(s, "ones()"); break;
+  case LT_INIT_NORMAL:
+    lt_str_puts(s, "normal(scale="), lt_str_double(s, init->a), lt_str_puts(s, ")");
+    break;
+  case LT_INIT_UNIFORM:
+    lt_str_puts(s, "uniform(lo="), lt_str_double(s, init->a);
+    lt_str_puts(s, ", hi="), lt_str_double(s, init->b), lt_str_puts(s, ")");
+    break;
+  case LT_INIT_LITERAL: lt_print_tensor(s, init->literal); break;
+  }
+}
+
+void lt_attr_print(lt_str *s, lt_attr_kind kind, const void *attr) {
+  switch (kind) {
+  case LT_ATTR_int: lt_str_printf(s, "%lld", (long long)*(const int64_t *)attr); break;
+  case LT_ATTR_float: lt_str_double(s, *(const double *)attr); break;
+  case LT_ATTR_bool: lt_str_puts(s, *(const int64_t *)attr ? "true" : "false"); break;
+  case LT_ATTR_pair: print_numbers(s, ((const lt_pair *)attr)->v, 2); break;
+  case LT_ATTR_quad: print_numbers(s, ((const lt_quad *)attr)->v, 4); break;
+  case LT_ATTR_ints: print_list(s, ((const lt_ints *)attr)->v, ((const lt_ints *)attr)->n); break;
+  case LT_ATTR_str: lt_print_string(s, text_of(attr)); break;
+  case LT_ATTR_dtype: lt_str_puts(s, lt_dtype_name((lt_dtype) * (const int64_t *)attr)); break;
+  case LT_ATTR_init: print_init(s, attr); break;
+  case LT_ATTR_tensor: lt_print_tensor(s, *(const lt_attr_tensor *)attr); break;
+  }
+}
