@@ -1,0 +1,25 @@
+/* graph_api.h: what is behind a lathe_graph handle. */
+#ifndef LT_GRAPH_API_H
+#define LT_GRAPH_API_H
+#include "driver/options.h"
+#include "frontend/frontend.h"
+
+struct lathe_graph {
+  lt_graph *g;       /* NULL only while it is being made */
+  lt_arena arena;    /* of what follows */
+  lathe_error error; /* the first one of building; status 0: none */
+  lt_namer names;
+  /* Where it was read from, so that an entry with other dimensions can read it again; text NULL: built in C. */
+  const char *text, *file;
+  size_t bytes;
+  lt_text_options options;
+};
+
+/* The network again with other values of its named dimensions ("N=1" each). */
+lt_graph *lt_graph_reread(lt_job *job, const lathe_graph *g, lt_texts dims);
+/* Fail with the error that stuck while the graph was built, if any. */
+void lt_graph_check(lt_job *job, const lathe_graph *g);
+/* The port as the API shows it. */
+void lt_port_of(lathe_port *out, const char *name, const char *kind, const lt_type *t, int64_t offset);
+
+#endif
