@@ -14,13 +14,15 @@ _Static_assert(sizeof(lt_arena_chunk) <= HEADER, "the payload must not overlap t
 
 void lt_arena_init(lt_arena *a, lt_job *job) { *a = (lt_arena){.job = job}; }
 
+/* The arena itself may live in one of its chunks. */
 void lt_arena_free(lt_arena *a) {
-  while (a->chunks) {
-    lt_arena_chunk *c = a->chunks;
-    a->chunks = c->next;
+  lt_arena_chunk *c = a->chunks;
+  *a = (lt_arena){.job = a->job};
+  while (c) {
+    lt_arena_chunk *next = c->next;
     lt_mem_free(c);
+    c = next;
   }
-  a->next = a->end = NULL;
 }
 
 void lt_arena_free_fn(void *arena) { lt_arena_free(arena); }

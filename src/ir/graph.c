@@ -5,17 +5,31 @@
 
 #include <stdio.h>
 
-/* One allocation, so that running out of memory here leaves nothing behind. */
-void lt_graph_init(lt_graph *g, lt_job *job, const char *name) {
+/* The arena is ready and everything else zero. One allocation, so that running out of memory here leaves nothing behind. */
+static void graph_start(lt_graph *g, const char *name) {
   enum { VALUES = 8 };
-  memset(g, 0, sizeof *g);
-  lt_arena_init(&g->arena, job);
-  g->job = job;
+  g->job = g->arena.job;
   size_t n = strlen(name) + 1, at = VALUES * sizeof(lt_value_info);
   char *block = lt_arena_zalloc(&g->arena, at + n);
   g->name = memcpy(block + at, name, n);
   g->values.at = (lt_value_info *)(void *)block;
   g->values.cap = VALUES, g->values.n = 1;
+}
+
+void lt_graph_init(lt_graph *g, lt_job *job, const char *name) {
+  memset(g, 0, sizeof *g);
+  lt_arena_init(&g->arena, job);
+  graph_start(g, name);
+}
+
+lt_graph *lt_graph_new(lt_job *job, const char *name) {
+  lt_arena own;
+  lt_arena_init(&own, job);
+  lt_graph *g = lt_arena_zalloc(&own, sizeof *g);
+  g->arena = own;
+  lt_defer_failed(job, lt_graph_free_fn, g);
+  graph_start(g, name);
+  return g;
 }
 
 void lt_graph_free(lt_graph *g) {
