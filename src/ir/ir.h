@@ -267,6 +267,9 @@ uint64_t lt_random_stream(const char *name);                                  /*
 uint32_t lt_random_u32(uint64_t seed, uint64_t stream, uint64_t counter);
 float lt_random_unit(uint64_t seed, uint64_t stream, uint64_t counter);       /* [0, 1), 24 bits */
 float lt_random_normal(uint64_t seed, uint64_t stream, uint64_t counter);     /* mean 0, deviation 1 */
+/* The seed that random_uniform (LT_X_RANDOM) uses in a step: element i is
+ * lt_random_unit(lt_random_step(seed, step), lt_random_stream(key), i). */
+static inline uint64_t lt_random_step(uint64_t seed, uint64_t step) { return seed + step * 0xD1342543DE82EF95u; }
 void lt_init_fill(const lt_init *init, const lt_type *t, const char *name, uint64_t seed, void *data); /* dtype's own bytes */
 
 /* ---- gradients (pass/autodiff.c and vjp hooks) ------------------------------------------------------------------ */
@@ -275,5 +278,8 @@ typedef struct lt_vjp { lt_graph *g; } lt_vjp; /* hooks emit into v->g; gin[i] =
 /* Append the gradients of sum_i(y[i] * seed[i]) (seed NULL or seed[i] 0: ones) in wrt[0..n) to g: out[i] always has
  * wrt[i]'s type, zeros where nothing flows. The result can be differentiated again. */
 void lt_gradients(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny, const lt_value *wrt, unsigned n);
+
+/* docs/ops.md from the op table (op_doc.c). */
+void lt_ops_doc(lt_str *out);
 
 #endif
