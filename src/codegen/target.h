@@ -5,6 +5,7 @@
 
 typedef struct lt_target {
   const char *triple, *cpu, *features; /* as LLVM takes them; features hold everything (nothing is implied by cpu alone) */
+  const char *tune;         /* the CPU to schedule for, where it is not cpu; NULL: cpu */
   const char *row;          /* the row of targets.def that fits: "x86-avx512" */
   unsigned vector_bytes;    /* of one vector register */
   unsigned vector_regs;     /* how many */
@@ -16,5 +17,6 @@ typedef struct lt_target {
 /* The host, limited by cpu ("" or NULL: the host's) and features ("+a,-b"); asking for more than the host has is an
  * error that names the feature. */
 void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, const char *features);
+void lt_llvm_init(void); /* once per process, safe from any thread; lt_target_host does it */
 void lt_targets_print(lt_str *out); /* for `lathe targets` */
 #endif

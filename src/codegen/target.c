@@ -1,0 +1,228 @@
+/* target.c: the host as LLVM sees it, limited by --cpu and --features, and the row of targets.def that fits.
+ *
+ * --cpu takes the host's own name (all its features), a level (x86-64-v3) or a CPU of targets.def (its level's features,
+ * its tuning). --features "+a,-b" then adds and removes. Whatever is asked for must be among the host's features, so that
+ * the code runs here; taking away is how one machine compares vector widths. */
+#include "codegen/emit.h"
+#include "codegen/codegen.h"
+
+#include <llvm-c/Target.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+typedef struct lt_row { const char *name, *arch, *needs; unsigned bytes, regs; bool fma; unsigned latency; const char *doc; } lt_row;
+typedef struct lt_level { const char *name, *arch, *features; } lt_level;
+typedef struct lt_cpu { const char *name, *level; } lt_cpu;
+
+static const lt_row rows[] = {
+#define TARGET(name, arch, needs, bytes, regs, fma, latency, doc) {name, arch, needs, bytes, regs, fma, latency, doc},
+#include "codegen/targets.def"
+};
+static const lt_level levels[] = {
+#define LEVEL(name, arch, features) {name, arch, features},
+#include "codegen/targets.def"
+};
+static const lt_cpu cpus[] = {
+#define CPU(name, level) {name, level},
+#include "codegen/targets.def"
+};
+
+static void start_llvm(void) {
+  LLVMInitializeNativeTarget();
+  LLVMInitializeNativeAsmPrinter();
+}
+
+void lt_llvm_init(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, start_llvm);
+}
+
+const char *lt_llvm_version(void) {
+  static _Thread_local char text[32];
+  unsigned major, minor, patch;
+  LLVMGetVersion(&major, &minor, &patch);
+  snprintf(text, sizeof text, "%u.%u.%u", major, minor, patch);
+  return text;
+}
+
+/* ---- feature lists: "+a,-b,+c", later ones win ---- */
+
+/* What the list says last of name[0..n): '+', '-', or 0 when it says nothing. */
+static char feature_of(const char *list, const char *name, size_t n) {
+  char sign = 0;
+  for (const char *p = list; *p;) {
+    size_t len = strcspn(p, ",");
+    if (len == n + 1 && memcmp(p + 1, name, n) == 0) sign = *p;
+    p += len + (p[len] == ',');
+  }
+  return sign;
+}
+
+static bool has_all(const char *list, const char *needs) {
+  for (const char *p = needs; *p;) {
+    size_t len = strcspn(p, ",");
+    if (feature_of(list, p, len) != '+') return false;
+    p += len + (p[len] == ',');
+  }
+  return true;
+}
+
+/* Names of a list, NULL-terminated, for lt_nearest. */
+static const char *const *names_of(lt_arena *a, const char *list) {
+  LT_VEC(const char *) v = {0};
+  for (const char *p = list; *p;) {
+    size_t len = strcspn(p, ",");
+    if (len > 1) lt_vec_push(a, &v, lt_arena_strndup(a, p + 1, len - 1));
+    p += len + (p[len] == ',');
+  }
+  lt_vec_push(a, &v, NULL);
+  return v.at;
+}
+
+/* ---- cpu ---- */
+
+static const char *const *cpu_names(lt_arena *a, const char *arch, const char *host) {
+  LT_VEC(const char *) v = {0};
+  lt_vec_push(a, &v, host);
+  for (size_t i = 0; i < LT_COUNT(levels); i++)
+    if (strcmp(levels[i].arch, arch) == 0) lt_vec_push(a, &v, levels[i].name);
+  for (size_t i = 0; i < LT_COUNT(cpus); i++)
+    for (size_t k = 0; k < LT_COUNT(levels); k++)
+      if (strcmp(levels[k].name, cpus[i].level) == 0 && strcmp(levels[k].arch, arch) == 0) lt_vec_push(a, &v, cpus[i].name);
+  lt_vec_push(a, &v, NULL);
+  return v.at;
+}
+
+static const lt_level *level_of(const char *cpu, const char *arch) {
+  for (size_t i = 0; i < LT_COUNT(cpus); i++)
+    if (strcmp(cpus[i].name, cpu) == 0) cpu = cpus[i].level;
+  for (size_t i = 0; i < LT_COUNT(levels); i++)
+    if (strcmp(levels[i].name, cpu) == 0 && strcmp(levels[i].arch, arch) == 0) return &levels[i];
+  return NULL;
+}
+
+static const char *join(lt_arena *a, const char *const *names) {
+  lt_str s;
+  lt_str_init(&s, a);
+  for (size_t i = 0; names[i]; i++) lt_str_printf(&s, "%s%s", i ? ", " : "", names[i]);
+  return s.at;
+}
+
+LT_NORETURN static void unknown_cpu(lt_job *job, lt_arena *a, const char *cpu, const char *arch, const char *host) {
+  const char *const *names = cpu_names(a, arch, host);
+  const char *near = lt_nearest(cpu, names);
+  if (near) lt_fail(job, LATHE_E_INVALID, NULL, "--cpu: unknown CPU `%s`\nhelp: did you mean `%s`?", cpu, near);
+  lt_fail(job, LATHE_E_INVALID, NULL, "--cpu: unknown CPU `%s`\nhelp: one of %s", cpu, join(a, names));
+}
+
+/* The features of the CPU asked for, as "+a,+b"; out->cpu and out->tune are set. */
+static const char *cpu_features(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, const char *arch, const char *host,
+                                const char *host_features) {
+  out->cpu = host;
+  if (!cpu || !*cpu || strcmp(cpu, "native") == 0 || strcmp(cpu, host) == 0) return host_features;
+  const lt_level *level = level_of(cpu, arch);
+  if (!level) unknown_cpu(job, a, cpu, arch, host);
+  lt_str s;
+  lt_str_init(&s, a);
+  for (const char *p = level->features; *p;) {
+    size_t len = strcspn(p, ",");
+    if (feature_of(host_features, p, len) == '-')
+      lt_fail(job, LATHE_E_INVALID, NULL, "--cpu %s: this machine (%s) has no %.*s\nhelp: code is run here, so it can use at most what the host has", cpu,
+              host, (int)len, p);
+    lt_str_printf(&s, "%s+%.*s", s.n ? "," : "", (int)len, p);
+    p += len + (p[len] == ',');
+  }
+  out->cpu = level->name;
+  out->tune = strcmp(cpu, level->name) == 0 ? NULL : lt_arena_strdup(a, cpu);
+  return s.at;
+}
+
+/* Check "+a,-b" against the host. */
+static void check_features(lt_job *job, lt_arena *a, const char *list, const char *host, const char *host_features) {
+  for (const char *p = list; *p;) {
+    size_t len = strcspn(p, ",");
+    if (len < 2 || (*p != '+' && *p != '-'))
+      lt_fail(job, LATHE_E_INVALID, NULL, "--features: `%.*s` is not +NAME or -NAME\nhelp: write --features=-avx512f,+fma", (int)len, p);
+    char sign = feature_of(host_features, p + 1, len - 1);
+    if (!sign) {
+      const char *near = lt_nearest(lt_arena_strndup(a, p + 1, len - 1), names_of(a, host_features));
+      if (near) lt_fail(job, LATHE_E_INVALID, NULL, "--features: unknown feature `%.*s`\nhelp: did you mean `%s`?", (int)len - 1, p + 1, near);
+      lt_fail(job, LATHE_E_INVALID, NULL, "--features: unknown feature `%.*s`\nhelp: names as in clang, such as avx2, fma, avx512f", (int)len - 1, p + 1);
+    }
+    if (*p == '+' && sign != '+')
+      lt_fail(job, LATHE_E_INVALID, NULL, "--features: this machine (%s) has no %.*s\nhelp: code is run here, so it can use at most what the host has", host,
+              (int)len - 1, p + 1);
+    p += len + (p[len] == ',');
+  }
+}
+
+/* LLVM takes away what depends on a feature that is taken away; say so in the list, so that has_all sees it. */
+static const char *take_away(lt_arena *a, const char *list) {
+  static const struct { const char *gone, *with; } rule[] = {
+    {"sse4.2", "avx"}, {"avx", "avx2"}, {"avx", "fma"}, {"avx", "f16c"}, {"avx2", "avx512f"}, {"fma", "avx512f"}, {"f16c", "avx512f"},
+    {"avx512f", "avx512bw"}, {"avx512f", "avx512dq"}, {"avx512f", "avx512vl"}, {"avx512f", "avx512cd"},
+  };
+  lt_str s;
+  lt_str_init(&s, a);
+  lt_str_puts(&s, list);
+  for (size_t i = 0; i < LT_COUNT(rule); i++)
+    if (feature_of(s.at, rule[i].gone, strlen(rule[i].gone)) == '-' && feature_of(s.at, rule[i].with, strlen(rule[i].with)) == '+')
+      lt_str_printf(&s, ",-%s", rule[i].with);
+  return s.at;
+}
+
+static char *copy_message(lt_arena *a, char *message) {
+  char *s = lt_arena_strdup(a, message);
+  LLVMDisposeMessage(message);
+  return s;
+}
+
+static int64_t cache_bytes(int name, int64_t otherwise) {
+  long n = sysconf(name);
+  return n > 0 ? n : otherwise;
+}
+
+static const lt_row *row_of(const char *arch, const char *features) {
+  for (size_t i = 0; i < LT_COUNT(rows); i++)
+    if ((!*rows[i].arch || strcmp(rows[i].arch, arch) == 0) && has_all(features, rows[i].needs)) return &rows[i];
+  return &rows[LT_COUNT(rows) - 1];
+}
+
+void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, const char *features) {
+  lt_llvm_init();
+  *out = (lt_target){0};
+  out->triple = copy_message(a, LLVMGetDefaultTargetTriple());
+  const char *arch = lt_arena_strndup(a, out->triple, strcspn(out->triple, "-"));
+  const char *host = copy_message(a, LLVMGetHostCPUName()), *all = copy_message(a, LLVMGetHostCPUFeatures());
+  const char *list = cpu_features(out, job, a, cpu, arch, host, all);
+  if (features && *features) {
+    check_features(job, a, features, host, all);
+    list = take_away(a, lt_arena_printf(a, "%s%s%s", list, *list ? "," : "", features));
+  }
+  out->features = list;
+  const lt_row *row = row_of(arch, list);
+  out->row = row->name;
+  out->vector_bytes = row->bytes;
+  out->vector_regs = row->regs;
+  out->fma = row->fma;
+  out->fma_latency = row->latency;
+  out->l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
+  out->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512 << 10);
+}
+
+void lt_targets_print(lt_str *out) {
+  lt_llvm_init();
+  char *triple = LLVMGetDefaultTargetTriple(), *host = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+  const char *arch = lt_arena_strndup(out->arena, triple, strcspn(triple, "-"));
+  const lt_row *mine = row_of(arch, features);
+  lt_str_printf(out, "host: %s, %s, LLVM %s\n\n", triple, host, lt_llvm_version());
+  LLVMDisposeMessage(triple), LLVMDisposeMessage(features);
+  for (size_t i = 0; i < LT_COUNT(rows); i++)
+    lt_str_printf(out, "%c %-12s %s\n", &rows[i] == mine ? '*' : ' ', rows[i].name, rows[i].doc);
+  const char *const *names = cpu_names(out->arena, arch, lt_arena_strdup(out->arena, host));
+  LLVMDisposeMessage(host);
+  lt_str_puts(out, "\n--cpu:");
+  for (size_t i = 0; names[i]; i++) lt_str_printf(out, " %s", names[i]);
+  lt_str_puts(out, "\n");
+}
