@@ -5,7 +5,7 @@
  * store. The kernel function  k(bufs, task)  is cold: it decodes the task and walks groups of rows and blocks (tile.h).
  *
  * What keeps LLVM from spilling (performance.md of the study, §3): B's vectors first, then per pixel one broadcast and its
- * FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA steps; no pass
+ * FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA of them; no pass
  * pipeline that could reorder them. One chain per output along K: splitting it would change the bits. */
 #include "codegen/emit.h"
 #include "codegen/tile.h"
@@ -188,9 +188,9 @@ static void emit_level(const tile_code *t, chain *s, int level) {
   if (rest) advance(t, s, rest * da, rest * db);
 }
 
-/* Which levels stay loops and how far the innermost is unrolled: at most BODY_FMA steps, evenly if that costs less than half. */
+/* Which levels stay loops and how far the innermost is unrolled: at most BODY_FMA instructions, evenly if that costs less than half. */
 static void choose_unroll(tile_code *t) {
-  int64_t budget = LT_MAX(1, BODY_FMA / (t->pixels * t->blocks)), unit = 1;
+  int64_t budget = LT_MAX(1, BODY_FMA / (t->pixels * t->blocks * lt_tile_vectors(t->c->l->target, t->c->k->acc))), unit = 1;
   t->loops = t->n->n;
   while (t->loops > 0 && unit * t->n->extent[t->loops - 1] <= budget) unit *= t->n->extent[--t->loops];
   t->unroll = 1;

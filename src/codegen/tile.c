@@ -122,14 +122,14 @@ int64_t lt_tile_phase(lt_tile t, int64_t cols) {
   return at + t.len <= cols ? 0 : at;
 }
 
-static int64_t vectors_per_block(const lt_target *t, lt_dtype acc) {
+int64_t lt_tile_vectors(const lt_target *t, lt_dtype acc) {
   return LT_MAX(1, LT_LANES * (int64_t)lt_dtype_size(acc) / (int64_t)LT_MAX(t->vector_bytes, 1u));
 }
 
 /* One register stays free, one holds the broadcast scalar; without FMA one more holds the product. A single pixel takes
  * B straight from memory. */
 int64_t lt_tile_room(const lt_target *t, lt_dtype acc, int64_t blocks) {
-  int64_t v = vectors_per_block(t, acc), regs = (int64_t)t->vector_regs - 2 - !t->fma;
+  int64_t v = lt_tile_vectors(t, acc), regs = (int64_t)t->vector_regs - 2 - !t->fma;
   int64_t room = (regs - blocks * v) / (blocks * v);
   if (room < 1) room = blocks * v <= regs;
   return LT_MAX(LT_MIN(room, LT_TILE_MAX / blocks), blocks == 1);
@@ -144,7 +144,7 @@ static double tile_cost(const model *m, int64_t px, int64_t blocks) {
   int64_t line_bytes = blocks * LT_LANES * m->bytes;
   double lines = 2 * line_bytes * m->c->depth > m->t->l1_bytes ? (double)line_bytes / 64 : 0;
   double line_slots = (double)latency / 2 * lines;
-  double step = LT_MAX((double)LT_MAX(LT_MAX(fma, loads), latency), line_slots) + line_slots / 5 + 0.02 * (double)loads;
+  double step = LT_MAX((double)LT_MAX(LT_MAX(fma, loads), latency), line_slots) + line_slots / 5 + 0.1 * (double)loads;
   return (double)m->c->depth * step + TILE_START + (double)(fma * 2 + px * PIXEL_STORE);
 }
 
@@ -194,7 +194,7 @@ static double plan_cost(const model *m, const lt_tiling *s) {
 }
 
 void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc) {
-  model m = {t, c, vectors_per_block(t, acc), (int64_t)lt_dtype_size(acc)};
+  model m = {t, c, lt_tile_vectors(t, acc), (int64_t)lt_dtype_size(acc)};
   int64_t max_group = LT_MIN(c->task_rows, c->cols == 1 ? 64 : 8);
   double best = 0;
   *out = (lt_tiling){1, 1, 1};

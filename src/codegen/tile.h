@@ -31,6 +31,8 @@ int64_t lt_contract_tasks(const lt_kernel *k);
 typedef struct lt_tiling { int64_t group, pixels, blocks; } lt_tiling;
 
 void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc);
+/* Registers that hold 16 lanes. */
+int64_t lt_tile_vectors(const lt_target *t, lt_dtype acc);
 /* Most pixels that `blocks` blocks leave room for in t's registers; at least 1. */
 int64_t lt_tile_room(const lt_target *t, lt_dtype acc, int64_t blocks);
 
