@@ -13,7 +13,7 @@ enum {
   TASK_FLOP = 6000000,     /* about 60 us of one core: large against a task's start, small against a layer */
   WEIGHTS_IN_CACHE = 384 << 10,
   TILE_START = 40,         /* issue slots around a tile: call, addresses, first loads */
-  PIXEL_STORE = 8,
+  POINT_STORE = 4,
   KERNEL_SLOTS = 1500000   /* what compiling one more micro-kernel may cost: it must save some of this */
 };
 
@@ -145,7 +145,7 @@ static double tile_cost(const model *m, int64_t px, int64_t blocks) {
   double lines = 2 * line_bytes * m->c->depth > m->t->l1_bytes ? (double)line_bytes / 64 : 0;
   double line_slots = (double)latency / 2 * lines;
   double step = LT_MAX((double)LT_MAX(LT_MAX(fma, loads), latency), line_slots) + line_slots / 5 + 0.1 * (double)loads;
-  return (double)m->c->depth * step + TILE_START + (double)(fma * 2 + px * PIXEL_STORE);
+  return (double)m->c->depth * step + TILE_START + (double)(fma * 2 + px * blocks * POINT_STORE);
 }
 
 static double group_cost(const model *m, const lt_tiling *s, int64_t rows, int64_t blocks) {
