@@ -70,6 +70,7 @@ LT_NORETURN void lt_fail_nomem(lt_job *job);
  * frames are gone: p must not point into one (a deferred `lt_arena` on the body's stack is a bug; see lt_arena_new). */
 void lt_defer(lt_job *job, void (*fn)(void *), void *p);
 void lt_defer_failed(lt_job *job, void (*fn)(void *), void *p);
+void lt_defer_cancel(lt_job *job, void *p); /* forget what was deferred last for p: it has been released early */
 /* Fill an error without unwinding (for code outside a job). Truncates at a character, always terminates. */
 void lt_error_set(lathe_error *error, int status, const lt_loc *loc, const char *fmt, ...) LT_PRINTF(4, 5);
 

@@ -94,4 +94,13 @@ static void defer(lt_job *job, void (*fn)(void *), void *p, bool only_failed) {
 }
 
 void lt_defer(lt_job *job, void (*fn)(void *), void *p) { defer(job, fn, p, false); }
+void lt_defer_cancel(lt_job *job, void *p) {
+  for (lt_deferred **at = &job->deferred; *at; at = &(*at)->next) {
+    lt_deferred *d = *at;
+    if (d->p != p) continue;
+    *at = d->next;
+    lt_mem_free(d);
+    return;
+  }
+}
 void lt_defer_failed(lt_job *job, void (*fn)(void *), void *p) { defer(job, fn, p, true); }

@@ -36,6 +36,11 @@ void lt_graph_free(lt_graph *g) {
   if (g) lt_arena_free(&g->arena);
 }
 
+void lt_graph_drop(lt_job *job, lt_graph *g) {
+  if (g) lt_defer_cancel(job, g);
+  lt_graph_free(g);
+}
+
 void lt_graph_free_fn(void *g) { lt_graph_free(g); }
 
 void lt_graph_enter(lt_graph *g, lt_job *job) { g->job = g->arena.job = job; }

@@ -175,8 +175,10 @@ struct lt_graph {
 /* A graph whose arena belongs to the caller's job until lt_graph_free. lt_graph_enter sets the job of the call. */
 void lt_graph_init(lt_graph *g, lt_job *job, const char *name);
 /* The same in its own arena, freed with the job when it fails, otherwise by lt_graph_free. What hands graphs out
- * (lt_text_read, lt_run_passes) makes them so. */
+ * (lt_text_read, lt_run_passes) makes them so. Inside the job that made it, use lt_graph_drop instead of lt_graph_free:
+ * a later failure would free it again. */
 lt_graph *lt_graph_new(lt_job *job, const char *name);
+void lt_graph_drop(lt_job *job, lt_graph *g); /* g may be NULL */
 void lt_graph_free(lt_graph *g);
 void lt_graph_free_fn(void *g);
 void lt_graph_enter(lt_graph *g, lt_job *job);

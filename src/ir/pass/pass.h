@@ -26,11 +26,16 @@ typedef struct lt_pass_options {
 
 /* Fill `to` (initialised, empty, same name and mode) from `from`. */
 typedef void (*lt_pass_fn)(lt_graph *to, const lt_graph *from);
+#define PASS(name, doc) void lt_pass_##name(lt_graph *to, const lt_graph *from);
+#include "ir/pass/passes.def"
+#undef PASS
 const char *lt_pass_name(lt_pass p);
+const char *lt_pass_doc(lt_pass p);
 const char *const *lt_pass_names(void); /* NULL-terminated */
 lt_pass lt_pass_find(const char *name);
 /* Run passes[0..n) in order; returns the last graph (a new one, in its own arena; the intermediate ones are freed).
- * `from` is untouched. The result is deferred-on-failure with the job; the caller frees it with lt_graph_free. */
+ * `from` is untouched. The result is freed when the job fails; otherwise the caller frees it: with
+ * lt_graph_drop in this job, with lt_graph_free later. o may be NULL. */
 lt_graph *lt_run_passes(lt_job *job, const lt_graph *from, const lt_pass *passes, size_t n, lt_pass_options *o);
 
 /* ---- the copying rewriter (rewrite.c) ---- */
@@ -48,7 +53,8 @@ typedef struct lt_rewrite {
  * r->map[n->out + i] for each result and return true, or return false to have the node copied as it is. */
 typedef bool (*lt_rewrite_fn)(lt_rewrite *r, const lt_node *n, const lt_value *in);
 void lt_rewrite_graph(lt_graph *to, const lt_graph *from, lt_rewrite_fn fn, void *ctx);
-lt_value lt_copy_node(lt_rewrite *r, const lt_node *n, const lt_value *in); /* keeps names, labels, locations, layouts */
+/* Keeps names, labels, locations, layouts. */
+lt_value lt_copy_node(lt_rewrite *r, const lt_node *n, const lt_value *in);
 bool *lt_live_nodes(lt_arena *a, const lt_graph *g);
 /* Number of uses of each value (operands of live nodes, outputs, updates). */
 uint32_t *lt_use_counts(lt_arena *a, const lt_graph *g, const bool *live);

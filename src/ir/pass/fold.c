@@ -1,0 +1,43 @@
+/* fold.c: nodes whose operands are constants become constants. The interpreter does the sums, rounding f32 after each
+ * node; only results of up to 4096 elements in all are kept as data. A broadcast is not folded: it is cheaper as is. */
+#include "ir/pass/pass_util.h"
+
+enum { MOST = 4096 };
+
+static bool foldable(lt_rewrite *r, const lt_node *n, const lt_value *in) {
+  if (lt_op_table[n->op].flags & (LT_LEAF | LT_HIDDEN)) return false;
+  if (n->op == LT_OP_broadcast_to || n->op == LT_OP_grad || n->op == LT_OP_dropout) return false;
+  int64_t count = 0;
+  for (unsigned i = 0; i < n->n_out; i++) count += lt_type_count(lt_type_of(r->from, n->out + i));
+  if (count > MOST) return false;
+  for (unsigned i = 0; i < n->n_in; i++)
+    if (in[i] && !lt_const_of(r->to, in[i])) return false;
+  return true;
+}
+
+static void round_f32(lt_tensor *t) {
+  if (t->type.dtype != LT_F32) return;
+  int64_t n = lt_type_count(&t->type);
+  for (int64_t i = 0; i < n; i++) t->f[i] = (double)(float)t->f[i];
+}
+
+static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
+  if (!foldable(r, n, in)) return false;
+  lt_arena *a = &r->to->arena;
+  const lt_tensor **operand = LT_NEW_ARRAY(a, const lt_tensor *, n->n_in);
+  lt_tensor **result = LT_NEW_ARRAY(a, lt_tensor *, n->n_out);
+  for (unsigned i = 0; i < n->n_in; i++) operand[i] = in[i] ? lt_const_of(r->to, in[i]) : NULL;
+  for (unsigned i = 0; i < n->n_out; i++) result[i] = lt_tensor_new(a, lt_type_of(r->from, n->out + i));
+  lt_eval_node(r->ctx, n, operand, result);
+  for (unsigned i = 0; i < n->n_out; i++) {
+    round_f32(result[i]);
+    r->map[n->out + i] = lt_const_tensor(r->to, result[i]);
+  }
+  return true;
+}
+
+void lt_pass_fold(lt_graph *to, const lt_graph *from) {
+  lt_eval e;
+  lt_eval_init(&e, to->job, &to->arena, from, LT_EVAL_ROUND);
+  lt_rewrite_graph(to, from, visit, &e);
+}
