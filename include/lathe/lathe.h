@@ -100,7 +100,11 @@ typedef int (*lathe_fn)(const void *io, void *region, void *scratch);
  * scratch of lathe_stats.scratch_bytes. Names: "run", "train", "grad", "pack". */
 LATHE_API lathe_fn lathe_entry(const lathe_model *m, const char *entry);
 LATHE_API int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_port *out);
-typedef struct lathe_stats { double compile_ms; double gflop; int64_t scratch_bytes, weights_bytes /* packed */, params_bytes, state_bytes; int32_t kernels, functions; } lathe_stats;
+typedef struct lathe_stats {
+  double compile_ms, gflop;
+  int64_t scratch_bytes, weights_bytes /* packed */, params_bytes, state_bytes;
+  int32_t kernels, functions;
+} lathe_stats;
 LATHE_API int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out); /* 1, or 0: no such entry */
 typedef struct lathe_kernel { const char *name, *op; double gflop, bytes; } lathe_kernel;
 LATHE_API int lathe_model_kernel(const lathe_model *m, const char *entry, size_t i, lathe_kernel *out);

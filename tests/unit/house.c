@@ -1,0 +1,172 @@
+/* The rules of the house that a compiler does not check: who may include what, who may allocate, how long lines and files
+ * may be. It reads every source file; each breach is a line of its own. */
+#include "check_main.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A file under `folder` may include "x" only when x begins with one of `may`, and <llvm-c/…> only with `llvm`. The first
+ * row that fits the file counts. */
+static const struct { const char *folder; const char *may[8]; int llvm; } layers[] = {
+  {"include/", {"lathe/"}, 0},
+  {"runtime/", {"lathe/abi.h", "runtime/"}, 0},
+  {"src/base/", {"lathe/", "base/"}, 0},
+  {"src/ir/", {"lathe/", "base/", "ir/"}, 0},
+  {"src/frontend/", {"lathe/", "base/", "ir/", "frontend/"}, 0},
+  {"src/codegen/", {"lathe/", "base/", "ir/", "codegen/"}, 1},
+  {"src/driver/", {"lathe/", "base/", "ir/", "frontend/", "codegen/", "driver/", "runtime/"}, 0},
+  {"tools/", {"lathe/", "tools/"}, 0},
+};
+enum { LAYERS = sizeof layers / sizeof layers[0], LINE = 160, FILE_LINES = 800 };
+
+/* Calls that the library leaves to one file. */
+static const struct { const char *call, *only, *why; } reserved[] = {
+  {"malloc", "src/base/mem.c", "memory comes from lt_mem_*, so that tests can fail and count it"},
+  {"calloc", "src/base/mem.c", "memory comes from lt_mem_*"},
+  {"realloc", "src/base/mem.c", "memory comes from lt_mem_*"},
+  {"free", "src/base/mem.c", "memory goes back through lt_mem_free"},
+  {"strdup", "", "copy into an arena"},
+  {"asprintf", "", "print into an arena"},
+  {"abort", "", "a broken invariant is LATHE_E_INTERNAL through lt_fail"},
+  {"exit", "", "a library does not end the program"},
+  {"longjmp", "src/base/job.c", "unwinding is lt_fail's"},
+  {"setjmp", "src/base/job.c", "catching is lt_protect's"},
+};
+
+static int breaches;
+static unsigned files_seen, includes_seen;
+
+#define BREACH(path, line, ...)                                                                                        \
+  do {                                                                                                                 \
+    breaches++;                                                                                                        \
+    fprintf(stderr, "%s:%u: ", path, line);                                                                            \
+    fprintf(stderr, __VA_ARGS__);                                                                                      \
+    fputc('\n', stderr);                                                                                               \
+  } while (0)
+
+static int starts(const char *s, const char *with) { return strncmp(s, with, strlen(with)) == 0; }
+
+static int may_include(unsigned layer, const char *path, const char *name) {
+  if (!strchr(name, '/')) { /* a neighbour, or a file made at build time */
+    const char *slash = strrchr(path, '/');
+    return slash != NULL;
+  }
+  for (unsigned i = 0; i < 8 && layers[layer].may[i]; i++)
+    if (starts(name, layers[layer].may[i])) return 1;
+  return 0;
+}
+
+static void look_at_include(const char *path, unsigned line, const char *text) {
+  char name[200];
+  const char *p = text + strspn(text, " ");
+  if (*p++ != '#') return;
+  p += strspn(p, " ");
+  if (sscanf(p, "include <%199[^>]", name) == 1) {
+    if (!starts(name, "llvm-c/")) return;
+    includes_seen++;
+    for (unsigned i = 0; i < LAYERS; i++)
+      if (starts(path, layers[i].folder) && !layers[i].llvm) BREACH(path, line, "<%s>: LLVM is for src/codegen only", name);
+  } else if (sscanf(p, "include \"%199[^\"]", name) == 1) {
+    includes_seen++;
+    for (unsigned i = 0; i < LAYERS; i++)
+      if (starts(path, layers[i].folder) && !may_include(i, path, name))
+        BREACH(path, line, "\"%s\" is not below this layer", name);
+  }
+}
+
+/* `word(` that is not part of a longer name. */
+static int calls(const char *text, const char *word) {
+  size_t n = strlen(word);
+  for (const char *p = text; (p = strstr(p, word)) != NULL; p += n)
+    if (p[n] == '(' && (p == text || !(isalnum((unsigned char)p[-1]) || p[-1] == '_' || p[-1] == '.' || p[-1] == '>')))
+      return 1;
+  return 0;
+}
+
+static void look_at_calls(const char *path, unsigned line, const char *text) {
+  const char *p = text + strspn(text, " ");
+  if (!starts(path, "src/") || starts(p, "*") || starts(p, "/*") || starts(p, "//")) return;
+  for (unsigned i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+    if (strcmp(path, reserved[i].only) != 0 && calls(text, reserved[i].call))
+      BREACH(path, line, "%s(): %s", reserved[i].call, reserved[i].why);
+}
+
+static unsigned characters(const char *text) { /* not bytes: "…" is one */
+  unsigned n = 0;
+  for (; *text && *text != '\n'; text++) n += ((unsigned char)*text & 0xC0) != 0x80;
+  return n;
+}
+
+static void look_at_file(const char *root, const char *path) {
+  char full[1200], text[4096];
+  snprintf(full, sizeof full, "%s/%s", root, path);
+  FILE *f = fopen(full, "r");
+  ck_assert_msg(f != NULL, "%s: %s", full, strerror(errno));
+  int table = strstr(path, ".def") != NULL; /* rows of tables may be long */
+  unsigned line = 0;
+  files_seen++;
+  while (fgets(text, sizeof text, f)) {
+    line++;
+    look_at_include(path, line, text);
+    look_at_calls(path, line, text);
+    if (!table && characters(text) > LINE) BREACH(path, line, "%u characters; %d are allowed", characters(text), LINE);
+  }
+  fclose(f);
+  if (line > FILE_LINES) BREACH(path, line, "a file of %u lines; %d are allowed", line, FILE_LINES);
+}
+
+static int is_source(const char *name) {
+  const char *dot = strrchr(name, '.');
+  return dot && (strcmp(dot, ".c") == 0 || strcmp(dot, ".h") == 0 || strcmp(dot, ".def") == 0);
+}
+
+static void walk(const char *root, const char *folder) {
+  char path[1000];
+  snprintf(path, sizeof path, "%s/%s", root, folder);
+  DIR *d = opendir(path);
+  ck_assert_msg(d != NULL, "%s: %s", path, strerror(errno));
+  for (const struct dirent *e; (e = readdir(d)) != NULL;) {
+    struct stat st;
+    if (e->d_name[0] == '.') continue;
+    snprintf(path, sizeof path, "%s/%s%s", root, folder, e->d_name);
+    if (stat(path, &st)) continue; /* gone meanwhile: an editor's */
+    snprintf(path, sizeof path, "%s%s", folder, e->d_name);
+    if (S_ISDIR(st.st_mode)) {
+      strcat(path, "/");
+      walk(root, path);
+    } else if (is_source(e->d_name)) look_at_file(root, path);
+  }
+  closedir(d);
+}
+
+START_TEST(sources_keep_the_rules) {
+  const char *tests = getenv("LT_TESTS");
+  ck_assert_msg(tests != NULL, "LT_TESTS is not set: run this through meson test");
+  char root[1000];
+  snprintf(root, sizeof root, "%s/..", tests);
+  const char *const folders[] = {"include/", "runtime/", "src/", "tools/", "tests/"};
+  for (unsigned i = 0; i < sizeof folders / sizeof folders[0]; i++) walk(root, folders[i]);
+  ck_assert_uint_gt(files_seen, 40);
+  ck_assert_uint_gt(includes_seen, 40);
+  ck_assert_msg(breaches == 0, "%d breaches, listed above", breaches);
+}
+END_TEST
+
+/* The checks themselves see what they should. */
+START_TEST(checks_can_fail) {
+  ck_assert(calls("  p = malloc(3);", "malloc"));
+  ck_assert(!calls("  p = my_malloc(3);", "malloc"));
+  ck_assert(!calls("  p->free(3);", "free"));
+  ck_assert(may_include(1, "runtime/pool.c", "lathe/abi.h"));
+  ck_assert(!may_include(1, "runtime/pool.c", "base/base.h"));
+  ck_assert(!may_include(3, "src/ir/type.c", "frontend/text.h"));
+  ck_assert_uint_eq(characters("a…b\n"), 3);
+}
+END_TEST
+
+LT_SUITE(house, sources_keep_the_rules, checks_can_fail)
+LT_TEST_MAIN(house)
