@@ -28,9 +28,10 @@ lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file
 
 typedef struct lt_layer_info {
   const char *name, *operands, *doc;
-  const lt_attr_info *attrs; uint8_t n_attrs;
+  const lt_attr_info *(*attrs)(void); /* n_attrs rows */
+  uint8_t n_attrs;
   uint32_t attrs_size;
-  bool has_weights;    /* a layer proper, which needs a name; else a composite of ops */
+  bool weights;        /* a layer proper, which needs a name; else a composite of ops */
 } lt_layer_info;
 
 #define LAYER(name, operands, weights, doc) typedef struct lt_##name##_layer {
@@ -48,11 +49,12 @@ typedef enum lt_layer {
 extern const lt_layer_info lt_layer_table[LT_LAYERS]; /* [0] is unused */
 lt_layer lt_layer_find(const char *name, size_t n);
 
-/* The names that layers have taken so far, so that the next one gets a free one. */
-typedef struct lt_namer {
+/* The names that layers have taken so far, so that the next one gets a free one. Zero-initialised is empty. */
+typedef struct lt_name_table {
   lt_map taken; /* full name → the line it was taken on */
   lt_map next;  /* base → the number that comes next */
-} lt_namer;
+} lt_name_table;
+typedef struct lt_namer { lt_name_table layers, keys; } lt_namer; /* keys: of the random numbers of dropouts */
 
 /* Emit a layer: its params (`name`.W …) and its ops. attrs is a lt_<layer>_layer. Fails naming layer, label, shapes. */
 lt_value lt_layer_emit(lt_graph *g, lt_layer layer, const void *attrs, const char *name, const lt_value *in);

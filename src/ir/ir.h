@@ -118,6 +118,7 @@ static inline const void *lt_attr_at(lt_op op, const void *attrs, unsigned i) {
   return (const char *)attrs + lt_op_table[op].attrs[i].offset;
 }
 bool lt_attr_is_default(lt_op op, const void *attrs, unsigned i); /* false for required ones */
+void lt_attr_default(lt_attr_kind kind, const char *text, void *attr); /* a row's default text into one attribute */
 /* One attribute as the text language writes it: a pair or quad of equal numbers as one number, floats shortest. */
 void lt_attr_print(lt_str *s, lt_attr_kind kind, const void *attr);
 void lt_attrs_copy(lt_arena *a, lt_op op, void *to, const void *from); /* with the texts and tensors pointed at */

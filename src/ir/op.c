@@ -100,7 +100,7 @@ static void read_ints(lt_ints *out, const char *text) {
 }
 
 /* The defaults in ops.def are ours; a unit test reads them all. */
-static void read_default(lt_attr_kind kind, const char *text, void *attr) {
+void lt_attr_default(lt_attr_kind kind, const char *text, void *attr) {
   int64_t number = strtoll(text, NULL, 10);
   lt_dtype dtype;
   switch (kind) {
@@ -122,7 +122,7 @@ static void read_default(lt_attr_kind kind, const char *text, void *attr) {
 void lt_attrs_default(lt_op op, void *attrs) {
   memset(attrs, 0, table[op].attrs_size);
   for (const lt_attr_info *a = table[op].attrs; a->name; a++) {
-    if (a->def[0]) read_default(a->kind, a->def, (char *)attrs + a->offset);
+    if (a->def[0]) lt_attr_default(a->kind, a->def, (char *)attrs + a->offset);
     else if (a->kind == LT_ATTR_str) *(const char **)((char *)attrs + a->offset) = "";
   }
 }
@@ -208,7 +208,7 @@ bool lt_attr_is_default(lt_op op, const void *attrs, unsigned i) {
   union { lt_ints ints; lt_init init; lt_quad quad; const char *str; } def;
   if (!a->def[0]) return false;
   memset(&def, 0, sizeof def);
-  read_default(a->kind, a->def, &def);
+  lt_attr_default(a->kind, a->def, &def);
   return attr_eq(a->kind, &def, (const char *)attrs + a->offset);
 }
 
