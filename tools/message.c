@@ -1,0 +1,199 @@
+/* message.c: errors as `file:line:col: error: …` with the source line and a caret, and small helpers for text. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+bool stderr_is_tty(void) {
+  const char *term = getenv("TERM");
+  return isatty(2) && !(term && strcmp(term, "dumb") == 0);
+}
+
+static bool in_colour(void) {
+  const char *off = getenv("NO_COLOR");
+  return stderr_is_tty() && !(off && *off);
+}
+
+static const char *colour(const char *kind) {
+  if (!in_colour()) return "";
+  return strcmp(kind, "error") == 0 ? "\033[1;31m" : "\033[1;36m";
+}
+static const char *plain(void) { return in_colour() ? "\033[0m" : ""; }
+
+/* Line `line` of a text, without its end. */
+static bool find_line(const char *text, size_t bytes, int line, const char **at, size_t *n) {
+  const char *end = text + bytes;
+  for (const char *p = text; p < end; line--) {
+    const char *stop = memchr(p, '\n', (size_t)(end - p));
+    if (!stop) stop = end;
+    if (line == 1) {
+      *at = p;
+      *n = (size_t)(stop - p);
+      return true;
+    }
+    p = stop + 1;
+  }
+  return false;
+}
+
+static char *read_text(const char *path, size_t *bytes) {
+  enum { LIMIT = 64 << 20 };
+  FILE *f = fopen(path, "rb");
+  if (!f) return NULL;
+  char *text = NULL;
+  size_t n = 0, cap = 0, got;
+  do {
+    if (n == cap) {
+      char *more = cap < LIMIT ? realloc(text, cap = cap ? cap * 2 : 65536) : NULL;
+      if (!more) break;
+      text = more;
+    }
+    got = fread(text + n, 1, cap - n, f);
+    n += got;
+  } while (got > 0);
+  fclose(f);
+  *bytes = n;
+  return text;
+}
+
+/* The line with a caret below column `column` (counted in bytes from 1). Long lines are shown around the column. */
+static void show_source(const char *line, size_t n, int column) {
+  enum { WIDTH = 110 };
+  size_t col = column > 0 ? (size_t)column - 1 : 0, from = 0;
+  if (col > n) col = n;
+  if (n > WIDTH && col > WIDTH / 2) from = col - WIDTH / 2;
+  if (n > from + WIDTH) n = from + WIDTH;
+  fputs("  ", stderr);
+  for (size_t i = from; i < n; i++) {
+    unsigned char ch = (unsigned char)line[i];
+    fputc(ch == '\t' ? ' ' : ch < 32 || ch == 127 ? '?' : ch, stderr);
+  }
+  fputs("\n  ", stderr);
+  for (size_t i = from; i < col; i++)
+    if (((unsigned char)line[i] & 0xC0) != 0x80) fputc(' ', stderr); /* one column per character of UTF-8 */
+  fprintf(stderr, "%s^%s\n", colour("help"), plain());
+}
+
+static void show_place(const cli *c, const lathe_error *e) {
+  const char *line;
+  size_t n, bytes = 0;
+  if (e->line < 1) return;
+  if (c && c->source) {
+    if (find_line(c->source, c->source_bytes, e->line, &line, &n)) show_source(line, n, e->column);
+    return;
+  }
+  char *text = read_text(e->file, &bytes);
+  if (text && find_line(text, bytes, e->line, &line, &n)) show_source(line, n, e->column);
+  free(text);
+}
+
+void print_message(const cli *c, const char *kind, const lathe_error *where, const char *text) {
+  const char *end = strchr(text, '\n');
+  int n = end ? (int)(end - text) : (int)strlen(text);
+  fflush(stdout);
+  if (where && where->file[0]) {
+    fputs(where->file, stderr);
+    if (where->line > 0) fprintf(stderr, ":%d:%d", where->line, where->column);
+    fputs(": ", stderr);
+  } else {
+    fputs("lathe: ", stderr);
+  }
+  fprintf(stderr, "%s%s:%s %.*s\n", colour(kind), kind, plain(), n, text);
+  if (where) show_place(c, where);
+  for (const char *p = end; p; p = end) {
+    p++;
+    end = strchr(p, '\n');
+    n = end ? (int)(end - p) : (int)strlen(p);
+    if (n == 0) continue;
+    if (strncmp(p, "help: ", 6) == 0) fprintf(stderr, "%shelp:%s %.*s\n", colour("help"), plain(), n - 6, p + 6);
+    else fprintf(stderr, "%.*s\n", n, p);
+  }
+}
+
+/* With --tap whoever reads the lines must learn that no more come. */
+static void bail_out(const cli *c, const char *text) {
+  if (!c || !has(c, "tap")) return;
+  const char *end = strchr(text, '\n');
+  printf("Bail out! %.*s\n", end ? (int)(end - text) : (int)strlen(text), text);
+}
+
+static _Noreturn void fail_v(const cli *c, int code, const char *fmt, va_list ap) {
+  char text[2048];
+  vsnprintf(text, sizeof text, fmt, ap);
+  bail_out(c, text);
+  print_message(c, "error", NULL, text);
+  exit(code);
+}
+
+void fail_usage(const cli *c, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  fail_v(c, EXIT_USAGE, fmt, ap);
+}
+
+void fail_work(const cli *c, const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  fail_v(c, EXIT_WORK, fmt, ap);
+}
+
+void fail_api(const cli *c, const lathe_error *e) {
+  bail_out(c, e->message);
+  print_message(c, "error", e, e->message[0] ? e->message : lathe_status_text(e->status));
+  if (e->more > 0) fprintf(stderr, "(and %d more)\n", e->more);
+  if (e->status == LATHE_E_INTERNAL) fputs("help: this is a bug in Lathe; please report it with the model\n", stderr);
+  exit(e->status == LATHE_E_INTERNAL ? EXIT_BUG : EXIT_WORK);
+}
+
+/* ---- memory and text ---- */
+
+void *need(void *p) {
+  if (!p) fail_work(NULL, "out of memory");
+  return p;
+}
+
+char *format(const char *fmt, ...) {
+  va_list ap;
+  char *text = NULL;
+  va_start(ap, fmt);
+  int n = vasprintf(&text, fmt, ap);
+  va_end(ap);
+  return need(n < 0 ? NULL : text);
+}
+
+static const char *const dtype_names[] = {"f32", "f64", "i32", "i64", "bool"};
+static const size_t dtype_sizes[] = {4, 8, 4, 8, 1};
+size_t size_of(lathe_dtype t) { return dtype_sizes[t]; }
+
+char *shape_text(lathe_dtype t, int rank, const int64_t *dim) {
+  char text[LATHE_MAX_RANK * 24 + 16];
+  int n = snprintf(text, sizeof text, "%s", dtype_names[t]);
+  for (int i = 0; i < rank; i++)
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s%lld%s", i ? ", " : "[", (long long)dim[i], i + 1 == rank ? "]" : "");
+  return need(strdup(text));
+}
+
+int64_t count_of(int rank, const int64_t *dim) {
+  int64_t n = 1;
+  for (int i = 0; i < rank; i++) n *= dim[i];
+  return n;
+}
+
+void json_string(FILE *f, const char *s) {
+  fputc('"', f);
+  for (; *s; s++) {
+    unsigned char ch = (unsigned char)*s;
+    if (ch == '"' || ch == '\\') fprintf(f, "\\%c", ch);
+    else if (ch < 32) fprintf(f, "\\u%04x", ch);
+    else fputc(ch, f);
+  }
+  fputc('"', f);
+}
+
+double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

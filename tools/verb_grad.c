@@ -1,0 +1,75 @@
+/* verb_grad.c: one call of the grad entry; its outputs, all of them, as files. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --output-grad NAME=F.npy and --hvp NAME=F.npy: the compile option of the same name, and the input it adds. */
+typedef struct seed { const char *flag, *file; char *name, *port; } seed;
+
+static seed *read_seeds(const cli *c, size_t *n) {
+  static const struct { const char *flag, *prefix; } kinds[] = {{"output-grad", "output_grad_"}, {"hvp", "direction_"}};
+  seed *s = need(calloc(c->n + 1, sizeof *s));
+  *n = 0;
+  for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+    for (size_t i = 0; nth_of(c, kinds[k].flag, i); i++) {
+      seed *x = &s[(*n)++];
+      x->flag = kinds[k].flag;
+      split_name_file(nth_of(c, x->flag, i), &x->name, &x->file);
+      if (strchr(x->name, '"')) fail_usage(c, "--%s holds a quotation mark", x->flag);
+      x->port = format("%s%s", kinds[k].prefix, x->name);
+    }
+  return s;
+}
+
+static char *entry_options(const seed *s, size_t n) {
+  char *opts = format("--entry grad");
+  for (size_t i = 0; i < n; i++) {
+    char *longer = format("%s --%s \"%s\"", opts, s[i].flag, s[i].name);
+    free(opts);
+    opts = longer;
+  }
+  return opts;
+}
+
+static const seed *find_seed(const seed *s, size_t n, const char *port) {
+  for (size_t i = 0; i < n; i++)
+    if (strcmp(s[i].port, port) == 0) return &s[i];
+  return NULL;
+}
+
+/* The network's own inputs go into `own`; the seeds' are read from their files. */
+static void set_all_inputs(const cli *c, lathe_instance *s, const ports *in, const seed *seeds, size_t n) {
+  ports own = {need(calloc(in->n + 1, sizeof *own.at)), 0};
+  for (size_t i = 0; i < in->n; i++) {
+    const seed *x = find_seed(seeds, n, in->at[i].name);
+    if (x) put_input(c, s, &in->at[i], x->file);
+    else own.at[own.n++] = in->at[i];
+  }
+  set_inputs(c, s, &own, false);
+  free(own.at);
+}
+
+int verb_grad(cli *c) {
+  const char *dir = text_of(c, "output-dir", NULL);
+  if (!dir) fail_usage(c, "grad needs a place for its results\nhelp: add --output-dir D");
+  size_t n;
+  seed *seeds = read_seeds(c, &n);
+  char *opts = entry_options(seeds, n);
+  lathe_graph *g = load_graph(c);
+  lathe_model *m = compile(c, g, opts);
+  lathe_instance *s = open_instance(c, m);
+  ports in = ports_of(m, "grad", "input"), out = ports_of(m, "grad", "output");
+  set_all_inputs(c, s, &in, seeds, n);
+  call_entry(c, s, "grad");
+  write_results(c, s, &out, dir);
+  for (size_t i = 0; i < n; i++) free(seeds[i].name), free(seeds[i].port);
+  free(seeds);
+  free(in.at);
+  free(out.at);
+  free(opts);
+  lathe_instance_free(s);
+  lathe_model_free(m);
+  lathe_graph_free(g);
+  return 0;
+}
