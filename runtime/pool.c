@@ -30,6 +30,7 @@ struct lathe_pool {
   pthread_mutex_t lock;        /* for sleeping only */
   pthread_cond_t wake, finished;
   atomic_int sleepers, caller_sleeps, stop;
+  int arrived;                 /* workers that reached worker_main; under the lock */
   _Alignas(64) _Atomic uint64_t ticket;
   _Atomic int64_t n, chunk;
   _Atomic int64_t first; /* what index 0 of this round stands for */
@@ -108,6 +109,10 @@ static void *worker_main(void *pool) {
   lathe_pool *p = pool;
   uint32_t seen = 0;
   inside = true;
+  pthread_mutex_lock(&p->lock);
+  p->arrived++;
+  pthread_cond_signal(&p->finished);
+  pthread_mutex_unlock(&p->lock);
   while (next_job(p, &seen)) work(p);
   return NULL;
 }
@@ -121,6 +126,14 @@ static int usable_cpus(void) {
   return n > 0 ? (int)n : 1;
 }
 
+/* A thread on its way up may hold locks that are not ours: the allocator's, a sanitizer's. Who forks after the call
+ * would leave them locked in the child for ever, so no call returns before its workers are up. */
+static void await_workers(lathe_pool *p) {
+  pthread_mutex_lock(&p->lock);
+  while (p->arrived < p->started) pthread_cond_wait(&p->finished, &p->lock);
+  pthread_mutex_unlock(&p->lock);
+}
+
 /* Workers leave every signal to the host's own threads. */
 static void start_workers(lathe_pool *p) {
   sigset_t all, old;
@@ -131,6 +144,7 @@ static void start_workers(lathe_pool *p) {
   pthread_sigmask(SIG_SETMASK, &all, &old);
   while (p->started < p->threads - 1 && pthread_create(&p->worker[p->started], NULL, worker_main, p) == 0) p->started++;
   pthread_sigmask(SIG_SETMASK, &old, NULL);
+  await_workers(p);
 }
 
 /* Nothing that was in use when the process forked can be trusted, locks least of all. */
@@ -142,6 +156,7 @@ static void reset(lathe_pool *p) {
   atomic_store(&p->caller_sleeps, 0);
   atomic_store(&p->stop, 0);
   atomic_store(&p->ticket, ticket_of(0, CLOSED));
+  p->arrived = 0;
   p->started = -1;
 }
 

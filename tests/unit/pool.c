@@ -160,7 +160,19 @@ START_TEST(survives_fork) {
 }
 END_TEST
 
-#define FORK , survives_fork
+/* The first call must not return while its workers hold locks on their way up: the child could never start its own. */
+START_TEST(survives_fork_right_after_the_start) {
+  static counts c;
+  for (int i = 0; i < 30; i++) {
+    lathe_pool *p = lathe_pool_new(4);
+    ck_assert_int_eq(wrong(lathe_pool_parallel(p), &c, 2), 0);
+    ck_assert_int_eq(in_child(p, 4), 0);
+    lathe_pool_free(p);
+  }
+}
+END_TEST
+
+#define FORK , survives_fork, survives_fork_right_after_the_start
 #else
 #define FORK
 #endif
