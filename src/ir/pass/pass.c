@@ -48,10 +48,27 @@ static void print_after(lt_graph *g, lt_pass p, lt_pass_options *o) {
   o->print(o->print_ctx, passes[p].name, text.at);
 }
 
+static bool has_dead(lt_graph *g) {
+  const bool *live = lt_live_nodes(&g->arena, g);
+  for (uint32_t i = 0; i < g->nodes.n; i++)
+    if (!live[i]) return true;
+  return false;
+}
+
+/* What a pass has replaced after copying it is dead: copy the rest. */
+static lt_graph *sweep(lt_job *job, lt_graph *g) {
+  if (!has_dead(g)) return g;
+  lt_graph *to = empty_like(job, g);
+  lt_rewrite_graph(to, g, NULL, NULL);
+  lt_graph_drop(job, g);
+  return to;
+}
+
 static lt_graph *run_one(lt_job *job, const lt_graph *from, lt_pass p, lt_pass_options *o) {
   lt_graph *to = empty_like(job, from);
   double begin = o->time_passes ? now() : 0;
   passes[p].run(to, from);
+  to = sweep(job, to);
   if (o->time_passes) o->seconds[p] += now() - begin;
   to->label = to->origin = NULL;
   to->loc = (lt_loc){0};
