@@ -1,4 +1,4 @@
-/* args.c: the table of options, and the command line read against it. */
+/* args.c: the command line, read against the table of options in lathe/options.def. */
 #include "cli.h"
 
 #include <errno.h>
@@ -6,62 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERIFY (V_MODEL & ~(unsigned)V_VIZ)
+enum { ONE, MANY };
 static const option table[] = {
-  /* what the model is */
-  {"network", "NAME", O_TEXT, 0, 0, NULL, V_MODEL, TO_LOAD, false, "which network of a file with several"},
-  {"dim", "NAME=V", O_DIM, 1, 0, NULL, V_MODEL, TO_LOAD, true, "value of a named dimension"},
-  {"batch", "B", O_INT, 1, 1e9, NULL, V_MODEL, TO_LOAD, false, "short for --dim N=B"},
-  {"max-bytes", "B", O_INT, 1, 9e18, NULL, V_MODEL, TO_LOAD, false, "largest memory a network may ask for (default: the machine's)"},
-  {"entry", "SPEC", O_TEXT, 0, 0, NULL, V_PRINT | V_VIZ | V_INFO, TO_PRINT | TO_COMPILE, false,
-    "run, grad or train, with outputs as in run:logits"},
-  {"weights", "F.npz", O_FILE, 0, 0, NULL, V_EXEC, TO_NONE, false, "parameters and states (default: drawn from the seed)"},
-  {"weights-partial", NULL, O_FLAG, 0, 0, NULL, V_EXEC, TO_NONE, false, "allow missing and extra keys in --weights"},
-  /* run and grad */
-  {"input", "NAME=F.npy", O_NAME_FILE, 0, 0, NULL, V_RUN | V_GRAD, TO_NONE, true, "an input (default: drawn from the seed)"},
-  {"output-dir", "D", O_FILE, 0, 0, NULL, V_RUN | V_GRAD, TO_NONE, false, "write D/NAME.npy for each result"},
-  {"expect", "NAME=F.npy", O_NAME_FILE, 0, 0, NULL, V_RUN, TO_NONE, true, "compare an output; every input must be given"},
-  {"rtol", "R", O_REAL, 0, HUGE_VAL, NULL, V_RUN, TO_NONE, false, "relative tolerance of --expect (default 1e-4)"},
-  {"atol", "R", O_REAL, 0, HUGE_VAL, NULL, V_RUN, TO_NONE, false, "absolute tolerance of --expect (default 1e-5)"},
-  {"tap", NULL, O_FLAG, 0, 0, NULL, V_RUN, TO_NONE, false, "one TAP line per compared output"},
-  {"output-grad", "NAME=F.npy", O_NAME_FILE, 0, 0, NULL, V_GRAD, TO_NONE, true, "gradient of an output (then only these outputs count)"},
-  {"hvp", "NAME=F.npy", O_NAME_FILE, 0, 0, NULL, V_GRAD, TO_NONE, true, "a direction for Hessian-vector products"},
-  {"mode", "run|train", O_CHOICE, 0, 0, "run|train", V_GRAD, TO_COMPILE, false, "running or batch statistics, dropout off or on (default run)"},
-  /* train */
-  {"data", "X.npy", O_FILE, 0, 0, NULL, V_TRAIN, TO_NONE, false, "the inputs, one row per example (or F.npz:KEY)"},
-  {"labels", "Y.npy", O_FILE, 0, 0, NULL, V_TRAIN, TO_NONE, false, "what the network should say (or F.npz:KEY)"},
-  {"test-data", "X.npy", O_FILE, 0, 0, NULL, V_TRAIN, TO_NONE, false, "examples that are not trained on"},
-  {"test-labels", "Y.npy", O_FILE, 0, 0, NULL, V_TRAIN, TO_NONE, false, "their labels"},
-  {"loss", "LOSS", O_TEXT, 0, 0, NULL, V_TRAIN | V_PRINT | V_VIZ | V_INFO | V_BENCH, TO_COMPILE | TO_PRINT, false,
-    "cross_entropy (default), mse, or an output"},
-  {"optimizer", "NAME", O_CHOICE, 0, 0, "sgd|momentum|adam", V_TRAIN | V_PRINT | V_VIZ | V_INFO | V_BENCH,
-    TO_COMPILE | TO_PRINT, false, "sgd (default), momentum or adam"},
-  {"lr", "R", O_REAL, 0, HUGE_VAL, NULL, V_TRAIN | V_PRINT, TO_COMPILE | TO_PRINT, false, "learning rate (default 0.01; adam 0.001)"},
-  {"epochs", "E", O_INT, 1, 1e9, NULL, V_TRAIN, TO_NONE, false, "times through the data (default 10)"},
-  {"steps", "S", O_INT, 1, 1e12, NULL, V_TRAIN, TO_NONE, false, "steps instead of epochs"},
-  {"no-shuffle", NULL, O_FLAG, 0, 0, NULL, V_TRAIN, TO_NONE, false, "take the rows in file order"},
-  {"log", "F.jsonl", O_FILE, 0, 0, NULL, V_TRAIN, TO_NONE, false, "one line per step: {\"step\":0,\"loss\":2.3}"},
-  {"save", "F.npz", O_FILE, 0, 0, NULL, V_TRAIN, TO_NONE, false, "write parameters and states at the end"},
-  {"save-optimizer", NULL, O_FLAG, 0, 0, NULL, V_TRAIN, TO_NONE, false, "also what is needed to go on with the same bits"},
-  {"confusion", NULL, O_FLAG, 0, 0, NULL, V_TRAIN, TO_NONE, false, "print which class was read as which"},
-  {"report", "F.html", O_FILE, 0, 0, NULL, V_TRAIN, TO_NONE, false, "write a page with the loss curve and misread examples"},
-  /* bench */
-  {"seconds", "S", O_REAL, 0.001, 3600, NULL, V_BENCH, TO_NONE, false, "how long to measure (default 1)"},
-  {"train", NULL, O_FLAG, 0, 0, NULL, V_BENCH, TO_NONE, false, "the training step instead of the forward pass"},
-  {"json", NULL, O_FLAG, 0, 0, NULL, V_BENCH, TO_NONE, false, "results as one JSON object"},
-  /* print, opt, viz, tables */
-  {"print-after", "PASS|all", O_TEXT, 0, 0, NULL, V_PRINT | V_OPT, TO_PRINT, false, "the graph as it is after a pass"},
-  {"passes", "A,B", O_TEXT, 0, 0, NULL, V_OPT, TO_PRINT, false, "the passes to run, in this order"},
-  {"output", "F", O_FILE, 0, 0, NULL, V_VIZ, TO_NONE, false, "the picture, F.svg or F.dot; also -o F"},
-  {"markdown", NULL, O_FLAG, 0, 0, NULL, V_TABLE, TO_NONE, false, "as a page for docs/"},
-  /* how to compile and run */
-  {"threads", "T", O_INT, 1, 1024, NULL, V_EXEC, TO_OPEN, false, "threads to run on (default 1); the bits do not depend on it"},
-  {"seed", "S", O_INT, 0, 9.2e18, NULL, V_EXEC, TO_OPEN, false, "of everything random (default 0)"},
-  {"math", "exact|fast", O_CHOICE, 0, 0, "exact|fast", V_EXEC | V_INFO, TO_COMPILE, false, "exact (default): the same bits everywhere"},
-  {"cpu", "NAME", O_TEXT, 0, 0, NULL, V_EXEC | V_INFO, TO_COMPILE, false, "compile for a CPU as clang names them (default: this one)"},
-  {"features", "+a,-b", O_TEXT, 0, 0, NULL, V_EXEC | V_INFO, TO_COMPILE, false, "CPU features to add or leave out"},
-  {"verify-each", NULL, O_FLAG, 0, 0, NULL, VERIFY, TO_COMPILE | TO_PRINT, false, "check the graph after every pass"},
-  {"time-passes", NULL, O_FLAG, 0, 0, NULL, V_EXEC | V_INFO, TO_COMPILE, false, "say how long each pass took"},
+#define OPTION(id, name, arg, kind, lo, hi, choices, verbs, to, many, def, doc)                                        \
+  {name, arg, O_##kind, lo, hi, choices, verbs, to, many, def, doc},
+#include "lathe/options.def"
 };
 enum { OPTIONS = sizeof table / sizeof table[0] };
 
@@ -104,7 +53,8 @@ const char *nearest(const char *word, const char *const *names, size_t n) {
 
 static const option *find_option(const cli *c, const char *name, size_t n) {
   for (size_t i = 0; i < OPTIONS; i++)
-    if ((table[i].verbs & c->verb->bit) && strlen(table[i].name) == n && memcmp(table[i].name, name, n) == 0) return &table[i];
+    if ((table[i].verbs & c->verb->bit) && strlen(table[i].name) == n && memcmp(table[i].name, name, n) == 0)
+      return &table[i];
   return NULL;
 }
 
@@ -131,7 +81,8 @@ static bool whole_number(const char *text, double lo, double hi) {
   char *end;
   errno = 0;
   long long v = strtoll(text, &end, 10);
-  return end != text && *end == '\0' && errno == 0 && (double)v >= lo && (double)v <= hi && text[0] != ' ' && text[0] != '+';
+  return end != text && *end == '\0' && errno == 0 && (double)v >= lo && (double)v <= hi && text[0] != ' ' &&
+    text[0] != '+';
 }
 
 static void check_value(const cli *c, const option *o, const char *text) {
@@ -157,11 +108,13 @@ static void check_value(const cli *c, const option *o, const char *text) {
     break;
   case O_DIM:
     if (!equals || equals == text || !whole_number(equals + 1, 1, 9e18))
-      fail_usage(c, "--%s is '%s', which is not a name and a whole number\nhelp: write --%s N=8", o->name, text, o->name);
+      fail_usage(
+        c, "--%s is '%s', which is not a name and a whole number\nhelp: write --%s N=8", o->name, text, o->name);
     break;
   case O_NAME_FILE:
     if (!equals || equals == text || !equals[1])
-      fail_usage(c, "--%s is '%s', which is not a name and a file\nhelp: write --%s NAME=F.npy", o->name, text, o->name);
+      fail_usage(
+        c, "--%s is '%s', which is not a name and a file\nhelp: write --%s NAME=F.npy", o->name, text, o->name);
     break;
   }
 }
@@ -181,7 +134,8 @@ static int read_option(cli *c, int argc, char **argv, int i) {
     if (i + 1 >= argc) fail_usage(c, "-o needs a value: -o F");
     return add(c, find_option(c, "output", 6), argv[i + 1]), i + 1;
   }
-  if (argv[i][1] != '-') fail_usage(c, "%s has no option %s\nhelp: options are written --like-this", c->verb->name, argv[i]);
+  if (argv[i][1] != '-')
+    fail_usage(c, "%s has no option %s\nhelp: options are written --like-this", c->verb->name, argv[i]);
   const char *name = argv[i] + 2;
   size_t n = strcspn(name, "=");
   const option *o = find_option(c, name, n);
@@ -230,15 +184,24 @@ double real_of(const cli *c, const char *name, double otherwise) {
   return t ? strtod(t, NULL) : otherwise;
 }
 
+/* `text --name "value"`: what would end the quotation is escaped. Of NAME=F.npy the library wants the name alone. */
+static char *add_option(char *text, const option *o, const char *value) {
+  size_t n = o->kind == O_NAME_FILE ? strcspn(value, "=") : strlen(value), k = 0;
+  char *quoted = need(malloc(2 * n + 1));
+  for (size_t i = 0; i < n; i++) {
+    if (value[i] == '"' || value[i] == '\\') quoted[k++] = '\\';
+    quoted[k++] = value[i];
+  }
+  quoted[k] = '\0';
+  char *longer = o->kind == O_FLAG ? format("%s --%s", text, o->name) : format("%s --%s \"%s\"", text, o->name, quoted);
+  free(quoted);
+  free(text);
+  return longer;
+}
+
 char *opts_for(const cli *c, unsigned to, const char *extra) {
   char *text = format("%s", extra ? extra : "");
-  for (size_t i = 0; i < c->n; i++) {
-    const option *o = c->given[i].o;
-    if (!(o->to & to)) continue;
-    if (strchr(c->given[i].text, '"')) fail_usage(c, "--%s holds a quotation mark", o->name);
-    char *longer = o->kind == O_FLAG ? format("%s --%s", text, o->name) : format("%s --%s \"%s\"", text, o->name, c->given[i].text);
-    free(text);
-    text = longer;
-  }
+  for (size_t i = 0; i < c->n; i++)
+    if (c->given[i].o->to & to) text = add_option(text, c->given[i].o, c->given[i].text);
   return text;
 }

@@ -97,7 +97,8 @@ void make_dirs(const cli *c, const char *path) {
     if (*p != '/' && *p != '\0') continue;
     char end = *p;
     *p = '\0';
-    if (mkdir(part, 0777) != 0 && errno != EEXIST) fail_work(c, "cannot make the directory %s: %s", part, strerror(errno));
+    if (mkdir(part, 0777) != 0 && errno != EEXIST)
+      fail_work(c, "cannot make the directory %s: %s", part, strerror(errno));
     *p = end;
     if (!end) break;
   }

@@ -1,7 +1,7 @@
 /* cli.h: what the verbs of the `lathe` command share. Everything goes through lathe/lathe.h.
  *
- * Data goes to standard output, messages to standard error. Exit codes: 0 done, 1 the work failed, 2 wrong command line,
- * 70 a bug in Lathe. A verb that cannot go on calls one of the fail_* functions, which print and exit. */
+ * Data goes to standard output, messages to standard error. Exit codes: 0 done, 1 the work failed, 2 wrong command
+ * line, 70 a bug in Lathe. A verb that cannot go on calls one of the fail_* functions, which print and exit. */
 #ifndef LATHE_CLI_H
 #define LATHE_CLI_H
 #include <stdarg.h>
@@ -13,12 +13,7 @@ enum { EXIT_WORK = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
 
 /* ---- command line (args.c) ---- */
 
-enum { /* verbs as bits, for the table of options */
-  V_RUN = 1, V_GRAD = 2, V_TRAIN = 4, V_BENCH = 8, V_PRINT = 16, V_OPT = 32, V_VIZ = 64, V_INFO = 128, V_TABLE = 256,
-  V_EXEC = V_RUN | V_GRAD | V_TRAIN | V_BENCH,
-  V_MODEL = V_EXEC | V_PRINT | V_OPT | V_VIZ | V_INFO
-};
-enum { TO_NONE = 0, TO_LOAD = 1, TO_COMPILE = 2, TO_OPEN = 4, TO_PRINT = 8 }; /* which library calls get the option */
+#include "lathe/options.def" /* V_RUN … V_TABLE: verbs as bits; TO_LOAD … TO_PRINT: library calls that get an option */
 
 typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_DIM, O_NAME_FILE } option_kind;
 typedef struct option {
@@ -28,7 +23,7 @@ typedef struct option {
   const char *choices;    /* O_CHOICE: "a|b|c" */
   unsigned verbs, to;
   bool many;              /* may be given more than once */
-  const char *doc;
+  const char *def, *doc;  /* the default in words, "" where there is none */
 } option;
 
 struct cli;
@@ -120,6 +115,9 @@ typedef struct difference { int64_t count, bad, worst; double got, want, largest
 difference compare_values(lathe_dtype t, const void *got, const void *want, int64_t n, double rtol, double atol);
 char *index_text(int rank, const int64_t *dim, int64_t flat); /* "[4, 7]", malloc */
 double value_at(lathe_dtype t, const void *data, int64_t i);
+
+/* How much of the FMA peak an entry's kernels reach, as a sentence (malloc). The model was compiled with --profile. */
+char *peak_line(const cli *c, lathe_model *m, const char *entry, double seconds); /* verb_bench.c */
 
 /* ---- verbs ---- */
 

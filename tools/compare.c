@@ -44,7 +44,8 @@ char *index_text(int rank, const int64_t *dim, int64_t flat) {
   for (int i = rank - 1; i >= 0; i--) index[i] = flat % dim[i], flat /= dim[i];
   char text[LATHE_MAX_RANK * 24 + 4] = "[";
   size_t n = 1;
-  for (int i = 0; i < rank; i++) n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", i ? ", " : "", (long long)index[i]);
+  for (int i = 0; i < rank; i++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", i ? ", " : "", (long long)index[i]);
   snprintf(text + n, sizeof text - n, "]");
   return need(strdup(text));
 }

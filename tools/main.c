@@ -55,7 +55,9 @@ static void print_verb_help(const verb *v) {
     any = true;
     char left[64];
     snprintf(left, sizeof left, "--%s%s%s", o[i].name, o[i].arg ? " " : "", o[i].arg ? o[i].arg : "");
-    printf("  %-26s %s%s\n", left, o[i].doc, o[i].many ? " (several)" : "");
+    printf("  %-26s %s", left, o[i].doc);
+    if (o[i].def[0]) printf(" (default: %s)", o[i].def);
+    printf("%s\n", o[i].many ? " (several)" : "");
   }
 }
 

@@ -56,7 +56,6 @@ lathe_instance *open_instance(const cli *c, lathe_model *m) {
   char *opts = opts_for(c, TO_OPEN, NULL);
   lathe_instance *s = lathe_open(m, opts, &e);
   if (!s) fail_api(c, &e);
-  if (has(c, "weights") && lathe_weights_load(s, text_of(c, "weights", NULL), has(c, "weights-partial"), &e)) fail_api(c, &e);
   free(opts);
   return s;
 }
@@ -148,7 +147,8 @@ void set_inputs(const cli *c, lathe_instance *s, const ports *inputs, bool stric
       put_input(c, s, port, file);
     } else if (strict) {
       char *shape = shape_text(port->dtype, port->rank, port->dim);
-      fail_work(c, "input '%s' (%s) is not given\nhelp: with --expect every input is: --input %s=F.npy", port->name, shape, port->name);
+      fail_work(c, "input '%s' (%s) is not given\nhelp: with --expect every input is: --input %s=F.npy", port->name,
+        shape, port->name);
     } else if (lathe_fill(s, port->name, (uint64_t)int_of(c, "seed", 0), 0)) {
       fail_work(c, "cannot fill input '%s'", port->name);
     }

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct timing { double best, median; int64_t calls; } timing; /* seconds */
+typedef struct timing {
+  double best, median;
+  int64_t calls;
+} timing; /* seconds */
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
@@ -54,18 +57,22 @@ static void print_table(const lathe_model *m, const result *r) {
     sum > 0 ? r->stats.gflop / sum : 0, share(r->stats.gflop, sum, r->peak));
   printf("%-32s %-22s %10.4f %10.3f %10.1f %8.1f\n", "whole call, best", "", r->whole.best * 1e3, r->stats.gflop * 1e3,
     r->stats.gflop / r->whole.best, share(r->stats.gflop, r->whole.best, r->peak));
-  printf("%-32s %-22s %10.4f  (%lld calls)\n", "whole call, median", "", r->whole.median * 1e3, (long long)r->whole.calls);
-  printf("FMA peak %.1f GFLOP/s on %d thread%s; compiled in %.1f ms; arena %lld bytes, weights %lld bytes\n", r->peak, r->threads,
-    r->threads == 1 ? "" : "s", r->stats.compile_ms, (long long)r->stats.scratch_bytes,
+  printf(
+    "%-32s %-22s %10.4f  (%lld calls)\n", "whole call, median", "", r->whole.median * 1e3, (long long)r->whole.calls);
+  printf("FMA peak %.1f GFLOP/s on %d thread%s; compiled in %.1f ms; arena %lld bytes, weights %lld bytes\n", r->peak,
+    r->threads, r->threads == 1 ? "" : "s", r->stats.compile_ms, (long long)r->stats.scratch_bytes,
     (long long)(r->stats.state_bytes ? r->stats.state_bytes : r->stats.weights_bytes));
 }
 
 static void print_json(const lathe_model *m, const result *r) {
   lathe_kernel k;
-  printf("{\"entry\": \"%s\", \"threads\": %d, \"compile_ms\": %.3f, \"best_ms\": %.6f, \"median_ms\": %.6f, \"calls\": %lld, "
-         "\"gflop\": %.9g, \"peak_gflops\": %.6g, \"arena_bytes\": %lld, \"weight_bytes\": %lld, \"state_bytes\": %lld, \"kernels\": [",
+  printf("{\"entry\": \"%s\", \"threads\": %d, \"compile_ms\": %.3f, \"best_ms\": %.6f, \"median_ms\": %.6f, "
+         "\"calls\": %lld, "
+         "\"gflop\": %.9g, \"peak_gflops\": %.6g, \"arena_bytes\": %lld, \"weight_bytes\": %lld, \"state_bytes\": "
+         "%lld, \"kernels\": [",
     r->entry, r->threads, r->stats.compile_ms, r->whole.best * 1e3, r->whole.median * 1e3, (long long)r->whole.calls,
-    r->stats.gflop, r->peak, (long long)r->stats.scratch_bytes, (long long)r->stats.weights_bytes, (long long)r->stats.state_bytes);
+    r->stats.gflop, r->peak, (long long)r->stats.scratch_bytes, (long long)r->stats.weights_bytes,
+    (long long)r->stats.state_bytes);
   for (size_t i = 0; lathe_model_kernel(m, r->entry, i, &k); i++) {
     printf("%s\n  {\"name\": ", i ? "," : "");
     json_string(stdout, k.name);
@@ -74,6 +81,28 @@ static void print_json(const lathe_model *m, const result *r) {
     printf(", \"ms\": %.6f, \"gflop\": %.9g}", r->kernel[i] * 1e3, k.gflop);
   }
   printf("\n]}\n");
+}
+
+char *peak_line(const cli *c, lathe_model *m, const char *entry, double seconds) {
+  lathe_error e;
+  lathe_stats st;
+  lathe_instance *s = lathe_open(m, NULL, &e); /* one thread: kernels run one by one */
+  if (!s) fail_api(c, &e);
+  if (!lathe_model_stats(m, entry, &st)) st = (lathe_stats){0};
+  ports in = ports_of(m, entry, "input");
+  for (size_t i = 0; i < in.n; i++)
+    if (lathe_fill(s, in.at[i].name, 0, 0)) fail_work(c, "cannot fill input '%s'", in.at[i].name);
+  double *best = need(calloc((size_t)st.kernels + 1, sizeof *best)), before = lathe_peak_gflops(m), sum = 0;
+  if (lathe_profile(s, entry, seconds, best, &e)) fail_api(c, &e);
+  double peak = lathe_peak_gflops(m), reached;
+  if (before > peak) peak = before;
+  for (int i = 0; i < st.kernels; i++) sum += best[i];
+  reached = sum > 0 ? st.gflop / sum : 0;
+  free(best);
+  free(in.at);
+  lathe_instance_free(s);
+  return format("kernels reach %.1f GFLOP/s, %.0f %% of one core's FMA peak (%.1f GFLOP/s)", reached,
+    peak > 0 ? 100 * reached / peak : 0, peak);
 }
 
 int verb_bench(cli *c) {

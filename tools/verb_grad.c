@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --output-grad NAME=F.npy and --hvp NAME=F.npy: the compile option of the same name, and the input it adds. */
+/* --output-grad NAME=F.npy and --hvp NAME=F.npy: the input that the compile option of the same name adds. */
 typedef struct seed { const char *flag, *file; char *name, *port; } seed;
 
 static seed *read_seeds(const cli *c, size_t *n) {
@@ -16,20 +16,9 @@ static seed *read_seeds(const cli *c, size_t *n) {
       seed *x = &s[(*n)++];
       x->flag = kinds[k].flag;
       split_name_file(nth_of(c, x->flag, i), &x->name, &x->file);
-      if (strchr(x->name, '"')) fail_usage(c, "--%s holds a quotation mark", x->flag);
       x->port = format("%s%s", kinds[k].prefix, x->name);
     }
   return s;
-}
-
-static char *entry_options(const seed *s, size_t n) {
-  char *opts = format("--entry grad");
-  for (size_t i = 0; i < n; i++) {
-    char *longer = format("%s --%s \"%s\"", opts, s[i].flag, s[i].name);
-    free(opts);
-    opts = longer;
-  }
-  return opts;
 }
 
 static const seed *find_seed(const seed *s, size_t n, const char *port) {
@@ -55,9 +44,8 @@ int verb_grad(cli *c) {
   if (!dir) fail_usage(c, "grad needs a place for its results\nhelp: add --output-dir D");
   size_t n;
   seed *seeds = read_seeds(c, &n);
-  char *opts = entry_options(seeds, n);
   lathe_graph *g = load_graph(c);
-  lathe_model *m = compile(c, g, opts);
+  lathe_model *m = compile(c, g, "--entry grad");
   lathe_instance *s = open_instance(c, m);
   ports in = ports_of(m, "grad", "input"), out = ports_of(m, "grad", "output");
   set_all_inputs(c, s, &in, seeds, n);
@@ -67,7 +55,6 @@ int verb_grad(cli *c) {
   free(seeds);
   free(in.at);
   free(out.at);
-  free(opts);
   lathe_instance_free(s);
   lathe_model_free(m);
   lathe_graph_free(g);

@@ -58,7 +58,8 @@ static void print_arena(const lathe_model *m, const char *entry, int64_t arena) 
   if (arena == 0) return;
   printf("\narena, from byte 0 to %lld        kernels   buffer\n", (long long)arena);
   for (size_t i = 0; lathe_model_block(m, entry, i, &b); i++) {
-    int from = (int)((double)b.offset / (double)arena * WIDTH), to = (int)((double)(b.offset + b.bytes) / (double)arena * WIDTH + 0.999);
+    int from = (int)((double)b.offset / (double)arena * WIDTH),
+        to = (int)((double)(b.offset + b.bytes) / (double)arena * WIDTH + 0.999);
     if (to > WIDTH) to = WIDTH;
     if (to <= from) to = from + 1;
     printf("|");

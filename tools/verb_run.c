@@ -42,7 +42,8 @@ static bool compare_output(const cli *c, const lathe_port *p, const void *data, 
   lathe_array want = load_for_port(c, file, p, false);
   difference d = compare_values(p->dtype, data, want.data, count_of(p->rank, p->dim), rtol, atol);
   char *text = d.bad ? difference_text(p, &d, rtol, atol) : NULL;
-  if (has(c, "tap")) printf("%sok %zu - %s%s%s\n", d.bad ? "not " : "", i, p->name, d.bad ? ": " : "", d.bad ? text : "");
+  if (has(c, "tap"))
+    printf("%sok %zu - %s%s%s\n", d.bad ? "not " : "", i, p->name, d.bad ? ": " : "", d.bad ? text : "");
   else if (d.bad) {
     char *message = format("output '%s': %s", p->name, text);
     print_message(c, "error", NULL, message);
@@ -79,12 +80,14 @@ int verb_run(cli *c) {
   bool compares = has(c, "expect");
   const char *file, *dir = text_of(c, "output-dir", NULL);
   if (has(c, "tap") && !compares) fail_usage(c, "--tap needs something to compare\nhelp: add --expect NAME=F.npy");
-  if ((has(c, "rtol") || has(c, "atol")) && !compares) fail_usage(c, "--%s goes with --expect", has(c, "rtol") ? "rtol" : "atol");
+  if ((has(c, "rtol") || has(c, "atol")) && !compares)
+    fail_usage(c, "--%s goes with --expect", has(c, "rtol") ? "rtol" : "atol");
   lathe_graph *g = load_graph(c);
   lathe_model *m = compile(c, g, "--entry run");
   lathe_instance *s = open_instance(c, m);
   ports in = ports_of(m, "run", "input"), out = ports_of(m, "run", "output");
-  for (size_t i = 0; nth_of(c, "expect", i); i++) expected_port(c, &out, i, &file); /* names first: cheaper than the call */
+  for (size_t i = 0; nth_of(c, "expect", i); i++)
+    expected_port(c, &out, i, &file); /* names first: cheaper than the call */
   set_inputs(c, s, &in, compares);
   call_entry(c, s, "run");
   if (dir) write_results(c, s, &out, dir);

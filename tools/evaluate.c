@@ -1,0 +1,85 @@
+/* evaluate.c: a trained network on data it has not seen: which rows it reads wrongly, and as what. */
+#include "train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The first largest. */
+static int argmax(lathe_dtype t, const void *data, int64_t n) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < n; i++)
+    if (value_at(t, data, i) > value_at(t, data, best)) best = i;
+  return (int)best;
+}
+
+static void count_row(evaluation *v, const lathe_port *out, const char *logits, const dataset *d, int64_t row) {
+  int64_t is = label_at(d, row);
+  if (is < 0) return;
+  int said = argmax(out->dtype, logits, v->classes);
+  v->rows++;
+  v->confusion[is * v->classes + said]++;
+  if (said == is) v->right++;
+  else v->wrong[v->n_wrong++] = (misread){row, said, (int)is};
+}
+
+static void add_squares(evaluation *v, const lathe_port *out, const char *row_out, const dataset *d, int64_t row) {
+  int64_t n = (int64_t)(d->t_row / size_of(d->t.dtype));
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) {
+    double e = value_at(out->dtype, row_out, i) - value_at(d->t.dtype, d->t.data, row * n + i);
+    sum += e * e;
+  }
+  v->error += sum / (double)n;
+  v->rows++;
+}
+
+static evaluation empty(const lathe_port *out, const dataset *d) {
+  evaluation v = {.classes = 0};
+  if (d->t.dtype == LATHE_F32 || d->t.dtype == LATHE_F64) return v;
+  v.classes = out->dim[1];
+  v.confusion = need(calloc((size_t)(v.classes * v.classes), sizeof *v.confusion));
+  v.wrong = need(calloc((size_t)d->rows, sizeof *v.wrong));
+  return v;
+}
+
+evaluation evaluate(const cli *c, lathe_instance *run, const lathe_port *x, const lathe_port *out, const dataset *d) {
+  evaluation v = empty(out, d);
+  char *in = buffer_of(c, run, x->name);
+  const char *result = buffer_of(c, run, out->name);
+  int64_t batch = x->dim[0];
+  size_t out_row = (size_t)(out->bytes / batch);
+  for (int64_t first = 0; first < d->rows; first += batch) {
+    int64_t n = d->rows - first < batch ? d->rows - first : batch;
+    memset(in, 0, (size_t)batch * d->x_row);
+    memcpy(in, (const char *)d->x.data + (size_t)first * d->x_row, (size_t)n * d->x_row);
+    call_entry(c, run, "run");
+    for (int64_t i = 0; i < n; i++)
+      if (v.classes) count_row(&v, out, result + (size_t)i * out_row, d, first + i);
+      else add_squares(&v, out, result + (size_t)i * out_row, d, first + i);
+  }
+  if (!v.classes) v.error /= (double)v.rows;
+  return v;
+}
+
+void free_evaluation(evaluation *v) {
+  free(v->confusion);
+  free(v->wrong);
+}
+
+double accuracy(const evaluation *v) { return v->rows ? 100.0 * (double)v->right / (double)v->rows : 0; }
+
+void print_confusion(const evaluation *v) {
+  printf("\nis\\read as");
+  for (int64_t s = 0; s < v->classes; s++) printf("%6lld", (long long)s);
+  printf("\n");
+  for (int64_t i = 0; i < v->classes; i++) {
+    printf("%10lld", (long long)i);
+    for (int64_t s = 0; s < v->classes; s++) {
+      long long n = v->confusion[i * v->classes + s];
+      if (n) printf("%6lld", n);
+      else printf("     ·");
+    }
+    printf("\n");
+  }
+  printf("\n");
+}
