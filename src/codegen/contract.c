@@ -188,9 +188,12 @@ static void emit_level(const tile_code *t, chain *s, int level) {
   if (rest) advance(t, s, rest * da, rest * db);
 }
 
-/* Which levels stay loops and how far the innermost is unrolled: at most BODY_FMA instructions, evenly if that costs less than half. */
+/* Which levels stay loops and how far the innermost is unrolled: about BODY_FMA instructions, evenly if that costs less
+ * than half. */
 static void choose_unroll(tile_code *t) {
-  int64_t budget = LT_MAX(1, BODY_FMA / (t->pixels * t->blocks * lt_tile_vectors(t->c->l->target, t->c->k->acc))), unit = 1;
+  int64_t fma = t->pixels * t->blocks * lt_tile_vectors(t->c->l->target, t->c->k->acc);
+  int64_t lane_loads = t->c->x->b.stride[t->c->cut.lane] == 1 ? 0 : t->blocks * LT_LANES;
+  int64_t budget = LT_MAX(1, BODY_FMA / (fma + lane_loads)), unit = 1;
   t->loops = t->n->n;
   while (t->loops > 0 && unit * t->n->extent[t->loops - 1] <= budget) unit *= t->n->extent[--t->loops];
   t->unroll = 1;
@@ -240,8 +243,17 @@ static void pixel_at(const ct *c, const uk *u, int64_t p, int64_t *row, int64_t 
   *col = (u->phase + p) % c->cut.cols - u->phase;
 }
 
+/* Tiles of whole blocks never see a last block that is narrow: to them the kernel has one block less, so that the
+ * epilogue need not ask for each store. */
+static lt_kernel seen_by(const ct *c, const uk *u) {
+  lt_kernel k = *c->k;
+  if (c->cut.tail_matters && u->lanes == LT_LANES && c->cut.block != LT_NONE) k.extent[c->cut.block]--;
+  return k;
+}
+
 static void emit_store(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
   ct *c = t->c;
+  lt_kernel seen = seen_by(c, u);
   for (int64_t p = 0; p < t->pixels; p++) {
     int64_t row, col;
     pixel_at(c, u, p, &row, &col);
@@ -252,7 +264,7 @@ static void emit_store(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs,
       if (c->cut.col != LT_NONE) point.i[c->cut.col] = plus(c->l, at[c->cut.col], col);
       if (c->cut.block != LT_NONE) point.i[c->cut.block] = plus(c->l, at[c->cut.block], b);
       else point.i[c->cut.lane] = plus(c->l, at[c->cut.lane], b * LT_LANES);
-      lt_emit_epilogue(c->l, c->k, bufs, &point, &s->acc[p * t->blocks + b], NULL);
+      lt_emit_epilogue(c->l, &seen, bufs, &point, &s->acc[p * t->blocks + b], NULL);
     }
   }
 }

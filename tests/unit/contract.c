@@ -1,0 +1,370 @@
+/* contract.c: the contraction emitter against the definition in plan.h, bit by bit, on random affine descriptors.
+ *
+ * A case is a function of its number: output dims with or without blocks, rows and columns anywhere, operands with any
+ * strides (windows, holes, negative ones), several segments of K, an epilogue, tails that must stay untouched. Buffers end
+ * at a page that must not be touched. LT_CASE=n runs one case alone and prints its descriptor. */
+#include "../check_main.h"
+#include "../kcheck/harness.h"
+
+#include <math.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { CASES = 64, BATCH = 16 };
+
+/* ---- buffers with a guard page behind ---- */
+
+typedef struct guarded { unsigned char *map, *at; size_t mapped, bytes; } guarded;
+enum { CANARY = 256 };
+
+static guarded guarded_new(size_t bytes) {
+  size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + CANARY + page - 1) / page * page;
+  guarded g = {.mapped = whole + page, .bytes = bytes};
+  g.map = mmap(NULL, g.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ck_assert_ptr_ne(g.map, MAP_FAILED);
+  ck_assert_int_eq(mprotect(g.map + whole, page, PROT_NONE), 0);
+  g.at = g.map + whole - bytes;
+  memset(g.map, 0xA5, whole);
+  return g;
+}
+
+static void guarded_free(guarded *g) { munmap(g->map, g->mapped); }
+
+/* ---- cases ---- */
+
+typedef struct rng { uint64_t seed, at; } rng;
+static int64_t pick(rng *r, int64_t lo, int64_t hi) { return lo + lt_random_u32(r->seed, 7, r->at++) % (hi - lo + 1); }
+static bool chance(rng *r, int percent) { return pick(r, 1, 100) <= percent; }
+
+typedef struct spec { lt_kernel k; lt_contract c; lt_access bias; lt_instr expr[4]; lt_store store[2]; int64_t a_n, b_n, bias_n, y_n; int kdims[4]; } spec;
+
+/* Lane-dim extent without blocks; with blocks, 16. */
+static void choose_dims(spec *s, rng *r, bool large) {
+  lt_kernel *k = &s->k;
+  bool blocked = chance(r, 60);
+  k->channels = large ? pick(r, 30, 130) : chance(r, 30) ? 16 * pick(r, 1, 3) : pick(r, 1, 50);
+  int64_t row = large ? pick(r, 20, 60) : pick(r, 1, 9), col = chance(r, 25) ? 1 : large ? pick(r, 5, 20) : pick(r, 1, 17);
+  int64_t dim[5] = {pick(r, 1, 3), blocked ? (k->channels + 15) / 16 : 1, row, col, pick(r, 1, large ? 1 : 3)};
+  int order[5] = {0, 1, 2, 3, 4}, n = 0;
+  for (int i = 4; i > 0; i--) {
+    int j = (int)pick(r, 0, i), t = order[i];
+    order[i] = order[j], order[j] = t;
+  }
+  k->block_dim = LT_NONE;
+  for (int i = 0; i < 5; i++) {
+    if (order[i] == 1 && !blocked) continue;
+    if (order[i] == 4 && dim[4] == 1) continue;
+    if (order[i] == 1) k->block_dim = n;
+    if (order[i] == 2) s->c.row_dim = (uint8_t)n;
+    if (order[i] == 3) s->c.col_dim = (uint8_t)n;
+    k->extent[n++] = dim[order[i]];
+  }
+  k->extent[n++] = blocked ? 16 : k->channels;
+  if (!blocked) k->channels = 0;
+  k->n_dims = (uint8_t)n;
+  k->n_task_dims = 1;
+}
+
+/* The definition takes some nanoseconds per product: at most 16 million of them. */
+static void limit_work(spec *s) {
+  double points = 1, depth = 0;
+  for (int d = 0; d < s->k.n_dims; d++) points *= (double)s->k.extent[d];
+  for (unsigned i = 0; i < s->c.n_seg; i++) {
+    double n = 1;
+    for (unsigned j = 0; j < s->c.seg[i].n; j++) n *= (double)s->c.seg[i].extent[j];
+    depth += n;
+  }
+  if (points * depth < 16e6) return;
+  int64_t *row = &s->k.extent[s->c.row_dim];
+  *row = LT_MAX(1, (int64_t)((double)*row * 16e6 / points / depth));
+}
+
+/* Any strides: the operand is the image of an affine map, so the smallest address gives the offset. */
+static void place_access(lt_access *x, int64_t *size, const lt_kernel *k, const lt_kseg *seg, unsigned n_seg, bool is_a) {
+  int64_t lo = 0, hi = 0, seg_lo = 0, seg_hi = 0;
+  for (int d = 0; d < k->n_dims; d++) {
+    int64_t e = x->stride[d] * (k->extent[d] - 1);
+    *(e < 0 ? &lo : &hi) += e;
+  }
+  for (unsigned i = 0; i < n_seg; i++) {
+    int64_t l = is_a ? seg[i].a_offset : seg[i].b_offset, h = l;
+    for (unsigned j = 0; j < seg[i].n; j++) {
+      int64_t e = (is_a ? seg[i].a_stride[j] : seg[i].b_stride[j]) * (seg[i].extent[j] - 1);
+      *(e < 0 ? &l : &h) += e;
+    }
+    seg_lo = LT_MIN(seg_lo, l), seg_hi = LT_MAX(seg_hi, h);
+  }
+  x->offset = -(lo + seg_lo);
+  *size = x->offset + hi + seg_hi + 1;
+}
+
+static void choose_k(spec *s, rng *r, bool large) {
+  s->c.n_seg = (uint8_t)(chance(r, 60) ? 1 : pick(r, 2, 4));
+  for (unsigned i = 0; i < s->c.n_seg; i++) {
+    lt_kseg *g = &s->c.seg[i];
+    g->n = (uint8_t)pick(r, 1, 4);
+    for (unsigned j = 0; j < g->n; j++) {
+      bool last = j + 1u == g->n;
+      g->extent[j] = last ? (chance(r, 50) ? 16 : pick(r, 1, large ? 200 : 40)) : pick(r, 1, g->n > 2 ? 4 : 7);
+      g->a_stride[j] = last && chance(r, 70) ? 1 : pick(r, -3, 60);
+      g->b_stride[j] = (last ? 16 : 48) * (chance(r, 80) ? 1 : -1);
+    }
+    g->a_offset = pick(r, 0, 9), g->b_offset = pick(r, 0, 3);
+  }
+}
+
+static void choose_operands(spec *s, rng *r) {
+  lt_kernel *k = &s->k;
+  lt_contract *c = &s->c;
+  int lane = k->n_dims - 1;
+  for (int d = 0; d < lane; d++) {
+    if (d == k->block_dim) c->b.stride[d] = 16 * pick(r, 1, 9);
+    else c->a.stride[d] = chance(r, 20) ? 0 : pick(r, -5, 70);
+    if (d != k->block_dim && d != c->row_dim && d != c->col_dim) c->b.stride[d] = chance(r, 50) ? 0 : pick(r, 0, 100);
+  }
+  c->b.stride[lane] = chance(r, 80) ? 1 : pick(r, 2, 5);
+  place_access(&c->a, &s->a_n, k, c->seg, c->n_seg, true);
+  place_access(&c->b, &s->b_n, k, c->seg, c->n_seg, false);
+  c->b_masked = c->b.masked = k->block_dim != LT_NONE && k->channels % 16 && chance(r, 50);
+  if (c->b_masked) s->b_n -= (16 - k->channels % 16) * c->b.stride[lane]; /* ends with the last lane that exists */
+}
+
+/* A dense layout in a random order of dims with holes between them. */
+static void choose_result(spec *s, rng *r) {
+  lt_kernel *k = &s->k;
+  lt_access *y = &s->store[0].to;
+  int lane = k->n_dims - 1, order[LT_MAX_DIMS];
+  for (int d = 0; d <= lane; d++) order[d] = d;
+  for (int i = chance(r, 60) ? lane - 1 : lane; i > 0; i--) {
+    int j = (int)pick(r, 0, i), t = order[i];
+    order[i] = order[j], order[j] = t;
+  }
+  int64_t step = chance(r, 80) ? 1 : 2, last = 0;
+  for (int i = lane; i >= 0; i--) {
+    y->stride[order[i]] = step;
+    last += step * (k->extent[order[i]] - 1);
+    step = step * k->extent[order[i]] + pick(r, 0, 2);
+  }
+  s->y_n = last + 1;
+  y->buffer = 2;
+  y->masked = k->block_dim != LT_NONE && k->channels % 16 && chance(r, 50);
+  s->bias.buffer = 3;
+  if (k->block_dim != LT_NONE) s->bias.stride[k->block_dim] = 16;
+  s->bias.stride[lane] = 1;
+  s->bias.masked = true;
+  s->bias_n = k->block_dim != LT_NONE ? k->channels : k->extent[lane];
+}
+
+static void choose_epilogue(spec *s, rng *r) {
+  lt_kernel *k = &s->k;
+  lt_dtype t = k->dtype;
+  s->expr[0] = (lt_instr){.kind = LT_X_RESULT, .dtype = t};
+  s->expr[1] = (lt_instr){.kind = LT_X_LOAD, .dtype = t};
+  s->expr[2] = (lt_instr){.kind = LT_X_MAP, .dtype = t, .op = LT_OP_add, .arg = {0, 1, -1}};
+  s->expr[3] = (lt_instr){.kind = LT_X_MAP, .dtype = t, .op = LT_OP_relu, .arg = {2, -1, -1}};
+  k->n_expr = (uint32_t)(chance(r, 40) ? 1 : chance(r, 50) ? 3 : 4);
+  if (!lt_is_float(t)) k->n_expr = LT_MIN(k->n_expr, 3);
+  k->n_access = k->n_expr > 1;
+  k->access = &s->bias;
+  k->expr = s->expr;
+  k->store = s->store;
+  k->n_store = 1;
+  s->store[0].value = (int32_t)k->n_expr - 1;
+}
+
+static spec *spec_new(lt_arena *a, int number) {
+  spec *s = LT_NEW(a, spec);
+  rng r = {.seed = (uint64_t)number * 977 + 5};
+  bool large = number % 4 == 3;
+  s->k = (lt_kernel){.kind = LT_K_CONTRACT, .name = lt_arena_printf(a, "case%d", number), .op = "matmul", .contract = &s->c};
+  s->k.dtype = number % 10 < 7 ? LT_F32 : number % 10 == 7 ? LT_F64 : number % 10 == 8 ? LT_I32 : LT_F32;
+  s->k.acc = number % 10 == 9 ? LT_F64 : s->k.dtype;
+  choose_dims(s, &r, large);
+  choose_k(s, &r, large);
+  limit_work(s);
+  choose_operands(s, &r);
+  choose_result(s, &r);
+  choose_epilogue(s, &r);
+  s->c.b.buffer = 1;
+  return s;
+}
+
+static void spec_print(const spec *s) {
+  const lt_kernel *k = &s->k;
+  fprintf(stderr, "# %s: dtype %d acc %d block %d channels %ld row %d col %d masked b%d y%d expr %u\n", k->name, k->dtype, k->acc, k->block_dim, (long)k->channels,
+          s->c.row_dim, s->c.col_dim, s->c.b_masked, s->store[0].to.masked, k->n_expr);
+  for (int d = 0; d < k->n_dims; d++)
+    fprintf(stderr, "#   d%d extent %ld a %ld b %ld y %ld\n", d, (long)k->extent[d], (long)s->c.a.stride[d], (long)s->c.b.stride[d], (long)s->store[0].to.stride[d]);
+  for (unsigned i = 0; i < s->c.n_seg; i++)
+    for (unsigned j = 0; j < s->c.seg[i].n; j++)
+      fprintf(stderr, "#   seg %u.%u extent %ld a %ld b %ld\n", i, j, (long)s->c.seg[i].extent[j], (long)s->c.seg[i].a_stride[j], (long)s->c.seg[i].b_stride[j]);
+}
+
+/* ---- the definition, literally ---- */
+
+static double get(const void *p, lt_dtype t, int64_t i) {
+  return t == LT_F32 ? (double)((const float *)p)[i] : t == LT_F64 ? ((const double *)p)[i] : (double)((const int32_t *)p)[i];
+}
+
+static void put(void *p, lt_dtype t, int64_t i, double v) {
+  if (t == LT_F32) ((float *)p)[i] = (float)v;
+  else if (t == LT_F64) ((double *)p)[i] = v;
+  else ((int32_t *)p)[i] = (int32_t)v;
+}
+
+static double multiply_add(double a, double b, double sum, lt_dtype acc, bool fused) {
+  if (acc == LT_F32) return fused ? fmaf((float)a, (float)b, (float)sum) : (float)((float)a * (float)b) + (float)sum;
+  return fused ? fma(a, b, sum) : a * b + sum;
+}
+
+static int64_t place(const lt_access *x, const int64_t *i, int n) {
+  int64_t at = x->offset;
+  for (int d = 0; d < n; d++) at += x->stride[d] * i[d];
+  return at;
+}
+
+/* The innermost dim of a segment, with a path of its own for what most cases are. */
+static double inner(const lt_kernel *k, const lt_kseg *q, const void *a, int64_t at_a, const void *b, int64_t at_b, double sum, bool fused) {
+  int last = q->n - 1;
+  int64_t n = q->extent[last], da = q->a_stride[last], db = q->b_stride[last];
+  if (k->dtype == LT_F32 && k->acc == LT_F32 && fused) {
+    const float *x = (const float *)a + at_a, *y = (const float *)b + at_b;
+    float f = (float)sum;
+    for (int64_t i = 0; i < n; i++) f = fmaf(x[i * da], y[i * db], f);
+    return f;
+  }
+  for (int64_t i = 0; i < n; i++) sum = multiply_add(get(a, k->dtype, at_a + i * da), get(b, k->dtype, at_b + i * db), sum, k->acc, fused);
+  return sum;
+}
+
+static double chain(const spec *s, const int64_t *i, const void *a, const void *b, bool fused) {
+  const lt_kernel *k = &s->k;
+  int64_t a0 = place(&s->c.a, i, k->n_dims), b0 = place(&s->c.b, i, k->n_dims);
+  double sum = 0;
+  for (unsigned g = 0; g < s->c.n_seg; g++) {
+    const lt_kseg *q = &s->c.seg[g];
+    int64_t n = 1;
+    for (int j = 0; j < q->n - 1; j++) n *= q->extent[j];
+    for (int64_t t = 0; t < n; t++) {
+      int64_t at_a = a0 + q->a_offset, at_b = b0 + q->b_offset, rest = t;
+      for (int j = q->n - 2; j >= 0; j--) {
+        at_a += rest % q->extent[j] * q->a_stride[j], at_b += rest % q->extent[j] * q->b_stride[j];
+        rest /= q->extent[j];
+      }
+      sum = inner(k, q, a, at_a, b, at_b, sum, fused);
+    }
+  }
+  return sum;
+}
+
+static void expect(const spec *s, void *y, const void *a, const void *b, const void *bias, bool fused) {
+  const lt_kernel *k = &s->k;
+  int64_t total = 1;
+  for (int d = 0; d < k->n_dims; d++) total *= k->extent[d];
+  for (int64_t t = 0; t < total; t++) {
+    int64_t i[LT_MAX_DIMS], rest = t;
+    for (int d = k->n_dims - 1; d >= 0; d--) i[d] = rest % k->extent[d], rest /= k->extent[d];
+    int64_t channel = k->block_dim == LT_NONE ? 0 : 16 * i[k->block_dim] + i[k->n_dims - 1];
+    if (k->block_dim != LT_NONE && channel >= k->channels) continue;
+    double v = chain(s, i, a, b, fused);
+    if (k->dtype == LT_F32) v = (float)v;
+    if (k->n_expr > 1) v = v + get(bias, k->dtype, place(&s->bias, i, k->n_dims));
+    if (k->dtype == LT_F32) v = (float)v;
+    if (k->n_expr > 3) v = v > 0 ? v : 0;
+    put(y, k->dtype, place(&s->store[0].to, i, k->n_dims), v);
+  }
+}
+
+/* ---- running ---- */
+
+static guarded filled(lt_dtype t, int64_t n, uint64_t stream) {
+  guarded g = guarded_new((size_t)n * lt_dtype_size(t));
+  for (int64_t i = 0; i < n; i++) {
+    double v = 2.0 * (double)lt_random_unit(1, stream, (uint64_t)i) - 1;
+    put(g.at, t, i, lt_is_float(t) ? v : (double)(int)(20 * v));
+  }
+  return g;
+}
+
+/* Does this address of the result belong to a lane that does not exist? Those may hold anything unless masked. */
+static void forget_dead_lanes(const spec *s, void *y, const void *from) {
+  const lt_kernel *k = &s->k;
+  if (k->block_dim == LT_NONE || s->store[0].to.masked || k->channels % 16 == 0) return;
+  int64_t total = 1;
+  for (int d = 0; d < k->n_dims; d++) total *= k->extent[d];
+  for (int64_t t = 0; t < total; t++) {
+    int64_t i[LT_MAX_DIMS], rest = t;
+    for (int d = k->n_dims - 1; d >= 0; d--) i[d] = rest % k->extent[d], rest /= k->extent[d];
+    if (16 * i[k->block_dim] + i[k->n_dims - 1] < k->channels) continue;
+    int64_t at = place(&s->store[0].to, i, k->n_dims);
+    memcpy((char *)y + at * (int64_t)lt_dtype_size(k->dtype), (const char *)from + at * (int64_t)lt_dtype_size(k->dtype), lt_dtype_size(k->dtype));
+  }
+}
+
+static void run_case(const spec *s, kernel_fn fn, const lt_target *t) {
+  const lt_kernel *k = &s->k;
+  guarded a = filled(k->dtype, s->a_n, 1), b = filled(k->dtype, s->b_n, 2), bias = filled(k->dtype, s->bias_n, 3);
+  size_t bytes = (size_t)s->y_n * lt_dtype_size(k->dtype);
+  guarded y = guarded_new(bytes), want = guarded_new(bytes);
+  void *bufs[4], **p = bufs;
+  if (k->n_access) *p++ = bias.at;
+  *p++ = a.at, *p++ = b.at, *p++ = y.at;
+  for (int64_t i = 0, n = lt_contract_tasks(k); i < n; i++) fn(bufs, i);
+  expect(s, want.at, a.at, b.at, bias.at, t->fma);
+  forget_dead_lanes(s, y.at, want.at);
+  if (memcmp(y.map, want.map, y.mapped - (size_t)sysconf(_SC_PAGESIZE)) != 0) {
+    spec_print(s);
+    int64_t i = 0;
+    while (i < s->y_n && memcmp(y.at + i * (int64_t)lt_dtype_size(k->dtype), want.at + i * (int64_t)lt_dtype_size(k->dtype), lt_dtype_size(k->dtype)) == 0) i++;
+    ck_assert_msg(i < s->y_n, "%s on %s: wrote in front of the result", k->name, t->row);
+    ck_abort_msg("%s on %s: element %ld is %.9g, not %.9g (LT_CASE=%s)", k->name, t->row, (long)i, get(y.at, k->dtype, i), get(want.at, k->dtype, i), k->name + 4);
+  }
+  guarded_free(&a), guarded_free(&b), guarded_free(&bias), guarded_free(&y), guarded_free(&want);
+}
+
+typedef struct request { const char *cpu; int first, n; } request;
+
+static void run_batch(lt_job *job, void *arg) {
+  const request *q = arg;
+  lt_arena *a = lt_arena_new(job);
+  lt_target t;
+  lt_target_host(&t, job, a, q->cpu, "");
+  spec *s[BATCH];
+  const lt_kernel *k[BATCH];
+  for (int i = 0; i < q->n; i++) s[i] = spec_new(a, q->first + i), k[i] = &s[i]->k;
+  harness h = harness_compile(job, a, &t, k, q->n, NULL);
+  for (int i = 0; i < q->n; i++) {
+    if (getenv("LT_CASE")) spec_print(s[i]);
+    run_case(s[i], harness_find(&h, i), &t);
+  }
+  harness_free(&h);
+}
+
+static void run_cpu(const char *cpu) {
+  lathe_error e = {0};
+  const char *one = getenv("LT_CASE");
+  for (int i = 0; i < (one ? 1 : CASES); i += BATCH) {
+    request q = {cpu, one ? atoi(one) : i, one ? 1 : BATCH};
+    ck_assert_msg(lt_protect(&e, run_batch, &q) == LATHE_OK, "%s", e.message);
+  }
+}
+
+START_TEST(the_host) { run_cpu(""); }
+END_TEST
+
+START_TEST(sixteen_registers) {
+#if defined(__x86_64__)
+  run_cpu("x86-64-v3");
+#endif
+}
+END_TEST
+
+START_TEST(no_fma) {
+#if defined(__x86_64__)
+  run_cpu("x86-64");
+#endif
+}
+END_TEST
+
+LT_SUITE(contract, the_host, sixteen_registers, no_fma)
+LT_TEST_MAIN(contract)
