@@ -1,18 +1,19 @@
 /* contract.c: the one generator of contractions: conv2d, both its gradients, linear, matmul.
  *
- * A kernel becomes two kinds of function. Micro-kernels  uk(bufs, coordinates…)  hold one register tile: accumulators are
- * values carried through the nest of K, the innermost part of it unrolled, and the epilogue runs on them before the only
- * store. The kernel function  k(bufs, task)  is cold: it decodes the task and walks groups of rows and blocks (tile.h).
+ * A kernel becomes two kinds of function. Micro-kernels  uk(bufs, coordinates…)  hold one register tile: accumulators
+ * are values carried through the nest of K, the innermost part of it unrolled, and the epilogue runs on them before the
+ * only store. The kernel function  k(bufs, task)  is cold: it decodes the task and walks groups of rows and blocks
+ * (tile.h).
  *
- * What keeps LLVM from spilling (performance.md of the study, §3): B's vectors first, then per pixel one broadcast and its
- * FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA of them; no pass
- * pipeline that could reorder them. One chain per output along K: splitting it would change the bits. */
+ * What keeps LLVM from spilling (performance.md of the study, §3): B's vectors first, then per pixel one broadcast and
+ * its FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA of
+ * them; no pass pipeline that could reorder them. One chain per output along K: splitting it would change the bits. */
 #include "codegen/emit.h"
 #include "codegen/tile.h"
 
 enum { BODY_FMA = 128, LEVELS = 4 };
 
-/* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one `tail` lanes wide if not 16. */
+/* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one of `lanes` lanes. */
 typedef struct uk { int64_t len, phase, blocks; unsigned lanes; LLVMValueRef fn; } uk;
 
 typedef struct ct {
@@ -25,7 +26,6 @@ typedef struct ct {
   LLVMTypeRef uk_type;
   LT_VEC(uk) uks;
   LLVMValueRef bufs, at[LT_MAX_DIMS];   /* in the kernel function: coordinates of the loops around */
-  LLVMValueRef row_end;
 } ct;
 
 /* ---- along K --------------------------------------------------------------------------------------------------- */
@@ -74,7 +74,8 @@ static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
     if (lanes == LT_LANES) return v;
     LLVMValueRef pick[LT_LANES];
     for (unsigned i = 0; i < LT_LANES; i++) pick[i] = LLVMConstInt(l->i32, LT_MIN(i, lanes), 0);
-    return LLVMBuildShuffleVector(l->b, v, LLVMConstNull(LLVMVectorType(scalar, lanes)), LLVMConstVector(pick, LT_LANES), "");
+    return LLVMBuildShuffleVector(l->b, v, LLVMConstNull(LLVMVectorType(scalar, lanes)),
+                                  LLVMConstVector(pick, LT_LANES), "");
   }
   LLVMValueRef v = LLVMConstNull(lt_ll_vec(l, k->dtype));
   for (unsigned i = 0; i < lanes; i++) {
@@ -105,7 +106,8 @@ static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
     b[i] = widen(c, load_b(t, lt_ll_at(l, s->b, NULL, c->k->dtype, db + i * block_step), i));
   }
   for (int64_t p = 0; p < t->pixels; p++) {
-    LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, c->k->dtype), lt_ll_at(l, s->a, NULL, c->k->dtype, da + t->pixel_a[p]), "");
+    LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, c->k->dtype),
+                                    lt_ll_at(l, s->a, NULL, c->k->dtype, da + t->pixel_a[p]), "");
     a = widen(c, lt_ll_splat(l, a, LT_LANES));
     for (int64_t i = 0; i < t->blocks; i++) {
       s->acc[p * t->blocks + i] = multiply_add(c, a, b[i], s->acc[p * t->blocks + i]);
@@ -120,7 +122,8 @@ static void emit_unrolled(const tile_code *t, chain *s, int level, int64_t da, i
     emit_step(t, s, da, db);
     return;
   }
-  for (int64_t i = 0; i < n->extent[level]; i++) emit_unrolled(t, s, level + 1, da + i * n->a[level], db + i * n->b[level]);
+  for (int64_t i = 0; i < n->extent[level]; i++)
+    emit_unrolled(t, s, level + 1, da + i * n->a[level], db + i * n->b[level]);
 }
 
 static void advance(const tile_code *t, chain *s, int64_t da, int64_t db) {
@@ -130,7 +133,11 @@ static void advance(const tile_code *t, chain *s, int64_t da, int64_t db) {
 
 /* do … while (++i < times), the chain carried in phis. Written here and not with lt_ll_loop since it must not be tested
  * at its head: the back edge is the only branch of the hot loop. */
-typedef struct repeat { LLVMValueRef i, phi[LT_TILE_MAX + 3]; LLVMBasicBlockRef before, body; int64_t times, n; } repeat;
+typedef struct repeat {
+  LLVMValueRef i, phi[LT_TILE_MAX + 3];
+  LLVMBasicBlockRef before, body;
+  int64_t times, n;
+} repeat;
 
 static LLVMValueRef *chain_slot(chain *s, int64_t i) { return i == 0 ? &s->a : i == 1 ? &s->b : &s->acc[i - 2]; }
 
@@ -235,7 +242,9 @@ static void emit_chain(tile_code *t, chain *s, const lt_bufs *bufs, LLVMValueRef
 
 /* ---- micro-kernels --------------------------------------------------------------------------------------------- */
 
-static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) { return n ? LLVMBuildAdd(l->b, v, lt_ll_i64(l, n), "") : v; }
+static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) {
+  return n ? LLVMBuildAdd(l->b, v, lt_ll_i64(l, n), "") : v;
+}
 
 /* Row and column of pixel p, relative to the tile's first one. */
 static void pixel_at(const ct *c, const uk *u, int64_t p, int64_t *row, int64_t *col) {
@@ -277,7 +286,8 @@ static void emit_tile(ct *c, const uk *u) {
   for (int64_t p = 0; p < u->len; p++) {
     int64_t row, col;
     pixel_at(c, u, p, &row, &col);
-    t.pixel_a[p] = (c->cut.row == LT_NONE ? 0 : row * c->x->a.stride[c->cut.row]) + (c->cut.col == LT_NONE ? 0 : col * c->x->a.stride[c->cut.col]);
+    t.pixel_a[p] = (c->cut.row == LT_NONE ? 0 : row * c->x->a.stride[c->cut.row]) +
+                   (c->cut.col == LT_NONE ? 0 : col * c->x->a.stride[c->cut.col]);
   }
   for (int d = 0; d < c->k->n_dims; d++) {
     bool fixed = d == c->cut.lane ? c->cut.block != LT_NONE || c->cut.blocks == 1 : c->k->extent[d] == 1;
@@ -298,7 +308,8 @@ static void copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {
   LLVMGetAttributesAtIndex(from, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, all);
   for (unsigned i = 0; i < n; i++) LLVMAddAttributeAtIndex(to, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, all[i]);
   unsigned noinline_kind = LLVMGetEnumAttributeKindForName("noinline", 8);
-  LLVMAddAttributeAtIndex(to, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->ctx, noinline_kind, 0));
+  LLVMAddAttributeAtIndex(to, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                          LLVMCreateEnumAttribute(l->ctx, noinline_kind, 0));
 }
 
 static LLVMValueRef micro_kernel(ct *c, int64_t len, int64_t phase, int64_t blocks, unsigned lanes) {
@@ -368,7 +379,8 @@ static void emit_tiles(ct *c, LLVMValueRef first, int64_t rows, int64_t blocks, 
 }
 
 static LLVMBasicBlockRef if_equal(lt_ll *l, LLVMValueRef a, int64_t b) {
-  LLVMBasicBlockRef then = LLVMAppendBasicBlockInContext(l->ctx, l->fn, ""), after = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "");
+  LLVMBasicBlockRef then = LLVMAppendBasicBlockInContext(l->ctx, l->fn, ""),
+                    after = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "");
   LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntEQ, a, lt_ll_i64(l, b), ""), then, after);
   LLVMPositionBuilderAtEnd(l->b, then);
   return after;
@@ -418,7 +430,8 @@ static void emit_blocks(ct *c, LLVMValueRef group, LLVMValueRef row_from, LLVMVa
   LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_blocks), "");
   LLVMValueRef to = smaller(l, plus(l, from, t->task_blocks), lt_ll_i64(l, t->blocks - narrow));
   LLVMValueRef many = LLVMBuildSub(l->b, to, from, "");
-  LLVMValueRef whole = LLVMBuildAdd(l->b, from, LLVMBuildSub(l->b, many, LLVMBuildURem(l->b, many, lt_ll_i64(l, nb), ""), ""), "");
+  LLVMValueRef whole = LLVMBuildAdd(l->b, from,
+                                    LLVMBuildSub(l->b, many, LLVMBuildURem(l->b, many, lt_ll_i64(l, nb), ""), ""), "");
   if (LT_MAX(last, t->block_groups > 1 ? t->task_blocks : 0) >= nb) {
     lt_ll_loop q = {0};
     lt_ll_loop_begin(l, &q, from, whole, nb);
@@ -433,7 +446,8 @@ static void emit_blocks(ct *c, LLVMValueRef group, LLVMValueRef row_from, LLVMVa
     end_if(l, after);
   }
   if (t->block_groups > 1 && t->task_blocks % nb) {
-    LLVMBasicBlockRef after = if_equal(l, LLVMBuildZExt(l->b, LLVMBuildICmp(l->b, LLVMIntULT, group, lt_ll_i64(l, t->block_groups - 1), ""), l->i64, ""), 1);
+    LLVMValueRef inner = LLVMBuildICmp(l->b, LLVMIntULT, group, lt_ll_i64(l, t->block_groups - 1), "");
+    LLVMBasicBlockRef after = if_equal(l, LLVMBuildZExt(l->b, inner, l->i64, ""), 1);
     emit_rows(c, row_from, row_to, t->task_blocks % nb, LT_LANES);
     end_if(l, after);
   }
@@ -451,9 +465,11 @@ static void check(const ct *c) {
   const lt_contract *x = c->x;
   bool affine_only = x->a.n_index == 0 && x->b.n_index == 0;
   bool a_scalar = x->a.stride[c->cut.lane] == 0 && (c->cut.block == LT_NONE || x->a.stride[c->cut.block] == 0);
-  bool b_fixed = (c->cut.row == LT_NONE || x->b.stride[c->cut.row] == 0) && (c->cut.col == LT_NONE || x->b.stride[c->cut.col] == 0);
+  bool b_fixed = (c->cut.row == LT_NONE || x->b.stride[c->cut.row] == 0) &&
+                 (c->cut.col == LT_NONE || x->b.stride[c->cut.col] == 0);
   if (affine_only && a_scalar && b_fixed && x->n_seg > 0) return;
-  lt_fail(c->l->job, LATHE_E_INTERNAL, NULL, "contraction %s: operands must be affine, A the same for all lanes, B for all pixels", c->k->name);
+  lt_fail(c->l->job, LATHE_E_INTERNAL, NULL,
+          "contraction %s: operands must be affine, A the same for all lanes, B for all pixels", c->k->name);
 }
 
 void lt_emit_contract(lt_ll *l, const lt_kernel *k) {

@@ -1,7 +1,8 @@
 /* peak.c: how many multiply-adds per second one core does for a target: the measure of every kernel.
  *
- * Generated for the target like any kernel: independent accumulators of the target's own vectors, enough of them to hide
- * the latency, and nothing else in the loop. The best of many short runs counts, since a busy machine only ever slows. */
+ * Generated for the target like any kernel: independent accumulators of the target's own vectors, enough of them to
+ * hide the latency, and nothing else in the loop. The best of many short runs counts, since a busy machine only ever
+ * slows. */
 #include "codegen/codegen.h"
 #include "codegen/ll.h"
 
@@ -45,7 +46,8 @@ static void emit_peak(peak *p, lt_dtype t) {
   lt_ll *l = &p->l;
   LLVMValueRef fn = lt_ll_function(l, "peak", false), base = LLVMGetParam(fn, 0), v[MOST_ACCS + 2];
   LLVMTypeRef vec = LLVMVectorType(lt_ll_type(l, t), p->lanes);
-  for (unsigned i = 0; i < p->accs + 2; i++) v[i] = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, base, NULL, t, i * p->lanes), "");
+  for (unsigned i = 0; i < p->accs + 2; i++)
+    v[i] = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, base, NULL, t, i * p->lanes), "");
   lt_ll_loop q = {.n_carry = p->accs};
   memcpy(q.carry, v, p->accs * sizeof *v);
   lt_ll_loop_begin(l, &q, lt_ll_i64(l, 0), LLVMGetParam(fn, 1), 1);
@@ -76,9 +78,11 @@ static peak_fn compile(peak *p, lt_arena *a) {
   LLVMTargetRef target;
   char *message = NULL;
   if (LLVMGetTargetFromTriple(t->triple, &target, &message)) fail_llvm(p->l.job, a, message);
-  p->machine = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+  p->machine = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
+                                       LLVMCodeModelDefault);
   LLVMSetTarget(p->mod, t->triple);
-  if (LLVMTargetMachineEmitToMemoryBuffer(p->machine, p->mod, LLVMObjectFile, &message, &p->object)) fail_llvm(p->l.job, a, message);
+  if (LLVMTargetMachineEmitToMemoryBuffer(p->machine, p->mod, LLVMObjectFile, &message, &p->object))
+    fail_llvm(p->l.job, a, message);
   check(p->l.job, a, LLVMOrcCreateLLJIT(&p->jit, NULL));
   LLVMMemoryBufferRef object = p->object;
   p->object = NULL; /* the JIT takes it */

@@ -4,9 +4,9 @@
  * which a single thread runs them, hence also the cache blocking: small weights stay in L2 while rows pass by (rows
  * outside), large ones pass by once per group of blocks while the rows stay (blocks outside).
  *
- * The solver enumerates (blocks, pixels, rows per group) and takes the cheapest by a count of issue slots: a step along K
- * costs the largest of its FMAs, its loads and the latency that its accumulators must hide. The analytical model is that of
- * Low et al., "Analytical modeling is enough for high-performance BLIS", TOMS 2016, without its cache terms. */
+ * The solver enumerates (blocks, pixels, rows per group) and takes the cheapest by a count of issue slots: a step along
+ * K costs the largest of its FMAs, its loads and the latency that its accumulators must hide. The analytical model is
+ * that of Low et al., "Analytical modeling is enough for high-performance BLIS", TOMS 2016, without its cache terms. */
 #include "codegen/tile.h"
 
 enum {
@@ -66,7 +66,8 @@ static void find_dims(lt_cut *c, const lt_kernel *k) {
   }
 }
 
-/* A number of rows near `want` that cuts `rows` evenly, if there is one; otherwise one that leaves a smaller last part. */
+/* A number of rows near `want` that cuts `rows` evenly, if there is one; otherwise one that leaves a smaller last part.
+ */
 static int64_t even_part(int64_t rows, int64_t want) {
   if (want >= rows) return rows;
   want = LT_MAX(want, 1);
@@ -94,7 +95,8 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k) {
     double want = TASK_FLOP / (row_flop * (double)blocks);
     rows = (int64_t)LT_MAX(1.0, LT_MIN((double)rows, want));
     /* 84 = 6 x 14 pixels suit the tiles of most targets */
-    rows = out->cols == 1 ? LT_MIN(out->rows, LT_MAX(1, rows / 84) * 84) : even_part(out->rows, LT_MAX(rows, ceil_div(56, out->cols)));
+    rows = out->cols == 1 ? LT_MIN(out->rows, LT_MAX(1, rows / 84) * 84)
+                          : even_part(out->rows, LT_MAX(rows, ceil_div(56, out->cols)));
   }
   out->task_rows = rows;
   out->task_blocks = blocks;
@@ -135,10 +137,14 @@ int64_t lt_tile_room(const lt_target *t, lt_dtype acc, int64_t blocks) {
   return LT_MAX(LT_MIN(room, LT_TILE_MAX / blocks), blocks == 1);
 }
 
-typedef struct model { const lt_target *t; const lt_cut *c; int64_t vectors, bytes; /* registers per block, bytes per element */ } model;
+typedef struct model {
+  const lt_target *t;
+  const lt_cut *c;
+  int64_t vectors, bytes; /* registers per block, bytes per element */
+} model;
 
-/* Issue slots of one tile. B's lines come from L2 unless the panel stays in half of L1: half a latency each at best, and
- * some of that even where the FMAs should hide it (measured: 2 x 8 tiles lose 15 % to 14 x 2 on Zen 4). */
+/* Issue slots of one tile. B's lines come from L2 unless the panel stays in half of L1: half a latency each at best,
+ * and some of that even where the FMAs should hide it (measured: 2 x 8 tiles lose 15 % to 14 x 2 on Zen 4). */
 static double tile_cost(const model *m, int64_t px, int64_t blocks) {
   int64_t fma = px * blocks * m->vectors, loads = px + blocks * m->vectors, latency = m->t->fma_latency;
   int64_t line_bytes = blocks * LT_LANES * m->bytes;
@@ -176,7 +182,8 @@ static int64_t shapes_of(const lt_tiling *s, int64_t rows, int64_t cols) {
 
 static double plan_cost(const model *m, const lt_tiling *s) {
   const lt_cut *c = m->c;
-  int64_t last_rows = c->rows - (c->row_groups - 1) * c->task_rows, last_blocks = c->blocks - (c->block_groups - 1) * c->task_blocks;
+  int64_t last_rows = c->rows - (c->row_groups - 1) * c->task_rows,
+          last_blocks = c->blocks - (c->block_groups - 1) * c->task_blocks;
   int64_t whole = (c->block_groups - 1) * (c->task_blocks / s->blocks) + last_blocks / s->blocks;
   int64_t rest[2] = {c->block_groups > 1 ? c->task_blocks % s->blocks : 0, last_blocks % s->blocks};
   double cost = 0;
@@ -187,7 +194,8 @@ static double plan_cost(const model *m, const lt_tiling *s) {
     if (c->row_groups > 1) rows += (double)(c->row_groups - 1) * rows_cost(m, s, c->task_rows, blocks);
     cost += (double)times * rows;
   }
-  int64_t shapes = (c->task_rows >= s->group ? shapes_of(s, s->group, c->cols) : 0) + shapes_of(s, c->task_rows % s->group, c->cols);
+  int64_t shapes = (c->task_rows >= s->group ? shapes_of(s, s->group, c->cols) : 0) +
+                   shapes_of(s, c->task_rows % s->group, c->cols);
   if (last_rows % s->group != c->task_rows % s->group) shapes += shapes_of(s, last_rows % s->group, c->cols);
   int64_t sides = (whole > 0) + (rest[0] > 0) + (rest[1] > 0 && rest[1] != rest[0]) + c->tail_matters;
   return cost * (double)c->outer * (1 + 0.002 * (double)shapes) + (double)(shapes * sides * KERNEL_SLOTS) / 100;

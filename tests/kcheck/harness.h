@@ -25,7 +25,8 @@ static inline void harness_emit(lt_ll *l, const lt_kernel *const *k, int n) {
   l->b = LLVMCreateBuilderInContext(l->ctx);
   l->mod = LLVMModuleCreateWithNameInContext("harness", l->ctx);
   l->i1 = LLVMInt1TypeInContext(l->ctx), l->i8 = LLVMInt8TypeInContext(l->ctx), l->i32 = LLVMInt32TypeInContext(l->ctx);
-  l->i64 = LLVMInt64TypeInContext(l->ctx), l->f32 = LLVMFloatTypeInContext(l->ctx), l->f64 = LLVMDoubleTypeInContext(l->ctx);
+  l->i64 = LLVMInt64TypeInContext(l->ctx), l->f32 = LLVMFloatTypeInContext(l->ctx),
+  l->f64 = LLVMDoubleTypeInContext(l->ctx);
   l->ptr = LLVMPointerTypeInContext(l->ctx, 0), l->void_ = LLVMVoidTypeInContext(l->ctx);
   LLVMSetTarget(l->mod, l->target->triple);
   for (int i = 0; i < n; i++) {
@@ -36,7 +37,8 @@ static inline void harness_emit(lt_ll *l, const lt_kernel *const *k, int n) {
 }
 
 /* One module of contractions k0 … ; asm_path, if not NULL, gets the assembly. */
-static inline harness harness_compile(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k, int n, const char *asm_path) {
+static inline harness harness_compile(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k, int n,
+                                      const char *asm_path) {
   lt_ll l = {.job = job, .arena = a, .target = t};
   harness_emit(&l, k, n);
   char *message = NULL;
@@ -46,7 +48,8 @@ static inline harness harness_compile(lt_job *job, lt_arena *a, const lt_target 
   }
   LLVMTargetRef target;
   LLVMGetTargetFromTriple(t->triple, &target, &message);
-  LLVMTargetMachineRef m = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMTargetMachineRef m = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault,
+                                                   LLVMRelocPIC, LLVMCodeModelDefault);
   harness h = {0};
   if (asm_path) {
     LLVMModuleRef copy = LLVMCloneModule(l.mod);

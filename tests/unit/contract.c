@@ -1,8 +1,8 @@
 /* contract.c: the contraction emitter against the definition in plan.h, bit by bit, on random affine descriptors.
  *
  * A case is a function of its number: output dims with or without blocks, rows and columns anywhere, operands with any
- * strides (windows, holes, negative ones), several segments of K, an epilogue, tails that must stay untouched. Buffers end
- * at a page that must not be touched. LT_CASE=n runs one case alone and prints its descriptor. */
+ * strides (windows, holes, negative ones), several segments of K, an epilogue, tails that must stay untouched. Buffers
+ * end at a page that must not be touched. LT_CASE=n runs one case alone and prints its descriptor. */
 #include "../check_main.h"
 #include "../kcheck/harness.h"
 
@@ -36,14 +36,24 @@ typedef struct rng { uint64_t seed, at; } rng;
 static int64_t pick(rng *r, int64_t lo, int64_t hi) { return lo + lt_random_u32(r->seed, 7, r->at++) % (hi - lo + 1); }
 static bool chance(rng *r, int percent) { return pick(r, 1, 100) <= percent; }
 
-typedef struct spec { lt_kernel k; lt_contract c; lt_access bias; lt_instr expr[4]; lt_store store[2]; int64_t a_n, b_n, bias_n, y_n; int kdims[4]; } spec;
+typedef struct spec {
+  lt_kernel k;
+  lt_contract c;
+  lt_access bias;
+  lt_instr expr[4];
+  lt_store store[2];
+  int64_t a_n, b_n, bias_n, y_n;
+  int kdims[4];
+} spec;
 
 /* Lane-dim extent without blocks; with blocks, 16. */
 static void choose_dims(spec *s, rng *r, bool large) {
   lt_kernel *k = &s->k;
   bool blocked = chance(r, 60);
   k->channels = large ? pick(r, 30, 130) : chance(r, 30) ? 16 * pick(r, 1, 3) : pick(r, 1, 50);
-  int64_t row = large ? pick(r, 20, 60) : pick(r, 1, 9), col = chance(r, 25) ? 1 : large ? pick(r, 5, 20) : pick(r, 1, 17);
+  int64_t row = large ? pick(r, 20, 60) : pick(r, 1, 9), col = chance(r, 25) ? 1
+                                                               : large       ? pick(r, 5, 20)
+                                                                             : pick(r, 1, 17);
   int64_t dim[5] = {pick(r, 1, 3), blocked ? (k->channels + 15) / 16 : 1, row, col, pick(r, 1, large ? 1 : 3)};
   int order[5] = {0, 1, 2, 3, 4}, n = 0;
   for (int i = 4; i > 0; i--) {
@@ -80,7 +90,8 @@ static void limit_work(spec *s) {
 }
 
 /* Any strides: the operand is the image of an affine map, so the smallest address gives the offset. */
-static void place_access(lt_access *x, int64_t *size, const lt_kernel *k, const lt_kseg *seg, unsigned n_seg, bool is_a) {
+static void place_access(lt_access *x, int64_t *size, const lt_kernel *k, const lt_kseg *seg, unsigned n_seg,
+                         bool is_a) {
   int64_t lo = 0, hi = 0, seg_lo = 0, seg_hi = 0;
   for (int d = 0; d < k->n_dims; d++) {
     int64_t e = x->stride[d] * (k->extent[d] - 1);
@@ -176,7 +187,8 @@ static spec *spec_new(lt_arena *a, int number) {
   spec *s = LT_NEW(a, spec);
   rng r = {.seed = (uint64_t)number * 977 + 5};
   bool large = number % 4 == 3;
-  s->k = (lt_kernel){.kind = LT_K_CONTRACT, .name = lt_arena_printf(a, "case%d", number), .op = "matmul", .contract = &s->c};
+  s->k = (lt_kernel){
+      .kind = LT_K_CONTRACT, .name = lt_arena_printf(a, "case%d", number), .op = "matmul", .contract = &s->c};
   s->k.dtype = number % 10 < 7 ? LT_F32 : number % 10 == 7 ? LT_F64 : number % 10 == 8 ? LT_I32 : LT_F32;
   s->k.acc = number % 10 == 9 ? LT_F64 : s->k.dtype;
   choose_dims(s, &r, large);
@@ -191,19 +203,24 @@ static spec *spec_new(lt_arena *a, int number) {
 
 static void spec_print(const spec *s) {
   const lt_kernel *k = &s->k;
-  fprintf(stderr, "# %s: dtype %d acc %d block %d channels %ld row %d col %d masked b%d y%d expr %u\n", k->name, k->dtype, k->acc, k->block_dim, (long)k->channels,
-          s->c.row_dim, s->c.col_dim, s->c.b_masked, s->store[0].to.masked, k->n_expr);
+  fprintf(stderr, "# %s: dtype %d acc %d block %d channels %ld row %d col %d masked b%d y%d expr %u\n", k->name,
+          k->dtype, k->acc, k->block_dim, (long)k->channels, s->c.row_dim, s->c.col_dim, s->c.b_masked,
+          s->store[0].to.masked, k->n_expr);
   for (int d = 0; d < k->n_dims; d++)
-    fprintf(stderr, "#   d%d extent %ld a %ld b %ld y %ld\n", d, (long)k->extent[d], (long)s->c.a.stride[d], (long)s->c.b.stride[d], (long)s->store[0].to.stride[d]);
+    fprintf(stderr, "#   d%d extent %ld a %ld b %ld y %ld\n", d, (long)k->extent[d], (long)s->c.a.stride[d],
+            (long)s->c.b.stride[d], (long)s->store[0].to.stride[d]);
   for (unsigned i = 0; i < s->c.n_seg; i++)
     for (unsigned j = 0; j < s->c.seg[i].n; j++)
-      fprintf(stderr, "#   seg %u.%u extent %ld a %ld b %ld\n", i, j, (long)s->c.seg[i].extent[j], (long)s->c.seg[i].a_stride[j], (long)s->c.seg[i].b_stride[j]);
+      fprintf(stderr, "#   seg %u.%u extent %ld a %ld b %ld\n", i, j, (long)s->c.seg[i].extent[j],
+              (long)s->c.seg[i].a_stride[j], (long)s->c.seg[i].b_stride[j]);
 }
 
 /* ---- the definition, literally ---- */
 
 static double get(const void *p, lt_dtype t, int64_t i) {
-  return t == LT_F32 ? (double)((const float *)p)[i] : t == LT_F64 ? ((const double *)p)[i] : (double)((const int32_t *)p)[i];
+  return t == LT_F32   ? (double)((const float *)p)[i]
+         : t == LT_F64 ? ((const double *)p)[i]
+                       : (double)((const int32_t *)p)[i];
 }
 
 static void put(void *p, lt_dtype t, int64_t i, double v) {
@@ -224,7 +241,8 @@ static int64_t place(const lt_access *x, const int64_t *i, int n) {
 }
 
 /* The innermost dim of a segment, with a path of its own for what most cases are. */
-static double inner(const lt_kernel *k, const lt_kseg *q, const void *a, int64_t at_a, const void *b, int64_t at_b, double sum, bool fused) {
+static double inner(const lt_kernel *k, const lt_kseg *q, const void *a, int64_t at_a, const void *b, int64_t at_b,
+                    double sum, bool fused) {
   int last = q->n - 1;
   int64_t n = q->extent[last], da = q->a_stride[last], db = q->b_stride[last];
   if (k->dtype == LT_F32 && k->acc == LT_F32 && fused) {
@@ -233,7 +251,8 @@ static double inner(const lt_kernel *k, const lt_kseg *q, const void *a, int64_t
     for (int64_t i = 0; i < n; i++) f = fmaf(x[i * da], y[i * db], f);
     return f;
   }
-  for (int64_t i = 0; i < n; i++) sum = multiply_add(get(a, k->dtype, at_a + i * da), get(b, k->dtype, at_b + i * db), sum, k->acc, fused);
+  for (int64_t i = 0; i < n; i++)
+    sum = multiply_add(get(a, k->dtype, at_a + i * da), get(b, k->dtype, at_b + i * db), sum, k->acc, fused);
   return sum;
 }
 
@@ -297,7 +316,8 @@ static void forget_dead_lanes(const spec *s, void *y, const void *from) {
     for (int d = k->n_dims - 1; d >= 0; d--) i[d] = rest % k->extent[d], rest /= k->extent[d];
     if (16 * i[k->block_dim] + i[k->n_dims - 1] < k->channels) continue;
     int64_t at = place(&s->store[0].to, i, k->n_dims);
-    memcpy((char *)y + at * (int64_t)lt_dtype_size(k->dtype), (const char *)from + at * (int64_t)lt_dtype_size(k->dtype), lt_dtype_size(k->dtype));
+    memcpy((char *)y + at * (int64_t)lt_dtype_size(k->dtype),
+           (const char *)from + at * (int64_t)lt_dtype_size(k->dtype), lt_dtype_size(k->dtype));
   }
 }
 
@@ -315,9 +335,12 @@ static void run_case(const spec *s, kernel_fn fn, const lt_target *t) {
   if (memcmp(y.map, want.map, y.mapped - (size_t)sysconf(_SC_PAGESIZE)) != 0) {
     spec_print(s);
     int64_t i = 0;
-    while (i < s->y_n && memcmp(y.at + i * (int64_t)lt_dtype_size(k->dtype), want.at + i * (int64_t)lt_dtype_size(k->dtype), lt_dtype_size(k->dtype)) == 0) i++;
+    while (i < s->y_n && memcmp(y.at + i * (int64_t)lt_dtype_size(k->dtype),
+                                want.at + i * (int64_t)lt_dtype_size(k->dtype), lt_dtype_size(k->dtype)) == 0)
+      i++;
     ck_assert_msg(i < s->y_n, "%s on %s: wrote in front of the result", k->name, t->row);
-    ck_abort_msg("%s on %s: element %ld is %.9g, not %.9g (LT_CASE=%s)", k->name, t->row, (long)i, get(y.at, k->dtype, i), get(want.at, k->dtype, i), k->name + 4);
+    ck_abort_msg("%s on %s: element %ld is %.9g, not %.9g (LT_CASE=%s)", k->name, t->row, (long)i,
+                 get(y.at, k->dtype, i), get(want.at, k->dtype, i), k->name + 4);
   }
   guarded_free(&a), guarded_free(&b), guarded_free(&bias), guarded_free(&y), guarded_free(&want);
 }
