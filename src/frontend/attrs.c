@@ -129,6 +129,8 @@ void lt_attr_eval(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, co
 int64_t lt_attr_eval_int(const lt_names_seen *s, const lt_expr *e, const char *what) {
   lt_attr_value v;
   lt_attr_eval(s, &v, e, what);
+  if (v.kind == LT_V_FLOAT && v.text && v.text[strspn(v.text, "0123456789")] == 0)
+    fail_at(s, v.pos, "%s is too large: %.40s does not fit into 64 bits", what, v.text);
   if (v.kind != LT_V_INT) fail_at(s, v.pos, "%s must be a whole number, not %s", what, lt_attr_value_text(s->arena, &v));
   return v.i;
 }
@@ -138,6 +140,7 @@ const char *lt_attr_value_text(lt_arena *a, const lt_attr_value *v) {
   switch (v->kind) {
   case LT_V_INT: return lt_arena_printf(a, "%lld", (long long)v->i);
   case LT_V_FLOAT:
+    if (v->text && !signbit(v->f)) return lt_arena_printf(a, "%.40s", v->text);
     lt_str_init(&s, a);
     lt_str_double(&s, v->f);
     return s.at;
@@ -229,6 +232,8 @@ LT_NORETURN static void fail_unknown(const lt_names_seen *s, const char *op, con
   }
   names[n] = "name";
   const char *near = lt_nearest(a->key, names);
+  for (unsigned i = 0; i < n && !near; i++) /* padding → pad */
+    if (!strncmp(a->key, names[i], strlen(names[i]))) near = names[i];
   if (near) fail_at(s, a->pos, "%s has no attribute `%.60s`\nhelp: did you mean `%s`?", op, a->key, near);
   if (!n) fail_at(s, a->pos, "%s has no attribute `%.60s`\nhelp: it has none", op, a->key);
   fail_at(s, a->pos, "%s has no attribute `%.60s`\nhelp: it has %s", op, a->key, all.at);

@@ -5,6 +5,7 @@
 #include "frontend/elab.h"
 
 #include <stdio.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum { MAX_BLOCKS = 64 };
@@ -50,8 +51,15 @@ lt_entry *lt_elab_find(lt_elab *e, const char *name) {
   return found;
 }
 
+const char *lt_near_name(const char *word, const char *const *names) {
+  if (strlen(word) > 2) return lt_nearest(word, names);
+  for (; *names; names++)
+    if (!strcasecmp(word, *names)) return *names;
+  return NULL;
+}
+
 /* Names that could have been meant: those in scope, and weights below its prefix. */
-static const char *nearest_name(lt_elab *e, const char *name) {
+static const char **scope_names(lt_elab *e) {
   const lt_map *m = &e->scope->names, *all = &e->g->names;
   size_t prefix = strlen(e->scope->prefix);
   const char **names = LT_NEW_ARRAY(e->arena, const char *, (size_t)m->n + all->n + 1);
@@ -60,13 +68,13 @@ static const char *nearest_name(lt_elab *e, const char *name) {
     if (m->slots[i].key && m->slots[i].value) names[n++] = m->slots[i].key;
   for (uint32_t i = 0; i < all->cap; i++)
     if (all->slots[i].key && !strncmp(all->slots[i].key, e->scope->prefix, prefix)) names[n++] = all->slots[i].key + prefix;
-  return lt_nearest(name, names);
+  return names;
 }
 
 lt_entry *lt_elab_lookup(lt_elab *e, const char *name, lt_pos pos) {
   lt_entry *found = lt_elab_find(e, name);
   if (found) return found;
-  const char *near = nearest_name(e, name);
+  const char *near = lt_near_name(name, scope_names(e));
   if (near) lt_elab_fail(e, pos, "unknown name `%.80s`\nhelp: did you mean `%s`?", name, near);
   if (lt_op_find(name, strlen(name)) || lt_layer_find(name, strlen(name)) || lt_map_gets(&e->tree->block, name, NULL))
     lt_elab_fail(e, pos, "`%s` is an op, not a value\nhelp: call it: `%s(…)`", name, name);
@@ -124,10 +132,19 @@ const char *lt_elab_text(lt_elab *e, const char *text, lt_pos pos) {
 
 /* ---- types and notes ------------------------------------------------------------------------------------------------ */
 
+LT_NORETURN static void fail_unknown_dim(lt_elab *e, const lt_expr *d) {
+  const char *near = lt_near_name(d->text, scope_names(e));
+  if (near) lt_elab_fail(e, d->pos, "unknown dimension `%.80s`\nhelp: did you mean `%s`?", d->text, near);
+  lt_elab_fail(e, d->pos, e->blocks ? "unknown dimension `%.80s`\nhelp: a block sees only its own operands and attributes"
+    : "unknown dimension `%.80s`\nhelp: named dimensions stand after the network's name: `network NAME[%.80s=1](…)`", d->text, d->text);
+}
+
 static lt_type type_of(lt_elab *e, const lt_type_expr *x) {
   lt_type t = {.dtype = x->dtype, .rank = (uint8_t)x->rank};
   int64_t count, bytes;
   for (uint32_t i = 0; i < x->rank; i++) {
+    const lt_expr *d = x->dim[i];
+    if (d->kind == LT_E_NAME && !entry_of(e->scope, d->text)) fail_unknown_dim(e, d);
     t.dim[i] = lt_attr_eval_int(&e->seen, x->dim[i], "a dimension");
     if (t.dim[i] < 1) lt_elab_fail(e, x->dim[i]->pos, "a dimension is %lld, should be at least 1", (long long)t.dim[i]);
   }
@@ -211,8 +228,11 @@ static void check_free(lt_elab *e, const char *name, lt_pos pos) {
 static void bind(lt_elab *e, const lt_target *t, lt_value v) {
   check_free(e, t->name, t->pos);
   lt_elab_put(e, t->name, (lt_entry){.v = v});
-  while (e->bound.n <= v) lt_vec_push(e->arena, &e->bound, NULL);
-  if (v && !e->bound.at[v]) e->bound.at[v] = lt_arena_printf(e->arena, "%s%s", e->scope->prefix, t->name);
+  const lt_bound none = {0};
+  while (e->bound.n <= v) lt_vec_push(e->arena, &e->bound, none);
+  lt_bound *b = &e->bound.at[v];
+  if (!v || (b->name && b->blocks <= e->blocks)) return;
+  *b = (lt_bound){lt_arena_printf(e->arena, "%s%s", e->scope->prefix, t->name), e->blocks};
 }
 
 static void check_type(lt_elab *e, const lt_target *t, lt_value v) {
@@ -230,8 +250,8 @@ static void run_bind(lt_elab *e, const lt_stmt *s) {
   lt_elab_results(e, s->value, &out);
   if (out.n != s->targets.n) {
     const char *what = s->value->kind == LT_E_CALL ? lt_arena_printf(e->arena, "`%s`", s->value->text) : "the right side";
-    lt_elab_fail(e, s->pos, "%s has %u result%s, %u name%s bound to it", what, out.n, out.n == 1 ? "" : "s", s->targets.n,
-      s->targets.n == 1 ? " is" : "s are");
+    lt_elab_fail(e, s->pos, "%s has %u result%s, %u name%s bound to it%s", what, out.n, out.n == 1 ? "" : "s", s->targets.n,
+      s->targets.n == 1 ? " is" : "s are", out.n == 2 ? "\nhelp: bind both: `a, b = …`" : out.n > 2 ? "\nhelp: bind them all: `a, b, … = …`" : "");
   }
   for (uint32_t i = 0; i < out.n; i++) {
     check_type(e, &s->targets.at[i], out.at[i]);
@@ -435,7 +455,7 @@ static void check_dims(lt_elab *e, const lt_network *n, const lt_text_options *o
   const char **names = LT_NEW_ARRAY(e->arena, const char *, n->dims.n + 1);
   for (uint32_t i = 0; i < n->dims.n; i++) names[i] = n->dims.at[i].key;
   for (size_t i = 0; i < o->n_dims; i++) {
-    const char *name = o->dims[i].name, *near = lt_nearest(name, names);
+    const char *name = o->dims[i].name, *near = lt_near_name(name, names);
     if (has_dim(n, name)) continue;
     if (near) lt_elab_fail(e, n->pos, "network `%s` has no dimension `%.80s`\nhelp: did you mean `%s`?", n->name, name, near);
     lt_elab_fail(e, n->pos, "network `%s` has no dimension `%.80s`\nhelp: give it one: `network %s[%s=…](x: f32[%s, …])`", n->name, name, n->name, name, name);
@@ -496,11 +516,11 @@ static void name_values(lt_elab *e) {
   lt_name_table used = {0};
   for (uint32_t i = 0; i < g->outputs.n; i++) {
     const lt_output *o = &g->outputs.at[i];
-    const char *base = o->value < e->bound.n ? e->bound.at[o->value] : NULL;
+    const char *base = o->value < e->bound.n ? e->bound.at[o->value].name : NULL;
     if (base && !strcmp(base, o->name) && !lt_name_of(g, o->value) && !lt_find(g, base)) lt_set_name(g, o->value, base);
   }
   for (lt_value v = 1; v < e->bound.n; v++) {
-    const char *base = e->bound.at[v], *name = base;
+    const char *base = e->bound.at[v].name, *name = base;
     uintptr_t next = 1;
     if (!base || lt_name_of(g, v)) continue;
     lt_map_gets(&used.next, base, &next);

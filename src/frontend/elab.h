@@ -15,6 +15,9 @@ typedef struct lt_scope {
 
 typedef LT_VEC(lt_value) lt_values;
 
+/* What a value was called first, in the outermost block that gave it a name. */
+typedef struct lt_bound { const char *name; int blocks; } lt_bound;
+
 typedef struct lt_elab {
   lt_job *job;
   lt_arena *arena; /* scratch */
@@ -24,7 +27,7 @@ typedef struct lt_elab {
   lt_scope *scope;
   lt_names_seen seen;        /* scope again, for attributes */
   const char *base;          /* the name that is being bound */
-  LT_VEC(const char *) bound; /* by value: the name it was first bound to */
+  LT_VEC(lt_bound) bound;    /* by value */
   int depth, blocks;         /* of calls within calls, and of blocks within blocks */
   uint64_t steps, max_steps;
   uint32_t max_nodes;
@@ -37,6 +40,9 @@ lt_entry *lt_elab_lookup(lt_elab *e, const char *name, lt_pos pos); /* fails wit
 void lt_elab_put(lt_elab *e, const char *name, lt_entry entry);
 /* Fill in {i} and {attribute}. */
 const char *lt_elab_text(lt_elab *e, const char *text, lt_pos pos);
+
+/* The name that may have been meant; words of one or two letters are all near each other, so only case is forgiven. */
+const char *lt_near_name(const char *word, const char *const *names);
 
 /* value.c */
 lt_value lt_elab_value(lt_elab *e, const lt_expr *x);           /* exactly one value, or 0 for `none` */

@@ -91,7 +91,11 @@ static void lex_number(lt_lexer *l, lt_token *t) {
   }
   check_length(l, start, (size_t)(l->at - start), "number");
   t->text = lt_arena_strndup(l->arena, start, (size_t)(l->at - start));
-  if (is_word(peek(l, 0))) fail_at(l, start, "`%s%c` is neither a number nor a name", t->text, peek(l, 0));
+  if (is_word(peek(l, 0))) {
+    int n = (int)(l->at - start);
+    while (n < 60 && is_word(start[n])) n += start + n + 1 < l->end ? 1 : 60;
+    fail_at(l, start, "`%.*s` is neither a number nor a name", LT_MIN(n, (int)(l->end - start)), start);
+  }
   if (peek(l, 0) == '.' && peek(l, 1) != '.')
     fail_at(l, start, "`%s.` has no digit after its point\nhelp: write `%s.0`", t->text, t->text);
 }
@@ -132,18 +136,21 @@ static void lex_quoted(lt_lexer *l, lt_token *t) {
   if (quote == '`') check_length(l, start, n, "name");
 }
 
-/* How many bytes from `at` are one character, as far as messages go. */
+/* How many bytes from `at` are one character of UTF-8; 0: they are none. */
 static int character_bytes(const lt_lexer *l, const char *at) {
-  int n = 1;
-  while (at + n < l->end && ((unsigned char)at[n] & 0xC0) == 0x80 && n < 4) n++;
+  unsigned char c = (unsigned char)*at;
+  int n = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+  for (int i = 1; i < n; i++)
+    if (at + i >= l->end || ((unsigned char)at[i] & 0xC0) != 0x80) return 0;
   return n;
 }
 
 static void fail_character(const lt_lexer *l) {
   unsigned char c = (unsigned char)*l->at;
-  if (c >= 0xC0 || (c > ' ' && c < 0x7F))
-    fail_at(l, l->at, "unexpected character `%.*s`", c >= 0xC0 ? character_bytes(l, l->at) : 1, l->at);
-  fail_at(l, l->at, "unexpected byte 0x%02X", c);
+  int n = c > ' ' && c != 0x7F ? character_bytes(l, l->at) : 0;
+  if (c == ';') fail_at(l, l->at, "unexpected character `;`\nhelp: leave it out: a statement ends by itself");
+  if (n) fail_at(l, l->at, "unexpected character `%.*s`", n, l->at);
+  fail_at(l, l->at, c >= 0x80 ? "unexpected byte 0x%02X: the text is not UTF-8" : "unexpected byte 0x%02X", c);
 }
 
 void lt_lex_next(lt_lexer *l, lt_token *t) {

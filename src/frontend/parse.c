@@ -122,7 +122,7 @@ static void parse_args(parser *p, lt_expr *call) {
     lt_vec_push(p->arena, &args, a);
     if (!accept(p, ',')) break;
   }
-  expect(p, ')', "after the arguments");
+  if (!accept(p, ')')) fail_expected(p, lt_arena_printf(p->arena, "`,` or `)` after an argument of `%.60s`", call->text));
   p->nest--;
   call->args = args.at;
   call->n = args.n;
@@ -138,7 +138,7 @@ static lt_expr *parse_list(parser *p) {
     lt_vec_push(p->arena, &items, item);
     if (!accept(p, ',')) break;
   }
-  expect(p, ']', "after the list");
+  if (!accept(p, ']')) fail_expected(p, "`,` or `]` after an element of the list");
   p->nest--;
   e->items = items.at;
   e->n = items.n;
@@ -337,6 +337,7 @@ static lt_stmt *parse_stmt(parser *p) {
   lt_stmt *s = LT_NEW(p->arena, lt_stmt);
   s->pos = p->tok.pos;
   s->cost = p->exprs;
+  if (p->tok.kind == LT_T_KEYWORD && (is_char(&p->ahead, '=') || is_char(&p->ahead, ':'))) new_name(p, "the name of a value");
   if (is_word(&p->tok, "param") || is_word(&p->tok, "state") || is_word(&p->tok, "const")) parse_leaf(p, s);
   else if (is_word(&p->tok, "update")) parse_update(p, s);
   else if (is_word(&p->tok, "for")) parse_for(p, s);
@@ -349,8 +350,10 @@ static lt_stmt *parse_stmt(parser *p) {
 }
 
 static void parse_body(parser *p, lt_stmts *out) {
+  int line = p->tok.pos.line;
   expect(p, '{', "before the statements");
   while (!is_char(&p->tok, '}')) {
+    if (p->tok.kind == LT_T_END) fail_at(p, p->tok.pos, "expected `}`, found the end of the text\nhelp: the `{` on line %d is not closed", line);
     lt_stmt *s = parse_stmt(p);
     lt_vec_push(p->arena, out, s);
   }
@@ -461,7 +464,7 @@ static void parse_network(parser *p, lt_file *f) {
 static void parse_version(parser *p) {
   if (!is_word(&p->tok, "lathe")) return;
   advance(p);
-  if (p->tok.kind != LT_T_INT) fail_expected(p, "the version of the language, `lathe 1`,");
+  if (p->tok.kind != LT_T_INT) fail_expected(p, "the version of the language, `lathe 1`");
   if (strcmp(p->tok.text, "1"))
     fail_at(p, p->tok.pos, "this is version %s of the language\nhelp: this Lathe reads version 1", p->tok.text);
   advance(p);
@@ -490,7 +493,7 @@ lt_expr *lt_parse_attrs(lt_lexer *lex, const char *op) {
   call->text = op;
   LT_VEC(lt_arg) args = {0};
   while (p.tok.kind != LT_T_END) {
-    if (!is_char(&p.ahead, '=')) fail_expected(&p, "an attribute, `name=value`,");
+    if (!is_char(&p.ahead, '=')) fail_expected(&p, "an attribute, `name=value`");
     lt_arg a = parse_arg(&p, true);
     lt_vec_push(p.arena, &args, a);
     if (!accept(&p, ',')) break;

@@ -114,6 +114,8 @@ static const char *explicit_name(lt_elab *e, const lt_expr *x) {
   }
   if (!found) return NULL;
   lt_attr_value v;
+  if (found->value->kind == LT_E_NAME && !lt_elab_find(e, found->value->text))
+    lt_elab_fail(e, found->value->pos, "`name` must be a string\nhelp: write `name=\"%.60s\"`", found->value->text);
   lt_attr_eval(&e->seen, &v, found->value, "`name`");
   if (v.kind == LT_V_NONE) return NULL;
   if (v.kind != LT_V_STRING) lt_elab_fail(e, v.pos, "`name` must be a string, not %s", lt_attr_value_text(e->arena, &v));
@@ -290,7 +292,7 @@ LT_NORETURN static void fail_block_attr(lt_elab *e, const lt_block *b, const lt_
   for (uint32_t i = 0; i < b->attrs.n; i++) names[n++] = b->attrs.at[i].key;
   for (uint32_t i = 0; i < b->operands.n; i++) names[n++] = b->operands.at[i].name;
   names[n] = "name";
-  const char *near = lt_nearest(a->key, names);
+  const char *near = lt_near_name(a->key, names);
   lt_elab_fail(e, a->pos, near ? "block `%s` has no attribute `%.60s`\nhelp: did you mean `%s`?" : "block `%s` has no attribute `%.60s`", b->name,
     a->key, near);
 }
