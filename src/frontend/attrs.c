@@ -92,11 +92,11 @@ static void eval_negative(const lt_names_seen *s, lt_attr_value *v, const lt_exp
   if (v->kind == LT_V_INT) {
     if (v->i == INT64_MIN) fail_at(s, e->pos, "%s: the result does not fit into 64 bits", what);
     set_int(v, -v->i);
-  } else if (v->kind == LT_V_FLOAT) {
+  } else if (v->kind == LT_V_FLOAT && v->f == v->f) { /* a NaN has no sign that could be written */
     v->f = -v->f;
     v->s = -v->s;
     v->text = NULL;
-  } else {
+  } else if (v->kind != LT_V_FLOAT) {
     fail_at(s, e->pos, "%s: only a number can have a sign", what);
   }
 }

@@ -82,9 +82,9 @@ lt_entry *lt_elab_lookup(lt_elab *e, const char *name, lt_pos pos) {
 }
 
 void lt_elab_put(lt_elab *e, const char *name, lt_entry entry) {
-  lt_entry *own = LT_NEW(e->arena, lt_entry);
+  lt_entry *old = entry_of(e->scope, name), *own = old ? old : LT_NEW(e->arena, lt_entry);
   *own = entry;
-  lt_map_puts(e->arena, &e->scope->names, name, (uintptr_t)own);
+  if (!old) lt_map_puts(e->arena, &e->scope->names, name, (uintptr_t)own);
 }
 
 static void put_attr(lt_elab *e, const char *name, const lt_attr_value *v) {
@@ -548,7 +548,7 @@ lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file
   e.seen.file = lt_arena_strdup(&e.g->arena, file);
   e.g->max_bytes = o.max_bytes ? o.max_bytes : machine_memory();
   e.max_nodes = o.max_nodes ? o.max_nodes : LT_TEXT_MAX_NODES;
-  e.max_steps = e.tree->exprs + 8 * (uint64_t)e.max_nodes;
+  e.max_steps = e.tree->exprs + 4 * (uint64_t)e.max_nodes;
   bind_dims(&e, net, &o);
   make_inputs(&e, net);
   check_batch(&e, net, o.batch);

@@ -99,13 +99,27 @@ static void read_ints(lt_ints *out, const char *text) {
   }
 }
 
+/* The tables' decimals are short: both numbers are exact, so one division rounds as strtod does, in every locale. */
+static double short_decimal(const char *p) {
+  double digits = 0, scale = 1;
+  bool negative = *p == '-', point = false;
+  p += negative;
+  if (*p == 'i') return negative ? -(double)INFINITY : (double)INFINITY;
+  for (; (*p >= '0' && *p <= '9') || *p == '.'; p++) {
+    if (*p != '.') digits = digits * 10 + (*p - '0'), scale *= point ? 10 : 1;
+    else point = true;
+  }
+  for (long e = *p == 'e' ? strtol(p + 1, NULL, 10) : 0; e; e += e < 0 ? 1 : -1) *(e < 0 ? &scale : &digits) *= 10;
+  return (negative ? -digits : digits) / scale;
+}
+
 /* The defaults in ops.def are ours; a unit test reads them all. */
 void lt_attr_default(lt_attr_kind kind, const char *text, void *attr) {
   int64_t number = strtoll(text, NULL, 10);
   lt_dtype dtype;
   switch (kind) {
   case LT_ATTR_int: *(int64_t *)attr = number; break;
-  case LT_ATTR_float: *(double *)attr = strtod(text, NULL); break;
+  case LT_ATTR_float: *(double *)attr = short_decimal(text); break;
   case LT_ATTR_bool: *(int64_t *)attr = text[0] == 't'; break;
   case LT_ATTR_pair: *(lt_pair *)attr = (lt_pair){{number, number}}; break;
   case LT_ATTR_quad: *(lt_quad *)attr = (lt_quad){{number, number, number, number}}; break;

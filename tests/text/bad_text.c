@@ -81,5 +81,15 @@ START_TEST(prefixes) {
 }
 END_TEST
 
-LT_SUITE(bad_text, messages, prefixes)
+START_TEST(too_large) {
+  size_t n = LT_TEXT_MAX_BYTES + (size_t)1;
+  char *text = calloc(n, 1);
+  lathe_error e;
+  ck_assert_int_eq(lt_protect(&e, read_and_free, &(reading){text, "large.lathe", n}), LATHE_E_PARSE);
+  ck_assert_str_eq(e.message, "the text has 67108865 bytes, at most 67108864 (64 MiB) are read");
+  free(text);
+}
+END_TEST
+
+LT_SUITE(bad_text, messages, prefixes, too_large)
 LT_TEST_MAIN(bad_text)
