@@ -5,6 +5,7 @@
 #include "frontend/text.h"
 
 #include <math.h>
+#include <strings.h>
 
 LT_NORETURN static void fail_at(const lt_names_seen *s, lt_pos pos, const char *fmt, ...) LT_PRINTF(3, 4);
 static void fail_at(const lt_names_seen *s, lt_pos pos, const char *fmt, ...) {
@@ -53,6 +54,9 @@ static void eval_name(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e
     v->kind = LT_V_WORD;
     v->text = e->text;
   } else {
+    static const char *const words[] = {"true", "false", "none", NULL};
+    for (const char *const *w = words; *w; w++)
+      if (!strcasecmp(*w, e->text)) fail_at(s, e->pos, "%s: unknown name `%s`\nhelp: write `%s`", what, e->text, *w);
     fail_at(s, e->pos, "%s: unknown name `%s`\nhelp: known are named dimensions, attributes of the block and loop variables", what,
       e->text);
   }

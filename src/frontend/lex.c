@@ -145,10 +145,22 @@ static int character_bytes(const lt_lexer *l, const char *at) {
   return n;
 }
 
+/* What other languages have here. */
+static const struct { const char *word, *help; } foreign[] = {
+  {"//", "a comment begins with `#`"}, {"**", "write `pow(a, b)`"}, {";", "leave it out: a statement ends by itself"},
+  {"'", "strings stand in double quotes"}, {"<", "write `less(a, b)`"}, {">", "write `less(b, a)`"}, {"%", "there is no remainder"}};
+
+static void check_foreign(const lt_lexer *l) {
+  for (size_t i = 0; i < LT_COUNT(foreign); i++) {
+    size_t n = strlen(foreign[i].word);
+    if ((size_t)(l->end - l->at) >= n && !memcmp(l->at, foreign[i].word, n))
+      fail_at(l, l->at, "unexpected `%s`\nhelp: %s", foreign[i].word, foreign[i].help);
+  }
+}
+
 static void fail_character(const lt_lexer *l) {
   unsigned char c = (unsigned char)*l->at;
   int n = c > ' ' && c != 0x7F ? character_bytes(l, l->at) : 0;
-  if (c == ';') fail_at(l, l->at, "unexpected character `;`\nhelp: leave it out: a statement ends by itself");
   if (n) fail_at(l, l->at, "unexpected character `%.*s`", n, l->at);
   fail_at(l, l->at, c >= 0x80 ? "unexpected byte 0x%02X: the text is not UTF-8" : "unexpected byte 0x%02X", c);
 }
@@ -158,6 +170,7 @@ void lt_lex_next(lt_lexer *l, lt_token *t) {
   *t = (lt_token){.kind = LT_T_END, .pos = here(l, l->at)};
   if (l->at == l->end) return;
   char c = *l->at;
+  if (c == '/' || c == '*' || strchr(";'<>%", c)) check_foreign(l);
   if (is_letter(c)) lex_name(l, t);
   else if (is_digit(c)) lex_number(l, t);
   else if (c == '"' || c == '`') lex_quoted(l, t);

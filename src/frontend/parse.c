@@ -229,7 +229,11 @@ static lt_dtype parse_dtype(parser *p) {
   for (size_t i = 0; i < LT_COUNT(later); i++)
     if (!strcmp(name, later[i])) fail_at(p, p->tok.pos, "the type `%s` is reserved, but not supported yet\nhelp: f32 f64 i32 i64 bool are", name);
   if (!lt_dtype_parse(&t, name, strlen(name))) {
+    static const char *const others[][2] = {{"float", "f32"}, {"float32", "f32"}, {"double", "f64"}, {"float64", "f64"}, {"int", "i32"},
+      {"int32", "i32"}, {"int64", "i64"}, {"long", "i64"}};
     const char *near = lt_nearest(name, names);
+    for (size_t i = 0; i < LT_COUNT(others); i++)
+      if (!strcmp(name, others[i][0])) near = others[i][1];
     fail_at(p, p->tok.pos, near ? "unknown type `%s`\nhelp: did you mean `%s`?" : "unknown type `%s`\nhelp: %s", name,
       near ? near : "the types are f32 f64 i32 i64 bool");
   }
@@ -315,6 +319,9 @@ static void parse_bind(parser *p, lt_stmt *s) {
   } while (accept(p, ','));
   if (!accept(p, '=')) {
     lt_target *t = &s->targets.at[0];
+    if (!strcmp(t->name, "return")) {
+      fail_at(p, t->pos, "`return` begins no statement\nhelp: outputs are named after `->` in the first line and bound like any other value");
+    }
     if (s->targets.n == 1 && !t->type) {
       fail_at(p, t->pos, "`%s` begins no statement\nhelp: a statement is `y = …`, `param`, `state`, `const`, `update` or `for`", t->name);
     }

@@ -234,6 +234,12 @@ static void call_op(lt_elab *e, const lt_expr *x, lt_values *out) {
   unsigned n_args;
   lt_call_resolve(&c, x->text, has_key, x, by_position(x));
   if (!c.op && !c.layer) fail_unknown(e, x);
+  lt_layer layer = lt_layer_find(x->text, strlen(x->text));
+  if (c.op && layer && x->n > 1 && !x->args[1].key && x->args[1].value->kind == LT_E_INT) {
+    const char *first = lt_layer_table[layer].attrs()->name;
+    lt_elab_fail(e, x->args[1].pos, "%s takes values here, not a number\nhelp: attributes go by name: `%s(…, %s=%.20s)`", x->text, x->text,
+      first, x->args[1].value->text);
+  }
   if (c.op && lt_op_table[c.op].flags & LT_LEAF) {
     lt_elab_fail(e, x->pos, c.op == LT_OP_input ? "`input` cannot be called\nhelp: inputs stand in the network's header: `network NAME(x: f32[…])`"
       : "`%s` cannot be called\nhelp: write the statement `%s NAME: f32[…] = …`", x->text, x->text);
