@@ -194,6 +194,10 @@ static lt_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_
   return r;
 }
 
+LLVMValueRef lt_emit_address(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, lt_dtype t) {
+  return lt_ll_at(l, base, affine(l, k, a->stride, p), t, a->offset);
+}
+
 /* Does a guard that can fail depend on the lane? */
 static bool guarded_by_lane(lt_ll *l, const lt_kernel *k, const lt_access *a, const lt_point *p, unsigned lane) {
   for (unsigned j = 0; j < a->n_index; j++) {

@@ -27,11 +27,19 @@ void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_acc
 /* Evaluate x[0..n): out[i] is its value as <16 x t>. */
 void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n, const lt_point *p, unsigned lane,
                   const LLVMValueRef *result, LLVMValueRef count, lt_guard guard, LLVMValueRef *out);
+/* The address of a's element at p (lane 0), guards not looked at. */
+LLVMValueRef lt_emit_address(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, lt_dtype t);
 /* Split `task` into the indices of the task dims. */
 void lt_emit_task(lt_ll *l, const lt_kernel *k, lt_point *p, LLVMValueRef task);
 /* X_RANDOM: src/ir/random.c's lt_random_unit on 16 counters. */
 LLVMValueRef lt_emit_random(lt_ll *l, LLVMValueRef seed, LLVMValueRef step, LLVMValueRef counter, uint64_t stream);
 /* NaN-propagating maximum of floats, plain of integers. */
 LLVMValueRef lt_emit_max(lt_ll *l, LLVMValueRef a, LLVMValueRef b);
+/* 16 lanes as another element type, as the op `cast` means it (math.c). */
+LLVMValueRef lt_emit_convert(lt_ll *l, LLVMValueRef v, lt_dtype from, lt_dtype to);
+/* loops.c: the loops over the output dims of one task: calls `at` where code for one point (16 lanes, or the last few) is
+ * to be emitted. Dims given in p already (not NULL) are left as they are; `one_lane` walks the lane dim one by one. */
+typedef void (*lt_at_point)(lt_ll *l, void *arg, const lt_point *p);
+void lt_emit_walk(lt_ll *l, const lt_kernel *k, lt_point *p, bool one_lane, lt_at_point at, void *arg);
 bool lt_is_const_i64(LLVMValueRef v, int64_t *out);
 #endif

@@ -148,6 +148,11 @@ typedef enum lt_slot_role { LT_SLOT_INPUT, LT_SLOT_HYPER, LT_SLOT_OUTPUT } lt_sl
 /* nullable: a null pointer is allowed. HYPER: `def`, in the slot's dtype, stands in consts at offset def_offset. OUTPUT:
  * kernels that store to it are skipped (they store nowhere else). */
 typedef struct lt_slot { const char *name; lt_type type; lt_slot_role role; bool nullable; double def; int64_t def_offset; } lt_slot;
+/* The first 64 bytes of every image (little endian): what a wrong file or pointer is recognised by. */
+typedef enum lt_image_kind { LT_IMAGE_PARAMS = 1, LT_IMAGE_STATE, LT_IMAGE_GRADS, LT_IMAGE_PACKED } lt_image_kind;
+typedef struct lt_image_header { char magic[8]; uint32_t abi, kind; uint64_t model, bytes, zero[4]; } lt_image_header;
+#define LT_IMAGE_MAGIC "LATHEIMG"
+
 typedef struct lt_plan {
   const char *name;             /* "run" */
   lt_slot *slot; uint32_t n_slot; /* the io struct: these pointers in order, then `parallel` */
@@ -155,6 +160,11 @@ typedef struct lt_plan {
   lt_kernel *kernel; uint32_t n_kernel;
   unsigned char *consts; int64_t const_bytes; /* LT_REGION_CONST */
   int64_t region_bytes, out_bytes, scratch_bytes;
+  /* What the entry demands of the region's header: magic, ABI, this model, one of these kinds (bits 1 << lt_image_kind;
+   * 0: the header is not looked at). Otherwise it returns LATHE_E_MODEL. */
+  uint32_t region_kinds;
+  uint64_t model;               /* hash of what fixes the images' meaning */
+  uint32_t out_kind;            /* the entry writes the header of `out`: of this kind, this model and out_bytes; 0: no */
 } lt_plan;
 
 /* The entry's region: where each param and state (and moment) stands in the portable image. */
