@@ -36,34 +36,37 @@ static inline void harness_emit(lt_ll *l, const lt_kernel *const *k, int n) {
   }
 }
 
-/* One module of contractions k0 … ; asm_path, if not NULL, gets the assembly. */
-static inline harness harness_compile(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k, int n,
-                                      const char *asm_path) {
+static inline LLVMTargetMachineRef harness_machine(const lt_target *t) {
+  LLVMTargetRef target;
+  char *message = NULL;
+  if (LLVMGetTargetFromTriple(t->triple, &target, &message)) abort();
+  return LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
+                                 LLVMCodeModelDefault);
+}
+
+/* Contractions k0 … in one module, as an object or as assembly. */
+static inline LLVMMemoryBufferRef harness_generate(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k,
+                                                   int n, LLVMCodeGenFileType kind) {
   lt_ll l = {.job = job, .arena = a, .target = t};
   harness_emit(&l, k, n);
   char *message = NULL;
-  if (LLVMVerifyModule(l.mod, LLVMReturnStatusAction, &message)) {
+  LLVMMemoryBufferRef out;
+  LLVMTargetMachineRef m = harness_machine(t);
+  if (LLVMVerifyModule(l.mod, LLVMReturnStatusAction, &message) ||
+      LLVMTargetMachineEmitToMemoryBuffer(m, l.mod, kind, &message, &out)) {
     fprintf(stderr, "%s\n", message);
     abort();
   }
-  LLVMTargetRef target;
-  LLVMGetTargetFromTriple(t->triple, &target, &message);
-  LLVMTargetMachineRef m = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault,
-                                                   LLVMRelocPIC, LLVMCodeModelDefault);
-  harness h = {0};
-  if (asm_path) {
-    LLVMModuleRef copy = LLVMCloneModule(l.mod);
-    LLVMTargetMachineEmitToFile(m, copy, (char *)asm_path, LLVMAssemblyFile, &message);
-    LLVMDisposeModule(copy);
-  }
-  if (LLVMTargetMachineEmitToMemoryBuffer(m, l.mod, LLVMObjectFile, &message, &h.object)) {
-    fprintf(stderr, "%s\n", message);
-    abort();
-  }
+  LLVMDisposeMessage(message);
   LLVMDisposeTargetMachine(m);
   LLVMDisposeBuilder(l.b);
   LLVMDisposeModule(l.mod);
   LLVMContextDispose(l.ctx);
+  return out;
+}
+
+static inline harness harness_compile(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k, int n) {
+  harness h = {.object = harness_generate(job, a, t, k, n, LLVMObjectFile)};
   harness_check(LLVMOrcCreateLLJIT(&h.jit, NULL));
   harness_check(LLVMOrcLLJITAddObjectFile(h.jit, LLVMOrcLLJITGetMainJITDylib(h.jit), h.object));
   return h;

@@ -355,7 +355,7 @@ static void run_batch(lt_job *job, void *arg) {
   spec *s[BATCH];
   const lt_kernel *k[BATCH];
   for (int i = 0; i < q->n; i++) s[i] = spec_new(a, q->first + i), k[i] = &s[i]->k;
-  harness h = harness_compile(job, a, &t, k, q->n, NULL);
+  harness h = harness_compile(job, a, &t, k, q->n);
   for (int i = 0; i < q->n; i++) {
     if (getenv("LT_CASE")) spec_print(s[i]);
     run_case(s[i], harness_find(&h, i), &t);
@@ -389,5 +389,69 @@ START_TEST(no_fma) {
 }
 END_TEST
 
-LT_SUITE(contract, the_host, sixteen_registers, no_fma)
+/* ---- registers ---- */
+
+typedef struct shape { int64_t c, size, oc, k, stride; } shape;
+
+/* conv2d, bias and relu as the planner describes them: blocks of 16 channels, a halo, packed weights. */
+static lt_kernel *conv(lt_arena *a, const shape *s) {
+  lt_kernel *k = LT_NEW(a, lt_kernel);
+  lt_contract *c = k->contract = LT_NEW(a, lt_contract);
+  int64_t w = s->size + 2 * (s->k / 2), out = (w - s->k) / s->stride + 1, ib = s->c / 16, taps = s->k * s->k;
+  *k = (lt_kernel){.kind = LT_K_CONTRACT, .name = "conv", .op = "conv2d", .n_dims = 5, .block_dim = 1, .channels = s->oc,
+                   .extent = {1, s->oc / 16, out, out, 16}, .n_task_dims = 2, .contract = c};
+  *c = (lt_contract){.row_dim = 2, .col_dim = 3, .n_seg = 1, .b = {.buffer = 1, .stride = {0, ib * taps * 256, 0, 0, 1}}};
+  c->a.stride[2] = s->stride * w * 16, c->a.stride[3] = s->stride * 16;
+  c->seg[0] = (lt_kseg){.n = 4, .extent = {ib, s->k, s->k, 16}, .a_stride = {w * w * 16, w * 16, 16, 1},
+                        .b_stride = {taps * 256, s->k * 256, 256, 16}};
+  k->access = LT_NEW(a, lt_access), k->n_access = 1;
+  *k->access = (lt_access){.buffer = 2, .stride = {0, 16, 0, 0, 1}};
+  k->expr = LT_NEW_ARRAY(a, lt_instr, 4), k->n_expr = 4;
+  k->expr[0] = (lt_instr){.kind = LT_X_RESULT};
+  k->expr[1] = (lt_instr){.kind = LT_X_LOAD};
+  k->expr[2] = (lt_instr){.kind = LT_X_MAP, .op = LT_OP_add, .arg = {0, 1, -1}};
+  k->expr[3] = (lt_instr){.kind = LT_X_MAP, .op = LT_OP_relu, .arg = {2, -1, -1}};
+  k->store = LT_NEW(a, lt_store), k->n_store = 1;
+  *k->store = (lt_store){.value = 3, .to = {.buffer = 3, .stride = {0, out * out * 16, out * 16, 16, 1}}};
+  return k;
+}
+
+/* Lines that move a vector register to or from the stack. */
+static int spills(const char *text) {
+  int n = 0;
+  for (const char *line = text, *end; *line; line = end + (*end == '\n')) {
+    end = line + strcspn(line, "\n");
+    bool stack = memmem(line, (size_t)(end - line), "(%rsp", 5) || memmem(line, (size_t)(end - line), "(%rbp", 5);
+    n += stack && memmem(line, (size_t)(end - line), "mm", 2) != NULL;
+  }
+  return n;
+}
+
+static void look_for_spills(lt_job *job, void *arg) {
+  static const shape shapes[] = {{64, 56, 64, 3, 1}, {256, 56, 64, 1, 1}, {128, 56, 128, 3, 2}, {256, 14, 1024, 1, 1}, {512, 7, 512, 3, 1}};
+  static const char *const cpus[] = {"", "x86-64-v3", "x86-64"};
+  lt_arena *a = lt_arena_new(job);
+  const lt_kernel *k[LT_COUNT(shapes)];
+  for (size_t i = 0; i < LT_COUNT(shapes); i++) k[i] = conv(a, &shapes[i]);
+  for (size_t i = 0; i < LT_COUNT(cpus); i++) {
+    lt_target t;
+    lt_target_host(&t, job, a, cpus[i], "");
+    LLVMMemoryBufferRef text = harness_generate(job, a, &t, k, LT_COUNT(shapes), LLVMAssemblyFile);
+    int n = spills(LLVMGetBufferStart(text));
+    if (n && getenv("LT_ASM")) fputs(LLVMGetBufferStart(text), stdout);
+    ck_assert_msg(n == 0, "%d vectors spilled on %s", n, t.row);
+    LLVMDisposeMemoryBuffer(text);
+  }
+  ck_assert_int_eq(spills("  vmovaps %zmm3, 64(%rsp)\n  movq %rax, (%rsp)\n  addps -16(%rbp), %xmm0\n"), 2);
+}
+
+START_TEST(accumulators_stay_in_registers) {
+#if defined(__x86_64__)
+  lathe_error e = {0};
+  ck_assert_msg(lt_protect(&e, look_for_spills, NULL) == LATHE_OK, "%s", e.message);
+#endif
+}
+END_TEST
+
+LT_SUITE(contract, the_host, sixteen_registers, no_fma, accumulators_stay_in_registers)
 LT_TEST_MAIN(contract)
