@@ -15,12 +15,6 @@ static bool foldable(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
-static void round_f32(lt_tensor *t) {
-  if (t->type.dtype != LT_F32) return;
-  int64_t n = lt_type_count(&t->type);
-  for (int64_t i = 0; i < n; i++) t->f[i] = (double)(float)t->f[i];
-}
-
 static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   if (!foldable(r, n, in)) return false;
   lt_arena *a = &r->to->arena;
@@ -29,10 +23,7 @@ static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   for (unsigned i = 0; i < n->n_in; i++) operand[i] = in[i] ? lt_const_of(r->to, in[i]) : NULL;
   for (unsigned i = 0; i < n->n_out; i++) result[i] = lt_tensor_new(a, lt_type_of(r->from, n->out + i));
   lt_eval_node(r->ctx, n, operand, result);
-  for (unsigned i = 0; i < n->n_out; i++) {
-    round_f32(result[i]);
-    r->map[n->out + i] = lt_const_tensor(r->to, result[i]);
-  }
+  for (unsigned i = 0; i < n->n_out; i++) r->map[n->out + i] = lt_const_tensor(r->to, result[i]);
   return true;
 }
 

@@ -1,0 +1,90 @@
+/* op_util.h: what the files of op hooks (op_<family>.c) share: hook signatures, checks that fail with a message, windows,
+ * and a walk over several strided arrays at once. Included by these files and by the passes that expand ops; not by
+ * anyone else. */
+#ifndef LT_OP_UTIL_H
+#define LT_OP_UTIL_H
+#include "ir/op_hooks.h"
+
+/* Hooks of one op, one after another: meaning of types, meaning of values, gradient; for SUGAR rows also the expansion
+ * into other ops, which the pass `lower` and most of their gradients use. */
+#define LT_INFER(op)                                                                                                   \
+  void lt_infer_##op(lt_graph *g, void *attrs, const lt_value *in, unsigned n_in, lt_type *out_type, unsigned *n_out)
+#define LT_EVAL(op) void lt_eval_##op(lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out)
+#define LT_VJP(op)                                                                                                     \
+  void lt_vjp_##op(lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout,         \
+                   lt_value *gin)
+#define LT_EXPAND(op) void lt_expand_##op(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out)
+
+#define LT_EXPAND_LEAF(op)
+#define LT_EXPAND_MAP(op)
+#define LT_EXPAND_HEAVY(op)
+#define LT_EXPAND_MOVE(op)
+#define LT_EXPAND_HIDDEN(op)
+#define LT_EXPAND_SUGAR(op) LT_EXPAND(op);
+#define OP(name, family, operands, results, vjp, flags, doc) LT_EXPAND_##flags(name)
+#include "ir/ops.def"
+
+/* Emit what the SUGAR node n means on operands in[] (of g) and fill out[0..n->n_out). */
+void lt_expand(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out);
+/* The gradient of a SUGAR node as that of its expansion. Operands count as independent, whatever they are made of. */
+void lt_vjp_by_expansion(lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *gout, lt_value *gin);
+
+/* ---- checks; `what` is the operand's name, v the operand ---- */
+static inline const char *lt_text_of(lt_graph *g, lt_value v) { return lt_type_text(&g->arena, lt_type_of(g, v)); }
+const char *lt_ints_text(lt_arena *a, const int64_t *v, int64_t n); /* "[1, 2]" */
+void lt_need_float(lt_graph *g, lt_op op, const char *what, lt_value v);
+void lt_need_rank(lt_graph *g, lt_op op, const char *what, lt_value v, unsigned rank, const char *axes);
+void lt_need_dtype(lt_graph *g, lt_op op, const char *a_name, lt_value a, const char *b_name, lt_value b);
+/* An axis in [-rank, rank) made ≥ 0. */
+int64_t lt_need_axis(lt_graph *g, lt_op op, lt_value x, int64_t axis);
+/* axes: empty means all; made ≥ 0, sorted; one named twice is an error. */
+void lt_need_axes(lt_graph *g, lt_op op, lt_value x, lt_ints *axes);
+
+/* ---- windows over the last two axes, shared by convolution and pooling ---- */
+typedef struct lt_window {
+  int64_t kernel[2], stride[2], dilation[2];
+  int64_t pad[4]; /* top, left, bottom, right */
+  bool ceil;
+} lt_window;
+/* Check the window against an image of size[0..2) and give the number of windows along both axes. `image` is what the
+ * message calls the image ("x f32[1, 3, 8, 8]"). */
+void lt_need_window(lt_graph *g, lt_op op, const lt_window *w, const char *image, const int64_t size[2], int64_t out[2]);
+/* For position o of axis k, the taps [*lo, *hi) that fall inside [0, size). */
+static inline void lt_window_taps(const lt_window *w, unsigned k, int64_t o, int64_t size, int64_t *lo, int64_t *hi) {
+  int64_t start = o * w->stride[k] - w->pad[k], d = w->dilation[k];
+  *lo = start >= 0 ? 0 : (-start + d - 1) / d;
+  *hi = start >= size ? 0 : LT_MIN(w->kernel[k], (size - start + d - 1) / d);
+}
+
+/* ---- a row-major walk over dim[0..rank) with offsets into up to four arrays ---- */
+typedef struct lt_walk {
+  unsigned rank, arrays;
+  int64_t dim[LT_MAX_RANK], at[LT_MAX_RANK], stride[4][LT_MAX_RANK], off[4];
+} lt_walk;
+void lt_walk_init(lt_walk *w, const lt_type *shape);             /* no arrays yet */
+void lt_walk_add(lt_walk *w, const lt_type *t);                  /* an array of type t, broadcast to the shape */
+void lt_walk_add_strides(lt_walk *w, const int64_t *stride);     /* an array by strides */
+static inline void lt_walk_next(lt_walk *w) {
+  for (unsigned d = w->rank; d-- > 0;) {
+    for (unsigned k = 0; k < w->arrays; k++) w->off[k] += w->stride[k][d];
+    if (++w->at[d] < w->dim[d]) return;
+    for (unsigned k = 0; k < w->arrays; k++) w->off[k] -= w->stride[k][d] * w->dim[d];
+    w->at[d] = 0;
+  }
+}
+/* out[i] = in[off], both of the same kind (float or integer). */
+static inline void lt_tensor_move(lt_tensor *to, int64_t i, const lt_tensor *from, int64_t off) {
+  if (lt_is_float(to->type.dtype)) to->f[i] = from->f[off];
+  else to->i[i] = from->i[off];
+}
+void lt_tensor_assign(lt_tensor *to, const lt_tensor *from); /* the same count and kind, whatever the shapes */
+
+/* ---- emission ---- */
+lt_value lt_emit_axis_reduce(lt_graph *g, lt_op op, lt_value x, int64_t axis); /* over one axis, kept as 1 */
+lt_value lt_number(lt_graph *g, lt_value like, double c);                      /* a scalar constant of like's dtype */
+lt_value lt_reshape_like(lt_graph *g, lt_value x, const lt_type *shape);
+void lt_gradients_after(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny,
+                        const lt_value *wrt, unsigned n, uint32_t first);
+void lt_grad_check(lt_graph *g, const lt_value *y, const lt_value *seed, unsigned ny, const lt_value *wrt, unsigned n);
+
+#endif
