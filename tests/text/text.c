@@ -375,6 +375,28 @@ START_TEST(out_of_memory) {
 }
 END_TEST
 
+/* What the tables' texts of defaults mean, against the C library's reading of them. */
+static void check_default(const lt_attr_info *a) {
+  double value = 0;
+  if (a->kind != LT_ATTR_float || !a->def[0]) return;
+  lt_attr_default(a->kind, a->def, &value);
+  ck_assert_msg(value == strtod(a->def, NULL), "%s=%s is read as %.17g", a->name, a->def, value);
+}
+START_TEST(table_defaults) {
+  for (unsigned op = 1; op < LT_OPS; op++)
+    for (unsigned i = 0; i < lt_op_table[op].n_attrs; i++) check_default(&lt_op_table[op].attrs[i]);
+  for (unsigned l = 1; l < LT_LAYERS; l++)
+    for (unsigned i = 0; i < lt_layer_table[l].n_attrs; i++) check_default(&lt_layer_table[l].attrs()[i]);
+  static const lt_attr_info more[] = {{.name = "a", .def = "-12.375"}, {.name = "b", .def = "1e+05"}, {.name = "c", .def = "2.5e-07"}};
+  for (size_t i = 0; i < LT_COUNT(more); i++) {
+    lt_attr_info a = more[i];
+    a.kind = LT_ATTR_float;
+    check_default(&a);
+  }
+}
+END_TEST
+
 LT_SUITE(text, models_round_trip, examples_round_trip, odd_dumps_round_trip, model_sizes, names_of_weights, weights_by_name,
-  names_of_the_rest, dimensions, several_networks, attributes, builder_equals_text, builder_errors, out_of_memory)
+  names_of_the_rest, dimensions, several_networks, attributes, builder_equals_text, builder_errors, table_defaults,
+  out_of_memory)
 LT_TEST_MAIN(text)
