@@ -74,24 +74,30 @@ static void find_symbol(lt_job *job, lt_code *c, const char *name) {
   s->at = (void *)(uintptr_t)at;
 }
 
-lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n) {
-  lt_arena *a = lt_arena_new(job);
-  lt_module *m = lt_module_new(job, a, t, entry, n);
-  lt_code *c = lt_mem_alloc(sizeof *c + 2 * n * sizeof *c->symbol);
+lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol_name, size_t n) {
+  lt_code *c = lt_mem_alloc(sizeof *c + n * sizeof *c->symbol);
   if (!c) lt_fail_nomem(job);
   memset(c, 0, sizeof *c);
   lt_defer_failed(job, free_code, c);
   LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
   c->functions = m->functions;
-  check_closed(job, a, object);
+  check_closed(job, m->l.arena, object);
   check(job, c, LLVMOrcCreateLLJIT(&c->jit, NULL));
   LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(c->jit), report, c->problem);
   check(job, c, LLVMOrcLLJITAddObjectFile(c->jit, LLVMOrcLLJITGetMainJITDylib(c->jit), object)); /* takes the object */
-  for (size_t i = 0; i < n; i++) {
-    find_symbol(job, c, entry[i].plan->name);
-    if (entry[i].steps) find_symbol(job, c, lt_arena_printf(a, "%s_step", entry[i].plan->name));
-  }
+  for (size_t i = 0; i < n; i++) find_symbol(job, c, symbol_name[i]);
   return c;
+}
+
+lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n) {
+  lt_arena *a = lt_arena_new(job);
+  const char **symbol_name = LT_NEW_ARRAY(a, const char *, 2 * n + 1);
+  size_t symbols = 0;
+  for (size_t i = 0; i < n; i++) {
+    symbol_name[symbols++] = entry[i].plan->name;
+    if (entry[i].steps) symbol_name[symbols++] = lt_arena_printf(a, "%s_step", entry[i].plan->name);
+  }
+  return lt_jit_load(job, lt_module_new(job, a, t, entry, n), symbol_name, symbols);
 }
 
 void *lt_code_find(const lt_code *c, const char *name) {

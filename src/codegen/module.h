@@ -15,4 +15,6 @@ typedef struct lt_module {
 lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n);
 /* Run the code generator. The buffer belongs to the caller. */
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type);
+/* Load it into this process and look up its symbols (jit.c). */
+lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol, size_t n);
 #endif

@@ -281,7 +281,7 @@ static void expect(const spec *s, void *y, const void *a, const void *b, const v
   int64_t total = 1;
   for (int d = 0; d < k->n_dims; d++) total *= k->extent[d];
   for (int64_t t = 0; t < total; t++) {
-    int64_t i[LT_MAX_DIMS], rest = t;
+    int64_t i[LT_MAX_DIMS] = {0}, rest = t;
     for (int d = k->n_dims - 1; d >= 0; d--) i[d] = rest % k->extent[d], rest /= k->extent[d];
     int64_t channel = k->block_dim == LT_NONE ? 0 : 16 * i[k->block_dim] + i[k->n_dims - 1];
     if (k->block_dim != LT_NONE && channel >= k->channels) continue;
@@ -312,7 +312,7 @@ static void forget_dead_lanes(const spec *s, void *y, const void *from) {
   int64_t total = 1;
   for (int d = 0; d < k->n_dims; d++) total *= k->extent[d];
   for (int64_t t = 0; t < total; t++) {
-    int64_t i[LT_MAX_DIMS], rest = t;
+    int64_t i[LT_MAX_DIMS] = {0}, rest = t;
     for (int d = k->n_dims - 1; d >= 0; d--) i[d] = rest % k->extent[d], rest /= k->extent[d];
     if (16 * i[k->block_dim] + i[k->n_dims - 1] < k->channels) continue;
     int64_t at = place(&s->store[0].to, i, k->n_dims);
@@ -355,12 +355,12 @@ static void run_batch(lt_job *job, void *arg) {
   spec *s[BATCH];
   const lt_kernel *k[BATCH];
   for (int i = 0; i < q->n; i++) s[i] = spec_new(a, q->first + i), k[i] = &s[i]->k;
-  harness h = harness_compile(job, a, &t, k, q->n);
+  lt_code *code = harness_compile(job, a, &t, k, q->n);
   for (int i = 0; i < q->n; i++) {
     if (getenv("LT_CASE")) spec_print(s[i]);
-    run_case(s[i], harness_find(&h, i), &t);
+    run_case(s[i], harness_find(code, i), &t);
   }
-  harness_free(&h);
+  lt_code_free(code);
 }
 
 static void run_cpu(const char *cpu) {
@@ -436,7 +436,7 @@ static void look_for_spills(lt_job *job, void *arg) {
   for (size_t i = 0; i < LT_COUNT(cpus); i++) {
     lt_target t;
     lt_target_host(&t, job, a, cpus[i], "");
-    LLVMMemoryBufferRef text = harness_generate(job, a, &t, k, LT_COUNT(shapes), LLVMAssemblyFile);
+    LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, k, LT_COUNT(shapes)), LLVMAssemblyFile);
     int n = spills(LLVMGetBufferStart(text));
     if (n && getenv("LT_ASM")) fputs(LLVMGetBufferStart(text), stdout);
     ck_assert_msg(n == 0, "%d vectors spilled on %s", n, t.row);
