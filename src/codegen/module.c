@@ -359,6 +359,7 @@ static void open_context(lt_ll *l) {
   LLVMContextRef c = l->ctx = LLVMContextCreate();
   l->b = LLVMCreateBuilderInContext(c);
   l->mod = LLVMModuleCreateWithNameInContext("lathe", c);
+  LLVMSetSourceFileName(l->mod, "", 0); /* otherwise the module's name enters the object as a symbol */
   l->i1 = LLVMInt1TypeInContext(c), l->i8 = LLVMInt8TypeInContext(c), l->i32 = LLVMInt32TypeInContext(c);
   l->i64 = LLVMInt64TypeInContext(c), l->f32 = LLVMFloatTypeInContext(c), l->f64 = LLVMDoubleTypeInContext(c);
   l->ptr = LLVMPointerTypeInContext(c, 0), l->void_ = LLVMVoidTypeInContext(c);
