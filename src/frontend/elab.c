@@ -8,8 +8,6 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { MAX_BLOCKS = 64 };
-
 void lt_elab_fail(lt_elab *e, lt_pos pos, const char *fmt, ...) {
   lt_loc loc = lt_loc_at(e->seen.file, pos);
   va_list ap;
@@ -376,7 +374,7 @@ static bool body_has_weights(lt_elab *e, const lt_stmts *body, int depth) {
 /* Whether instances need a name of their own. Known from the text alone; a block that is in the middle of being asked
  * calls itself, which is reported when it is inlined. */
 bool lt_elab_has_weights(lt_elab *e, lt_block *b, int depth) {
-  if (depth > MAX_BLOCKS) lt_elab_fail(e, b->pos, "blocks nest more than %d deep", (int)MAX_BLOCKS);
+  if (depth > LT_MAX_BLOCKS) lt_elab_fail(e, b->pos, "blocks nest more than %d deep", (int)LT_MAX_BLOCKS);
   if (!b->weights) {
     b->weights = 1;
     b->weights = body_has_weights(e, &b->body, depth) ? 2 : 1;
@@ -412,12 +410,13 @@ void lt_elab_inline(lt_elab *e, const lt_block_call *c, lt_values *out) {
   lt_block *b = c->block;
   lt_scope *outer = e->scope, own = {.prefix = lt_arena_printf(e->arena, "%s.", c->name)};
   const char *base = e->base;
-  if (++e->blocks > MAX_BLOCKS) lt_elab_fail(e, c->pos, "blocks nest more than %d deep", (int)MAX_BLOCKS);
+  if (e->blocks == LT_MAX_BLOCKS) lt_elab_fail(e, c->pos, "blocks nest more than %d deep", (int)LT_MAX_BLOCKS);
   pay(e, c->pos, 1);
   b->open = true;
   e->scope = &own;
   e->seen.scope = &own;
   bind_attrs(e, c);
+  snprintf(e->trace[e->blocks++], sizeof e->trace[0], "in block `%.40s` as `%.60s`, called on line %d", b->name, c->name, (int)c->pos.line);
   for (uint32_t i = 0; i < b->operands.n; i++) lt_elab_put(e, b->operands.at[i].name, (lt_entry){.v = c->in[i]});
   run_body(e, &b->body);
   collect(e, b, out);
@@ -535,26 +534,57 @@ static int64_t machine_memory(void) {
   return pages > 0 && size > 0 && lt_mul_ok(&bytes, pages, size) ? bytes : INT64_MAX;
 }
 
-lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file, const lt_text_options *options) {
-  const lt_text_options o = options ? *options : (lt_text_options){0};
+typedef struct reading {
+  const char *text, *file;
+  size_t n;
+  lt_text_options o;
+  lt_elab e;
+} reading;
+
+static void read_text(lt_job *job, void *arg) {
+  reading *r = arg;
+  const lt_text_options *o = &r->o;
+  lt_elab *e = &r->e;
   lt_arena *arena = lt_arena_new(job);
   lt_lexer lex;
   lt_scope scope = {.prefix = ""};
-  lt_elab e = {.job = job, .arena = arena, .scope = &scope, .seen = {job, arena, file, &scope}, .base = ""};
-  lt_lex_init(&lex, job, arena, file, text, n);
-  e.tree = lt_parse_file(&lex);
-  const lt_network *net = choose_network(&e, o.network);
-  e.g = lt_graph_new(job, net->name);
-  e.seen.file = lt_arena_strdup(&e.g->arena, file);
-  e.g->max_bytes = o.max_bytes ? o.max_bytes : machine_memory();
-  e.max_nodes = o.max_nodes ? o.max_nodes : LT_TEXT_MAX_NODES;
-  e.max_steps = e.tree->exprs + 4 * (uint64_t)e.max_nodes;
-  bind_dims(&e, net, &o);
-  make_inputs(&e, net);
-  check_batch(&e, net, o.batch);
-  run_body(&e, &net->body);
-  make_outputs(&e, net);
-  name_values(&e);
-  e.g->loc = (lt_loc){0};
-  return e.g;
+  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {job, arena, r->file, &scope}, .base = ""};
+  lt_lex_init(&lex, job, arena, r->file, r->text, r->n);
+  e->tree = lt_parse_file(&lex);
+  const lt_network *net = choose_network(e, o->network);
+  e->g = lt_graph_new(job, net->name);
+  e->seen.file = lt_arena_strdup(&e->g->arena, r->file);
+  e->g->max_bytes = o->max_bytes ? o->max_bytes : machine_memory();
+  e->max_nodes = o->max_nodes ? o->max_nodes : LT_TEXT_MAX_NODES;
+  e->max_steps = e->tree->exprs + 4 * (uint64_t)e->max_nodes;
+  bind_dims(e, net, o);
+  make_inputs(e, net);
+  check_batch(e, net, o->batch);
+  run_body(e, &net->body);
+  make_outputs(e, net);
+  name_values(e);
+  e->g->loc = (lt_loc){0};
+}
+
+/* The same error, and which blocks it is in: first line, blocks from the inside out, help. */
+LT_NORETURN static void fail_again(lt_job *job, const reading *r, const lathe_error *error) {
+  enum { SHOWN = 3 };
+  const lt_loc loc = {error->file[0] ? error->file : NULL, error->line, error->column};
+  const char *help = strchr(error->message, '\n');
+  char blocks[SHOWN * sizeof r->e.trace[0]] = "";
+  int n = r->e.blocks;
+  if (error->status == LATHE_E_NOMEM) lt_fail_nomem(job);
+  for (int i = n; i > 0 && i > n - SHOWN; i--)
+    snprintf(blocks + strlen(blocks), sizeof blocks - strlen(blocks), "\n%s", r->e.trace[i - 1]);
+  lt_fail(job, error->status, &loc, "%.*s%s%s", help ? (int)(help - error->message) : (int)strlen(error->message), error->message, blocks,
+    help ? help : "");
+}
+
+lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file, const lt_text_options *options) {
+  reading r = {.text = text, .file = file, .n = n, .o = options ? *options : (lt_text_options){0}};
+  lathe_error error;
+  if (lt_protect(&error, read_text, &r)) fail_again(job, &r, &error);
+  lt_graph_enter(r.e.g, job);
+  lt_defer_failed(job, lt_graph_free_fn, r.e.g);
+  return r.e.g;
 }

@@ -18,6 +18,8 @@ typedef LT_VEC(lt_value) lt_values;
 /* What a value was called first, in the outermost block that gave it a name. */
 typedef struct lt_bound { const char *name; int blocks; } lt_bound;
 
+enum { LT_MAX_BLOCKS = 64 };
+
 typedef struct lt_elab {
   lt_job *job;
   lt_arena *arena; /* scratch */
@@ -29,6 +31,7 @@ typedef struct lt_elab {
   const char *base;          /* the name that is being bound */
   LT_VEC(lt_bound) bound;    /* by value */
   int depth, blocks;         /* of calls within calls, and of blocks within blocks */
+  char trace[LT_MAX_BLOCKS][160]; /* which blocks these are, for messages; they outlive the arena */
   uint64_t steps, max_steps;
   uint32_t max_nodes;
 } lt_elab;
