@@ -167,7 +167,8 @@ typedef struct lt_plan {
   uint32_t out_kind;            /* the entry writes the header of `out`: of this kind, this model and out_bytes; 0: no */
 } lt_plan;
 
-/* The entry's region: where each param and state (and moment) stands in the portable image. */
+/* The entry's region: where each param and state (and moment) stands in the portable image. One image serves all entries of
+ * a model, so it may hold more than a graph needs: plans find items by name; `leaf` is of the graph the image was made of. */
 typedef struct lt_image_item { const char *name; lt_type type; int64_t offset; lt_value leaf; bool is_param; } lt_image_item;
 typedef struct lt_image { lt_image_item *item; uint32_t n; int64_t bytes, params_bytes; } lt_image;
 enum { LT_IMAGE_HEADER = 64, LT_ALIGN = 64 };

@@ -107,8 +107,6 @@ static void close_over(const lt_graph *from, bool *need) {
   }
 }
 
-static bool is_leaf(const lt_node *n) { return n->op == LT_OP_input || n->op == LT_OP_param || n->op == LT_OP_state; }
-
 static void copy_needed(entry *e, const bool *need) {
   lt_rewrite r = {.to = e->g, .from = e->from, .map = e->map, .live = need};
   for (uint32_t i = 0; i < e->from->nodes.n; i++) {

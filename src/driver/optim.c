@@ -50,8 +50,8 @@ static lt_value sgd(moving *m) { return m->grad; }
 
 static lt_value momentum(moving *m) { return decayed(m, ".v", 0.9, 1, m->grad); }
 
-enum { BETA1_PERMILLE = 900, BETA2_PERMILLE = 999 };
-static const double beta1 = BETA1_PERMILLE / 1e3, beta2 = BETA2_PERMILLE / 1e3;
+
+static const double beta1 = 0.9, beta2 = 0.999;
 
 static lt_value adam(moving *m) {
   lt_graph *g = m->g;
