@@ -22,4 +22,7 @@ void lt_graph_check(lt_job *job, const lathe_graph *g);
 /* The port as the API shows it. */
 void lt_port_of(lathe_port *out, const char *name, const char *kind, const lt_type *t, int64_t offset);
 
+/* A text that the caller frees with lathe_free. The last thing a job does: nothing frees it when the job fails. */
+char *lt_text_out(lt_job *job, const lt_str *s);
+
 #endif

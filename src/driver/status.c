@@ -1,5 +1,5 @@
 /* status.c: small public functions without state: versions, texts of statuses, freeing what was returned. */
-#include "base/base.h"
+#include "driver/graph_api.h"
 
 const char *lathe_status_text(int status) {
   switch (status) {
@@ -18,3 +18,11 @@ const char *lathe_status_text(int status) {
 }
 
 void lathe_free(void *text_or_array) { lt_mem_free(text_or_array); }
+
+char *lt_text_out(lt_job *job, const lt_str *s) {
+  char *out = lt_mem_alloc(s->n + 1);
+  if (!out) lt_fail_nomem(job);
+  if (s->n) memcpy(out, s->at, s->n);
+  out[s->n] = 0;
+  return out;
+}

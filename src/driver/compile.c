@@ -1,0 +1,293 @@
+/* compile.c: from a network to a model: entries → passes → plans → code. The whole way is lt_pipeline and model_body. */
+#include "driver/model.h"
+
+#include <time.h>
+
+/* ---- passes ------------------------------------------------------------------------------------------------------ */
+
+/* Folding and simplifying make work for each other; twice is enough for every network in the tests to come to rest. */
+static const lt_pass pipeline[] = {
+  LT_PASS_mode, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse, LT_PASS_fold,
+  LT_PASS_simplify, LT_PASS_cse, LT_PASS_fuse, LT_PASS_layout,
+};
+
+const lt_pass *lt_pipeline(size_t *n) {
+  *n = LT_COUNT(pipeline);
+  return pipeline;
+}
+
+lt_graph *lt_network_entry(lt_job *job, const lathe_graph *g, const lt_entry_spec *spec, const lt_options *o) {
+  if (!spec->dims.n) return lt_entry_graph(job, g->g, spec, o);
+  lt_graph *again = lt_graph_reread(job, g, spec->dims);
+  lt_graph *entry = lt_entry_graph(job, again, spec, o);
+  lt_graph_drop(job, again);
+  return entry;
+}
+
+/* A grad entry changes nothing: what `mode` adds to move running statistics goes away. */
+lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po) {
+  lt_graph *fixed = lt_run_passes(job, entry, pipeline, 1, po);
+  if (spec->kind == LT_ENTRY_GRAD) fixed->updates.n = 0;
+  lt_graph *done = lt_run_passes(job, fixed, pipeline + 1, LT_COUNT(pipeline) - 1, po);
+  lt_graph_drop(job, fixed);
+  return done;
+}
+
+/* ---- the image of all params and states -------------------------------------------------------------------------- */
+
+static void add_leaf(lathe_model *m, const lt_graph *from, const lt_node *n, const lt_entry_spec *spec) {
+  lt_graph *to = m->leaves;
+  const char *name = lt_name_of(from, n->out);
+  const lt_type *t = lt_type_of(from, n->out);
+  lt_value old = lt_find(to, name);
+  if (!old) {
+    lt_leaf(to, n->op, name, *t, n->op == LT_OP_param ? &((const lt_param_attrs *)n->attrs)->init
+                                                      : &((const lt_state_attrs *)n->attrs)->init);
+    return;
+  }
+  if (!lt_type_eq(lt_type_of(to, old), t))
+    lt_fail(to->job, LATHE_E_INVALID, NULL, "entry `%s`: `%s` would be %s, elsewhere it is %s: entries share their weights",
+            spec->text, name, lt_type_text(&to->arena, t), lt_type_text(&to->arena, lt_type_of(to, old)));
+}
+
+static void add_leaves(lathe_model *m, const lt_graph *from, const lt_entry_spec *spec) {
+  for (uint32_t i = 0; i < from->nodes.n; i++)
+    if (from->nodes.at[i]->op == LT_OP_param || from->nodes.at[i]->op == LT_OP_state) add_leaf(m, from, from->nodes.at[i], spec);
+}
+
+static bool is_optimizer_state(const lt_graph *network, const char *name) {
+  return !lt_find(network, name) && lt_optimizer_state(network, name);
+}
+
+/* Weights of the whole network in its order, whatever an entry needs of them, then what training adds. */
+static void make_image(lathe_model *m, lt_job *job, const lt_graph *network) {
+  m->leaves = lt_graph_new(job, m->name);
+  add_leaves(m, network, NULL);
+  for (uint32_t i = 0; i < m->n_entry; i++) add_leaves(m, m->entry[i].graph, &m->entry[i].spec);
+  lt_image_of(&m->image, &m->arena, m->leaves);
+  m->init = LT_NEW_ARRAY(&m->arena, lt_init, m->image.n + 1);
+  m->network_own = LT_NEW_ARRAY(&m->arena, bool, m->image.n + 1);
+  for (uint32_t i = 0; i < m->image.n; i++) {
+    const lt_image_item *item = &m->image.item[i];
+    const lt_node *n = lt_node_of(m->leaves, lt_find(m->leaves, item->name));
+    m->init[i] = n->op == LT_OP_param ? ((const lt_param_attrs *)n->attrs)->init : ((const lt_state_attrs *)n->attrs)->init;
+    m->network_own[i] = !is_optimizer_state(network, item->name);
+  }
+}
+
+/* ---- plans ------------------------------------------------------------------------------------------------------- */
+
+/* What fixes the meaning of the images: names, types and places of their items. */
+static uint64_t image_hash(lt_arena *a, const lt_image *image) {
+  uint64_t h = lt_hash(&image->bytes, sizeof image->bytes, LATHE_ABI_1);
+  for (uint32_t i = 0; i < image->n; i++) {
+    const char *type = lt_type_text(a, &image->item[i].type);
+    h = lt_hash(image->item[i].name, strlen(image->item[i].name) + 1, h);
+    h = lt_hash(type, strlen(type), h);
+  }
+  return h;
+}
+
+static void identify(lathe_model *m, lt_model_entry *e) {
+  enum { PORTABLE = 1 << LT_IMAGE_PARAMS | 1 << LT_IMAGE_STATE };
+  uint64_t model = image_hash(&m->arena, &m->image);
+  e->plan.model = model;
+  if (!e->split) {
+    unsigned kinds = e->spec.kind == LT_ENTRY_TRAIN ? 1u << LT_IMAGE_STATE : PORTABLE;
+    e->plan.region_kinds = e->plan.region_bytes ? kinds : 0;
+    return;
+  }
+  e->pack.region_kinds = e->pack.region_bytes ? PORTABLE : 0;
+  e->pack.model = model;
+  e->pack.out_kind = e->pack.out_bytes ? LT_IMAGE_PACKED : 0;
+  e->plan.region_kinds = e->plan.region_bytes ? 1u << LT_IMAGE_PACKED : 0;
+}
+
+static void plan_entry(lathe_model *m, lt_model_entry *e) {
+  e->split = e->spec.kind == LT_ENTRY_RUN;
+  if (e->split) {
+    lt_plan_split(&e->plan, &e->pack, &m->arena, e->graph, &m->image, e->spec.name);
+    bool first = !strcmp(e->spec.name, "run");
+    e->pack.name = first ? "pack" : lt_arena_printf(&m->arena, "%s_pack", e->spec.name);
+    lt_plan_memory(&e->pack, &m->arena);
+  } else {
+    lt_plan_single(&e->plan, &m->arena, e->graph, &m->image, e->spec.name);
+  }
+  lt_plan_memory(&e->plan, &m->arena);
+  identify(m, e);
+}
+
+/* Integers that choose: below which value is this input useful? */
+static int64_t limit_of(const lt_graph *g, lt_value v) {
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *n = g->nodes.at[i];
+    if (n->op == LT_OP_cross_entropy && n->in[1] == v) return lt_type_of(g, n->in[0])->dim[1];
+    if (n->op == LT_OP_gather && n->in[1] == v) {
+      const lt_type *t = lt_type_of(g, n->in[0]);
+      int64_t axis = ((const lt_gather_attrs *)n->attrs)->axis;
+      return t->dim[axis < 0 ? axis + t->rank : axis];
+    }
+  }
+  return 0;
+}
+
+static void note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry) {
+  e->limit = LT_NEW_ARRAY(&m->arena, int64_t, e->plan.n_slot + 1);
+  for (uint32_t i = 0; i < e->plan.n_slot; i++) {
+    lt_value v = lt_find(entry, e->plan.slot[i].name);
+    if (e->plan.slot[i].role == LT_SLOT_INPUT && v) e->limit[i] = limit_of(entry, v);
+  }
+}
+
+/* The scalar input `lr` of a train entry may be left out: then the option's value, or the optimizer's own, holds. */
+static void set_hyper(lathe_model *m, lt_model_entry *e) {
+  if (e->spec.kind != LT_ENTRY_TRAIN) return;
+  for (uint32_t i = 0; i < e->plan.n_slot; i++) {
+    lt_slot *s = &e->plan.slot[i];
+    if (s->role == LT_SLOT_OUTPUT) s->nullable = true;
+    if (s->role != LT_SLOT_HYPER) continue;
+    s->nullable = true;
+    s->def = m->options.given[LT_OPT_lr] ? m->options.lr : lt_optimizer_rate(lt_optimizer_find(m->options.optimizer));
+    float value = (float)s->def;
+    memcpy(e->plan.consts + s->def_offset, &value, sizeof value);
+  }
+}
+
+/* ---- code -------------------------------------------------------------------------------------------------------- */
+
+static void list_units(lathe_model *m) {
+  m->unit = LT_NEW_ARRAY(&m->arena, lt_module_entry, 2 * m->n_entry);
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    lt_model_entry *e = &m->entry[i];
+    m->unit[m->n_unit++] = (lt_module_entry){.plan = &e->plan, .steps = m->options.profile};
+    if (e->split) m->unit[m->n_unit++] = (lt_module_entry){.plan = &e->pack, .two_regions = true};
+  }
+}
+
+/* ISO C has no conversion from object to function pointers; POSIX promises that the bits are the same. */
+static void symbol(const lathe_model *m, const char *name, void *fn) {
+  void *at = lt_code_find(m->code, name);
+  memcpy(fn, &at, sizeof at);
+}
+
+static void find_symbols(lathe_model *m, lt_job *job) {
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    lt_model_entry *e = &m->entry[i];
+    const char *step = lt_arena_printf(&m->arena, "%s_step", e->plan.name);
+    symbol(m, e->plan.name, &e->run);
+    if (m->options.profile) symbol(m, step, &e->step);
+    if (e->split) symbol(m, e->pack.name, &e->pack_run);
+    if (!e->run || (e->split && !e->pack_run) || (m->options.profile && !e->step))
+      lt_fail(job, LATHE_E_INTERNAL, NULL, "the compiled module lacks entry `%s`", e->plan.name);
+  }
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
+
+static double milliseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static void model_delete(void *p) {
+  lathe_model *m = p;
+  if (m->code) lt_code_free(m->code);
+  for (uint32_t i = 0; m->entry && i < m->n_entry; i++) lt_graph_free(m->entry[i].graph);
+  lt_graph_free(m->leaves);
+  lt_arena_free(&m->arena);
+  lt_mem_free(m);
+}
+
+void lt_model_retain(lathe_model *m) { atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed); }
+
+void lathe_model_free(lathe_model *m) {
+  if (m && atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) == 1) model_delete(m);
+}
+
+/* What others free while this job can still fail (graphs, code) is theirs until `made`; so a failure frees it once. */
+static void model_failed(void *p) {
+  lathe_model *m = p;
+  for (uint32_t i = 0; m->entry && i < m->n_entry; i++) m->entry[i].graph = NULL;
+  m->leaves = NULL, m->code = NULL;
+  model_delete(m);
+}
+
+static lathe_model *model_alloc(lt_job *job) {
+  lathe_model *m = lt_mem_alloc(sizeof *m);
+  if (!m) lt_fail_nomem(job);
+  memset(m, 0, sizeof *m);
+  atomic_init(&m->references, 1);
+  lt_arena_init(&m->arena, job);
+  lt_defer_failed(job, model_failed, m);
+  return m;
+}
+
+static void make_entry(lathe_model *m, lt_job *job, const lathe_graph *g, lt_model_entry *e, const char *spec, lt_graph **before) {
+  lt_pass_options po = {.verify_each = m->options.verify_each, .time_passes = m->options.time_passes};
+  e->spec = lt_entry_parse(job, &m->arena, spec);
+  *before = lt_network_entry(job, g, &e->spec, &m->options);
+  if (m->options.verify_each) lt_verify(*before, "the entry's construction");
+  e->graph = lt_optimise(job, *before, &e->spec, &po);
+  for (int i = 0; i < LT_PASSES; i++) m->seconds[i] += po.seconds[i];
+}
+
+static void check_names(lathe_model *m, lt_job *job) {
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    if (!strcmp(m->entry[i].spec.name, "pack"))
+      lt_fail(job, LATHE_E_INVALID, NULL, "an entry cannot be called `pack`: that is where weights are packed");
+    for (uint32_t k = 0; k < i; k++)
+      if (!strcmp(m->entry[i].spec.name, m->entry[k].spec.name))
+        lt_fail(job, LATHE_E_INVALID, NULL, "two entries are called `%s`\nhelp: write NAME=%s", m->entry[i].spec.name,
+                m->entry[i].spec.text);
+  }
+}
+
+static void make_entries(lathe_model *m, lt_job *job, const lathe_graph *g) {
+  static const char *const usual[] = {"run"};
+  lt_texts specs = m->options.entry.n ? m->options.entry : (lt_texts){usual, 1};
+  m->entry = LT_NEW_ARRAY(&m->arena, lt_model_entry, specs.n);
+  m->n_entry = specs.n;
+  lt_graph **before = LT_NEW_ARRAY(&m->arena, lt_graph *, specs.n);
+  for (uint32_t i = 0; i < specs.n; i++) make_entry(m, job, g, &m->entry[i], specs.at[i], &before[i]);
+  check_names(m, job);
+  make_image(m, job, g->g);
+  for (uint32_t i = 0; i < specs.n; i++) {
+    lt_graph_enter(m->entry[i].graph, job);
+    plan_entry(m, &m->entry[i]);
+    note_limits(m, &m->entry[i], before[i]);
+    set_hyper(m, &m->entry[i]);
+    lt_graph_drop(job, before[i]);
+    if (m->entry[i].spec.kind == LT_ENTRY_TRAIN) m->image_kind = LT_IMAGE_STATE;
+  }
+}
+
+typedef struct compile_args {
+  const lathe_graph *g;
+  const char *opts;
+  lathe_model *out;
+} compile_args;
+
+static void compile_body(lt_job *job, void *arg) {
+  compile_args *p = arg;
+  double begin = milliseconds();
+  lt_graph_check(job, p->g);
+  lathe_model *m = model_alloc(job);
+  lt_options_read(&m->options, job, &m->arena, p->opts, TO_COMPILE);
+  m->timed = m->options.time_passes;
+  m->name = lt_arena_strdup(&m->arena, p->g->g->name);
+  m->image_kind = LT_IMAGE_PARAMS;
+  make_entries(m, job, p->g);
+  lt_target_host(&m->target, job, &m->arena, m->options.cpu, m->options.features);
+  list_units(m);
+  lt_code *code = lt_jit(job, &m->target, m->unit, m->n_unit);
+  m->code = code;
+  find_symbols(m, job);
+  m->compile_ms = milliseconds() - begin;
+  p->out = m;
+}
+
+lathe_model *lathe_compile(const lathe_graph *g, const char *opts, lathe_error *e) {
+  compile_args p = {.g = g, .opts = opts};
+  return lt_protect(e, compile_body, &p) ? NULL : p.out;
+}

@@ -1,0 +1,292 @@
+/* instance.c: memory for a model's entries, and calling them. Everything is allocated in lathe_open; a call fills pointers
+ * in and jumps. */
+#include "driver/instance.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
+
+static void instance_delete(void *p) {
+  lathe_instance *s = p;
+  for (uint32_t i = 0; i < s->n_cell; i++) lt_mem_free(s->cell[i].own);
+  for (uint32_t i = 0; i < s->n_call; i++) lt_mem_free(s->call[i].packed);
+  lt_mem_free(s->image);
+  lt_mem_free(s->scratch);
+  lathe_pool_free(s->pool);
+  lathe_model_free(s->model);
+  lt_arena_free(&s->arena);
+  lt_mem_free(s);
+}
+
+void lathe_instance_free(lathe_instance *s) {
+  if (s) instance_delete(s);
+}
+
+static lathe_instance *instance_alloc(lt_job *job, lathe_model *m) {
+  lathe_instance *s = lt_mem_alloc(sizeof *s);
+  if (!s) lt_fail_nomem(job);
+  memset(s, 0, sizeof *s);
+  lt_arena_init(&s->arena, job);
+  s->model = m;
+  lt_model_retain(m);
+  lt_defer_failed(job, instance_delete, s);
+  return s;
+}
+
+static void *zeroed(lt_job *job, int64_t bytes) {
+  void *p = lt_mem_aligned((size_t)bytes);
+  if (!p) lt_fail_nomem(job);
+  memset(p, 0, (size_t)bytes);
+  return p;
+}
+
+static lt_cell *find_cell(lathe_instance *s, const char *name) {
+  for (uint32_t i = 0; i < s->n_cell; i++)
+    if (!strcmp(s->cell[i].name, name)) return &s->cell[i];
+  return NULL;
+}
+
+static uint32_t slot_cell(lathe_instance *s, const lt_slot *slot) {
+  lt_cell *c = find_cell(s, slot->name);
+  if (!c) {
+    c = &s->cell[s->n_cell++];
+    *c = (lt_cell){.name = slot->name, .hyper = slot->role == LT_SLOT_HYPER};
+  }
+  c->bytes = LT_MAX(c->bytes, (size_t)lt_type_bytes(&slot->type));
+  return (uint32_t)(c - s->cell);
+}
+
+static void make_cells(lathe_instance *s, lt_job *job) {
+  lathe_model *m = s->model;
+  uint32_t most = 0;
+  for (uint32_t i = 0; i < m->n_entry; i++) most += m->entry[i].plan.n_slot;
+  s->cell = LT_NEW_ARRAY(&s->arena, lt_cell, most + 1);
+  s->call = LT_NEW_ARRAY(&s->arena, lt_call, m->n_entry + 1);
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    const lt_plan *p = &m->entry[i].plan;
+    lt_call *c = &s->call[s->n_call++];
+    c->entry = &m->entry[i];
+    c->io = LT_NEW_ARRAY(&s->arena, const void *, p->n_slot + 1);
+    c->cell = LT_NEW_ARRAY(&s->arena, uint32_t, p->n_slot + 1);
+    for (uint32_t k = 0; k < p->n_slot; k++) c->cell[k] = slot_cell(s, &p->slot[k]);
+  }
+  for (uint32_t i = 0; i < s->n_cell; i++) s->cell[i].own = zeroed(job, (int64_t)s->cell[i].bytes);
+}
+
+static void make_regions(lathe_instance *s, lt_job *job) {
+  lathe_model *m = s->model;
+  int64_t scratch = 0, image = LT_MAX(m->image.bytes, (int64_t)LT_IMAGE_HEADER);
+  s->image = zeroed(job, image);
+  lt_image_header h = {.abi = LATHE_ABI_1, .kind = m->image_kind, .bytes = (uint64_t)image};
+  memcpy(h.magic, LT_IMAGE_MAGIC, sizeof h.magic);
+  for (uint32_t i = 0; i < s->n_call; i++) {
+    lt_call *c = &s->call[i];
+    h.model = c->entry->plan.model;
+    scratch = LT_MAX(scratch, LT_MAX(c->entry->plan.scratch_bytes, c->entry->pack.scratch_bytes));
+    if (c->entry->split && c->entry->plan.region_bytes) c->packed = zeroed(job, c->entry->plan.region_bytes);
+    c->region = c->entry->split ? c->packed : s->image;
+  }
+  memcpy(s->image, &h, sizeof h);
+  if (scratch) s->scratch = zeroed(job, scratch);
+  s->pack_io = LT_NEW_ARRAY(&s->arena, const void *, 1); /* pack has no slots: the null `parallel` alone */
+}
+
+/* ---- initial values ---------------------------------------------------------------------------------------------- */
+
+static void init_weights(lathe_instance *s) {
+  const lathe_model *m = s->model;
+  for (uint32_t i = 0; i < m->image.n; i++) {
+    const lt_image_item *item = &m->image.item[i];
+    lt_init_fill(&m->init[i], &item->type, item->name, s->seed, s->image + item->offset);
+    bool seed = !strcmp(item->name, "seed") && !item->is_param && item->type.dtype == LT_I64 && !item->type.rank;
+    if (seed) memcpy(s->image + item->offset, &s->seed, sizeof s->seed);
+  }
+}
+
+int lathe_repack(lathe_instance *s) {
+  if (!s) return LATHE_E_INVALID;
+  for (uint32_t i = 0; i < s->n_call; i++) {
+    const lt_call *c = &s->call[i];
+    if (!c->entry->split) continue;
+    int status = c->entry->pack_run(s->pack_io, s->image, c->packed, s->scratch);
+    if (status) return status;
+  }
+  s->stale = false;
+  return LATHE_OK;
+}
+
+typedef struct open_args {
+  lathe_model *m;
+  const char *opts;
+  lathe_instance *out;
+} open_args;
+
+static void open_body(lt_job *job, void *arg) {
+  open_args *p = arg;
+  if (!p->m) lt_fail(job, LATHE_E_INVALID, NULL, "the model is NULL");
+  lt_options o;
+  lt_options_read(&o, job, lt_arena_new(job), p->opts, TO_OPEN);
+  lathe_instance *s = instance_alloc(job, p->m);
+  s->seed = (uint64_t)o.seed;
+  make_cells(s, job);
+  make_regions(s, job);
+  if (o.threads > 1 && !(s->pool = lathe_pool_new((int)o.threads))) lt_fail_nomem(job);
+  init_weights(s);
+  if (o.weights) lt_weights_load(job, s, o.weights, o.weights_partial);
+  int status = lathe_repack(s);
+  if (status) lt_fail(job, LATHE_E_INTERNAL, NULL, "packing the weights failed: %s", lathe_status_text(status));
+  p->out = s;
+}
+
+lathe_instance *lathe_open(lathe_model *m, const char *opts, lathe_error *e) {
+  open_args p = {.m = m, .opts = opts};
+  return lt_protect(e, open_body, &p) ? NULL : p.out;
+}
+
+/* ---- buffers ----------------------------------------------------------------------------------------------------- */
+
+void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes) {
+  if (bytes) *bytes = 0;
+  if (!s || !name) return NULL;
+  lt_cell *c = find_cell(s, name);
+  if (c) {
+    if (bytes) *bytes = c->bytes;
+    c->touched = true;
+    return c->bound ? c->bound : c->own;
+  }
+  const lt_image_item *item = lt_model_item(s->model, name);
+  if (!item) return NULL;
+  if (bytes) *bytes = (size_t)lt_type_bytes(&item->type);
+  return s->image + item->offset;
+}
+
+int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes) {
+  lt_cell *c = s && name ? find_cell(s, name) : NULL;
+  if (!c || (data && bytes < c->bytes)) return LATHE_E_INVALID;
+  c->bound = data;
+  c->touched = data || !c->hyper;
+  return LATHE_OK;
+}
+
+/* ---- calling ----------------------------------------------------------------------------------------------------- */
+
+static lt_call *find_call(const lathe_instance *s, const char *entry) {
+  for (uint32_t i = 0; s && entry && i < s->n_call; i++)
+    if (!strcmp(s->call[i].entry->spec.name, entry)) return &s->call[i];
+  return NULL;
+}
+
+static void fill_io(const lathe_instance *s, const lt_call *c) {
+  uint32_t n = c->entry->plan.n_slot;
+  for (uint32_t i = 0; i < n; i++) {
+    const lt_cell *cell = &s->cell[c->cell[i]];
+    c->io[i] = cell->bound ? cell->bound : cell->hyper && !cell->touched ? NULL : cell->own;
+  }
+  c->io[n] = s->pool ? lathe_pool_parallel(s->pool) : NULL;
+}
+
+int lathe_call(lathe_instance *s, const char *entry) {
+  const lt_call *c = find_call(s, entry);
+  if (!c) return LATHE_E_INVALID;
+  if (s->stale && c->entry->split) {
+    int status = lathe_repack(s);
+    if (status) return status;
+  }
+  fill_io(s, c);
+  return c->entry->run(c->io, c->region, s->scratch);
+}
+
+/* ---- filling inputs ---------------------------------------------------------------------------------------------- */
+
+typedef struct slot_info {
+  const lt_slot *slot;
+  int64_t limit;
+} slot_info;
+
+static slot_info find_slot(const lathe_instance *s, const char *name) {
+  slot_info found = {0};
+  for (uint32_t i = 0; i < s->n_call; i++) {
+    const lt_model_entry *e = s->call[i].entry;
+    for (uint32_t k = 0; k < e->plan.n_slot; k++) {
+      if (strcmp(e->plan.slot[k].name, name)) continue;
+      bool larger = !found.slot || lt_type_bytes(&e->plan.slot[k].type) > lt_type_bytes(&found.slot->type);
+      if (larger) found.slot = &e->plan.slot[k];
+      found.limit = LT_MAX(found.limit, e->limit[k]);
+    }
+  }
+  return found;
+}
+
+static void fill(const lt_type *t, void *data, uint64_t seed, uint64_t stream, int64_t limit) {
+  for (int64_t i = 0, n = lt_type_count(t); i < n; i++) {
+    uint64_t at = (uint64_t)i;
+    int64_t whole = (int64_t)(lt_random_u32(seed, stream, at) % (uint64_t)limit);
+    switch (t->dtype) {
+      case LT_F32: ((float *)data)[i] = lt_random_normal(seed, stream, at); break;
+      case LT_F64: ((double *)data)[i] = (double)lt_random_normal(seed, stream, at); break;
+      case LT_I32: ((int32_t *)data)[i] = (int32_t)whole; break;
+      case LT_I64: ((int64_t *)data)[i] = whole; break;
+      default: ((uint8_t *)data)[i] = (uint8_t)(whole & 1); break;
+    }
+  }
+}
+
+int lathe_fill(lathe_instance *s, const char *name, uint64_t seed, int64_t limit) {
+  lt_cell *c = s && name ? find_cell(s, name) : NULL;
+  if (!c) return LATHE_E_INVALID;
+  enum { UNKNOWN = 2 }; /* an integer input whose meaning no op tells */
+  slot_info info = find_slot(s, name);
+  if (limit <= 0) limit = info.limit ? info.limit : UNKNOWN;
+  if (limit > UINT32_MAX) limit = UINT32_MAX;
+  c->touched = true;
+  fill(&info.slot->type, c->bound ? c->bound : c->own, seed, lt_random_stream(name), limit);
+  return LATHE_OK;
+}
+
+/* ---- timing kernels ---------------------------------------------------------------------------------------------- */
+
+static double seconds_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+typedef struct profile_args {
+  lathe_instance *s;
+  const char *entry;
+  double seconds, *best;
+} profile_args;
+
+/* Kernels in order, so that each finds the operands the one before left; the best of as many rounds as there is time for.
+ * A training step's kernels change the state; it is put back. */
+static void profile_rounds(lathe_instance *s, const lt_call *c, double seconds, double *best) {
+  uint32_t n = c->entry->plan.n_kernel;
+  for (uint32_t k = 0; k < n; k++) best[k] = INFINITY;
+  double begin = seconds_now();
+  for (int round = 0; round < 3 || seconds_now() - begin < seconds; round++)
+    for (uint32_t k = 0; k < n; k++) {
+      double before = seconds_now();
+      c->entry->step(c->io, c->region, NULL, s->scratch, k);
+      best[k] = LT_MIN(best[k], seconds_now() - before);
+    }
+}
+
+static void profile_body(lt_job *job, void *arg) {
+  profile_args *p = arg;
+  lathe_instance *s = p->s;
+  const lt_call *c = find_call(s, p->entry);
+  if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", p->entry ? p->entry : "");
+  if (!c->entry->step) lt_fail(job, LATHE_E_INVALID, NULL, "kernels cannot be timed one by one\nhelp: compile with --profile");
+  int64_t bytes = s->model->image.bytes;
+  unsigned char *saved = lt_arena_alloc(lt_arena_new(job), (size_t)LT_MAX(bytes, 1));
+  memcpy(saved, s->image, (size_t)bytes);
+  fill_io(s, c);
+  profile_rounds(s, c, p->seconds, p->best);
+  memcpy(s->image, saved, (size_t)bytes);
+}
+
+int lathe_profile(lathe_instance *s, const char *entry, double seconds, double *best, lathe_error *e) {
+  return lt_protect(e, profile_body, &(profile_args){s, entry, seconds, best});
+}

@@ -1,0 +1,42 @@
+/* instance.h: what is behind a lathe_instance: one caller's weights or state, buffers and scratch for a model. */
+#ifndef LT_INSTANCE_H
+#define LT_INSTANCE_H
+#include "driver/model.h"
+#include "runtime/pool.h"
+
+/* A slot of an entry: entries that name an input alike share its memory. */
+typedef struct lt_cell {
+  const char *name;
+  size_t bytes;      /* the most any entry needs */
+  void *own, *bound; /* bound: the caller's, NULL: own */
+  bool hyper;        /* passed as null until it has been asked for, so that the compiled-in value holds */
+  bool touched;
+} lt_cell;
+
+typedef struct lt_call {
+  const lt_model_entry *entry;
+  const void **io;      /* the struct that the entry takes; filled in each call */
+  uint32_t *cell;       /* by slot */
+  void *packed;         /* 64-aligned image of a run entry */
+  void *region;         /* what is passed: packed or the portable image */
+} lt_call;
+
+struct lathe_instance {
+  lathe_model *model;
+  lt_arena arena;
+  lt_cell *cell;
+  uint32_t n_cell;
+  lt_call *call;
+  uint32_t n_call;
+  unsigned char *image; /* portable: header, params, states */
+  void *scratch;
+  const void **pack_io;
+  lathe_pool *pool;
+  bool stale;           /* params were loaded: pack before the next run */
+  uint64_t seed;
+};
+
+/* ---- weights.c ---- */
+void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool partial);
+
+#endif

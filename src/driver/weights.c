@@ -1,0 +1,165 @@
+/* weights.c: params and states of an instance from and to .npz, and from one instance to another.
+ *
+ * A file's keys are the weights' names. Reading is strict: missing keys, extra ones and wrong shapes are one error that
+ * lists them all. What an optimizer adds (moments, step, seed) may be in a file or not; a model without it passes over it. */
+#include "base/npy.h"
+#include "driver/instance.h"
+
+static const size_t MAX_FILE = (size_t)1 << 40;
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+typedef struct reading {
+  lt_job *job;
+  lathe_instance *s;
+  const char *path;
+  lt_npz npz;
+  const lt_npz_member **member; /* by item of the image */
+  lt_str problems;
+  int n_problems;
+  bool partial;
+} reading;
+
+static void problem(reading *r) { lt_str_puts(&r->problems, r->n_problems++ ? "\n  " : "  "); }
+
+static const char *shape_text(lt_arena *a, const lt_npy *n) {
+  lt_str s;
+  lt_str_init(&s, a);
+  lt_str_puts(&s, "[");
+  for (unsigned i = 0; i < n->rank; i++) lt_str_printf(&s, "%s%lld", i ? ", " : "", (long long)n->dim[i]);
+  lt_str_puts(&s, "]");
+  return s.at;
+}
+
+static bool fits(const lt_npy *n, const lt_type *t) {
+  bool kind = lt_is_float(t->dtype) ? n->kind == 'f' : t->dtype == LT_BOOL ? n->kind == 'b' : n->kind == 'i' || n->kind == 'u';
+  return kind && n->rank == t->rank && (!n->rank || !memcmp(n->dim, t->dim, n->rank * sizeof *n->dim));
+}
+
+static void match_member(reading *r, const lt_npz_member *member) {
+  const lathe_model *m = r->s->model;
+  const lt_image_item *item = lt_model_item(m, member->name);
+  if (item) {
+    r->member[item - m->image.item] = member;
+    if (fits(&member->npy, &item->type)) return;
+    problem(r);
+    lt_str_printf(&r->problems, "`%s` is %s of kind %c, should be %s", item->name, shape_text(r->problems.arena, &member->npy),
+                  member->npy.kind, lt_type_text(r->problems.arena, &item->type));
+    return;
+  }
+  if (r->partial || lt_optimizer_state(m->leaves, member->name)) return;
+  const char **names = LT_NEW_ARRAY(r->problems.arena, const char *, m->image.n + 1);
+  for (uint32_t i = 0; i < m->image.n; i++) names[i] = m->image.item[i].name;
+  const char *near = lt_nearest(member->name, names);
+  problem(r);
+  lt_str_printf(&r->problems, near ? "`%.100s` is not a weight of the network (near: `%s`)" : "`%.100s` is not a weight of the network",
+                member->name, near);
+}
+
+static void find_missing(reading *r) {
+  const lathe_model *m = r->s->model;
+  const char **names = LT_NEW_ARRAY(r->problems.arena, const char *, r->npz.n + 1);
+  for (uint32_t i = 0; i < r->npz.n; i++) names[i] = r->npz.at[i].name;
+  for (uint32_t i = 0; i < m->image.n; i++) {
+    if (r->member[i] || r->partial || !m->network_own[i]) continue;
+    const char *near = lt_nearest(m->image.item[i].name, names);
+    problem(r);
+    lt_str_printf(&r->problems, near ? "`%s` %s is missing (near: `%s`)" : "`%s` %s is missing", m->image.item[i].name,
+                  lt_type_text(r->problems.arena, &m->image.item[i].type), near);
+  }
+}
+
+static void check_all(reading *r) {
+  const lt_loc loc = {r->path, 0, 0};
+  for (uint32_t i = 0; i < r->npz.n; i++) match_member(r, &r->npz.at[i]);
+  find_missing(r);
+  if (!r->n_problems) return;
+  lt_fail(r->job, LATHE_E_MISMATCH, &loc, "the weights do not fit the network:\n%s%s", r->problems.at,
+          r->partial ? "" : "\nhelp: --weights-partial allows missing and extra keys");
+}
+
+void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool partial) {
+  lt_arena *a = lt_arena_new(job);
+  reading r = {.job = job, .s = s, .path = path, .partial = partial};
+  lt_npz_parse(&r.npz, job, a, path, lt_file_read(job, a, path, MAX_FILE), MAX_FILE);
+  lt_str_init(&r.problems, a);
+  r.member = LT_NEW_ARRAY(a, const lt_npz_member *, s->model->image.n + 1);
+  check_all(&r);
+  unsigned char *image = lt_arena_alloc(a, (size_t)s->model->image.bytes + 1); /* all or nothing */
+  memcpy(image, s->image, (size_t)s->model->image.bytes);
+  for (uint32_t i = 0; i < s->model->image.n; i++) {
+    const lt_image_item *item = &s->model->image.item[i];
+    if (!r.member[i]) continue;
+    lt_npy_convert(&r.member[i]->npy, job, (lt_npy_where){path, r.member[i]->name}, (lathe_dtype)item->type.dtype, image + item->offset);
+  }
+  memcpy(s->image, image, (size_t)s->model->image.bytes);
+  s->stale = true;
+}
+
+typedef struct weights_args {
+  lathe_instance *s;
+  const lathe_instance *from;
+  const char *path;
+  bool flag;
+} weights_args;
+
+static void check_instance(lt_job *job, const lathe_instance *s) {
+  if (!s) lt_fail(job, LATHE_E_INVALID, NULL, "the instance is NULL");
+}
+
+static void load_body(lt_job *job, void *arg) {
+  weights_args *p = arg;
+  check_instance(job, p->s);
+  lt_weights_load(job, p->s, p->path, p->flag);
+}
+
+int lathe_weights_load(lathe_instance *s, const char *path, int partial, lathe_error *e) {
+  return lt_protect(e, load_body, &(weights_args){.s = s, .path = path, .flag = partial != 0});
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+static void save_body(lt_job *job, void *arg) {
+  weights_args *p = arg;
+  check_instance(job, p->s);
+  const lathe_model *m = p->s->model;
+  lt_arena *a = lt_arena_new(job);
+  lt_npz_item *list = LT_NEW_ARRAY(a, lt_npz_item, m->image.n + 1);
+  size_t n = 0;
+  for (uint32_t i = 0; i < m->image.n; i++) {
+    const lt_image_item *item = &m->image.item[i];
+    if (!m->network_own[i] && !p->flag) continue;
+    list[n++] = (lt_npz_item){item->name, (lathe_dtype)item->type.dtype, item->type.rank, item->type.dim, p->s->image + item->offset};
+  }
+  lt_str text;
+  lt_str_init(&text, a);
+  lt_npz_write(&text, job, list, n);
+  lt_file_write(job, p->path, text.at, text.n);
+}
+
+int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, lathe_error *e) {
+  return lt_protect(e, save_body, &(weights_args){.s = s, .path = path, .flag = with_optimizer != 0});
+}
+
+/* ---- copying ----------------------------------------------------------------------------------------------------- */
+
+static void copy_body(lt_job *job, void *arg) {
+  weights_args *p = arg;
+  check_instance(job, p->s);
+  check_instance(job, p->from);
+  const lathe_model *to = p->s->model;
+  for (int pass = 0; pass < 2; pass++) /* first check, then change */
+    for (uint32_t i = 0; i < to->image.n; i++) {
+      const lt_image_item *item = &to->image.item[i], *other = lt_model_item(p->from->model, item->name);
+      if (!other && !to->network_own[i]) continue;
+      if (!other) lt_fail(job, LATHE_E_MISMATCH, NULL, "the other model has no weight `%s`", item->name);
+      if (!lt_type_eq(&item->type, &other->type))
+        lt_fail(job, LATHE_E_MISMATCH, NULL, "weight `%s` has another shape in the other model", item->name);
+      if (pass) memcpy(p->s->image + item->offset, p->from->image + other->offset, (size_t)lt_type_bytes(&item->type));
+    }
+  p->s->stale = true;
+}
+
+int lathe_weights_copy(lathe_instance *to, const lathe_instance *from, lathe_error *e) {
+  return lt_protect(e, copy_body, &(weights_args){.s = to, .from = from});
+}
