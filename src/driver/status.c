@@ -1,5 +1,29 @@
 /* status.c: small public functions without state: versions, texts of statuses, freeing what was returned. */
+#include "codegen/codegen.h"
 #include "driver/graph_api.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+/* The one text that is made at run time and kept: written once, before anyone reads it. */
+static char version[256];
+
+static void host_body(lt_job *job, void *arg) {
+  lt_target t;
+  lt_target_host(&t, job, lt_arena_new(job), NULL, NULL);
+  snprintf(version, sizeof version, "%s (LLVM %s, %s, %s)", LATHE_VERSION, lt_llvm_version(), t.triple, t.cpu);
+}
+
+static void make_version(void) {
+  lathe_error e;
+  if (lt_protect(&e, host_body, NULL)) snprintf(version, sizeof version, "%s (LLVM %s)", LATHE_VERSION, lt_llvm_version());
+}
+
+const char *lathe_version(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, make_version);
+  return version;
+}
 
 const char *lathe_status_text(int status) {
   switch (status) {
