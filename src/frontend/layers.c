@@ -335,9 +335,10 @@ void lt_apply(lt_graph *g, lt_namer *names, const char *op, const char *attrs, c
   if (name || layer) c.name = lt_namer_take(g, &names->layers, name ? name : op, name != NULL);
   if (c.op == LT_OP_dropout) c.key = lt_namer_take(g, &names->keys, name ? name : op, false);
   lt_value y = lt_call_emit(&s, g, &c, in, (unsigned)n_in, args, n_args);
-  if (lt_result_count(g, y) != n_out) {
-    lt_fail(g->job, LATHE_E_INVALID, NULL, "%s has %u results, %zu are taken%s", op, lt_result_count(g, y), n_out,
-      n_out == 1 ? "\nhelp: use the call for several results" : "");
+  unsigned results = lt_result_count(g, y);
+  if (results != n_out) {
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "%s has %u result%s, %zu %s taken%s", op, results, results == 1 ? "" : "s", n_out,
+      n_out == 1 ? "is" : "are", n_out == 1 ? "\nhelp: use the call for several results" : "");
   }
   for (size_t i = 0; i < n_out; i++) out[i] = y + (lt_value)i;
 }

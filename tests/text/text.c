@@ -341,8 +341,8 @@ START_TEST(builder_errors) {
     {"conv2d", "out_channels=4, kernel=3, name=\"taken\"", 1, 1, "the name `taken` is taken already\nhelp: every layer needs a name of its own"},
     {"conv2d", "out_channels=4, kernel=3, name=3", 1, 1, "conv2d: `name` must be a string"},
     {"input", "shape=[2]", 0, 1, "`input` is no op with operands\nhelp: inputs, params, states and constants have calls of their own"},
-    {"relu", NULL, 1, 2, "relu has 1 results, 2 are taken"},
-    {"grad", NULL, 4, 1, "grad has 2 results, 1 are taken\nhelp: use the call for several results"},
+    {"relu", NULL, 1, 2, "relu has 1 result, 2 are taken"},
+    {"grad", NULL, 4, 1, "grad has 2 results, 1 is taken\nhelp: use the call for several results"},
   };
   lathe_error e;
   for (size_t i = 0; i < LT_COUNT(cases); i++) {
