@@ -40,7 +40,7 @@ static inline char *test_message(const lathe_error *e, const char *text, size_t 
   if (e->line) fprintf(f, "%d:%d:", e->line, e->column);
   fprintf(f, " error: %.*s\n", help ? (int)(help - e->message) : (int)strlen(e->message), e->message);
   for (int line = 1; line < e->line && at < end; at++) line += *at == '\n';
-  if (e->line) {
+  if (e->line && at < end) { /* nothing is shown of the end of the text */
     const char *stop = at;
     while (stop < end && *stop != '\n') stop++;
     size_t length = (size_t)(stop - at), column = (size_t)e->column - 1, from = 0;
