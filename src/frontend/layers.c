@@ -88,9 +88,14 @@ static void layer_fail(lt_graph *g, lt_layer layer, const char *fmt, ...) {
     g->label ? "`" : "", text);
 }
 
+/* Messages about a leaf call it by its own name; in dumps that name is there already. */
 static lt_value leaf(lt_graph *g, lt_op op, const char *layer, const char *part, lt_dtype t, unsigned rank, const int64_t *dim,
   lt_init init) {
-  return lt_leaf(g, op, lt_arena_printf(&g->arena, "%s.%s", layer, part), lt_make_type(t, rank, dim), &init);
+  g->label = lt_arena_printf(&g->arena, "%s.%s", layer, part);
+  lt_value v = lt_leaf(g, op, g->label, lt_make_type(t, rank, dim), &init);
+  lt_node_of(g, v)->label = NULL;
+  g->label = layer;
+  return v;
 }
 
 static const lt_init zeros = {.kind = LT_INIT_ZEROS}, ones = {.kind = LT_INIT_ONES};
