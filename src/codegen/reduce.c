@@ -14,7 +14,7 @@
 
 #include <math.h>
 
-enum { PARTS = 16, UNROLL_ALL = 32, UNROLL = 4 };
+enum { PARTS = 16, UNROLL_ALL = 32, UNROLL_GUARDED = 4, UNROLL = 4 };
 
 typedef struct reduce {
   lt_ll *l;
@@ -72,7 +72,10 @@ static lt_valid taking_part(const reduce *r, const lt_point *p, unsigned lane, l
   return ok;
 }
 
-/* The row-major index over the reduced dims of lane 0, as <16 x i64>. */
+/* Indices of elements are i32 while they fit. */
+static LLVMTypeRef index_type(const reduce *r) { return LLVMVectorType(r->total <= INT32_MAX ? r->l->i32 : r->l->i64, LT_LANES); }
+
+/* The row-major index over the reduced dims, the same in all lanes. */
 static LLVMValueRef flat_index(const reduce *r, const lt_point *p) {
   lt_ll *l = r->l;
   LLVMValueRef sum = lt_ll_i64(l, 0);
@@ -80,7 +83,7 @@ static LLVMValueRef flat_index(const reduce *r, const lt_point *p) {
     unsigned d = reduced_dim(r->k, i);
     sum = LLVMBuildAdd(l->b, LLVMBuildMul(l->b, sum, lt_ll_i64(l, r->k->extent[d]), ""), p->i[d], "");
   }
-  return lt_ll_splat(l, sum, LT_LANES);
+  return lt_ll_splat(l, LLVMBuildIntCast2(l->b, sum, LLVMGetElementType(index_type(r)), true, ""), LT_LANES);
 }
 
 /* The first maximum, or the first NaN; index -1 says that there was none yet. */
@@ -88,8 +91,8 @@ static void take_argmax(const reduce *r, state *s, const lt_point *p, const lt_v
   lt_ll *l = r->l;
   LLVMValueRef best = s->part[0], better, none = LLVMBuildICmp(l->b, LLVMIntSLT, s->index, LLVMConstNull(LLVMTypeOf(s->index)), "");
   if (lt_is_float(r->k->acc)) {
-    LLVMValueRef nan = LLVMBuildFCmp(l->b, LLVMRealUNO, v, v, ""), had = LLVMBuildFCmp(l->b, LLVMRealORD, best, best, "");
-    better = LLVMBuildOr(l->b, LLVMBuildFCmp(l->b, LLVMRealOGT, v, best, ""), LLVMBuildAnd(l->b, nan, had, ""), "");
+    LLVMValueRef number = LLVMBuildFCmp(l->b, LLVMRealORD, best, best, "");
+    better = LLVMBuildAnd(l->b, LLVMBuildFCmp(l->b, LLVMRealUGT, v, best, ""), number, ""); /* UGT: or either is NaN */
   } else {
     better = LLVMBuildICmp(l->b, r->k->acc == LT_BOOL ? LLVMIntUGT : LLVMIntSGT, v, best, "");
   }
@@ -256,7 +259,7 @@ static state start(const reduce *r, lt_guard guard) {
   lt_ll *l = r->l;
   state s = {.n = !r->along && r->k->reduce == LT_SUM_TREE16 ? PARTS : 1, .guard = guard};
   for (unsigned i = 0; i < s.n; i++) s.part[i] = start_value(r);
-  if (r->k->reduce == LT_REDUCE_ARGMAX) s.index = lt_ll_const(l, LLVMVectorType(l->i64, LT_LANES), -1);
+  if (r->k->reduce == LT_REDUCE_ARGMAX) s.index = lt_ll_const(l, index_type(r), -1);
   if (r->counted && guard != LT_GUARDS_HOLD) s.count = LLVMConstNull(LLVMVectorType(l->i32, LT_LANES));
   return s;
 }
@@ -302,7 +305,7 @@ static LLVMValueRef result_at(const reduce *r, lt_point p, lt_guard guard, LLVMV
     if (s.count) s.count = add_lanes(l, s.count);
   } else {
     int64_t walked = 0;
-    if (r->total <= UNROLL_ALL) across_all(r, &s, &p, 0, &walked);
+    if (r->total <= (guard == LT_GUARDS_HOLD ? UNROLL_ALL : UNROLL_GUARDED)) across_all(r, &s, &p, 0, &walked);
     else rename_parts(&s, (int64_t)s.n - across_dim(r, &s, &p, 0) % (int64_t)s.n);
     y = r->k->reduce == LT_REDUCE_ARGMAX ? s.index : s.n == PARTS ? fold_parts(r, &s) : s.part[0];
   }
