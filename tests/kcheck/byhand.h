@@ -14,6 +14,7 @@ typedef struct byhand {
   lt_buffer buffer[8];
   uint32_t n;
   lt_code *code;
+  bool fma;                     /* of the target compiled for */
   lathe_error error;
 } byhand;
 
@@ -32,6 +33,7 @@ static inline void byhand_body(lt_job *job, void *arg) {
   lt_arena *a = lt_arena_new(job);
   lt_target t;
   lt_target_host(&t, job, a, b->cpu, NULL);
+  b->fma = t.fma;
   lt_plan p = {.name = "run", .slot = b->slot, .n_slot = b->n, .buffer = b->buffer, .n_buffer = b->n, .kernel = &b->k, .n_kernel = 1};
   if (!b->k.name) b->k.name = "byhand", b->k.op = "byhand";
   lt_module_entry e = {.plan = &p};

@@ -5,6 +5,11 @@
 #include "codegen/codegen.h"
 
 #include <stdio.h>
+#include <sys/prctl.h>
+
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE 65 /* Linux 6.3: memory that was written is never made executable */
+#endif
 
 enum { N = 40, ROWS = 1000 };
 
@@ -239,7 +244,18 @@ START_TEST(the_same_object_twice) {
 }
 END_TEST
 
-LT_SUITE(module, checks_what_it_is_given, null_outputs_and_hyperparameters, tasks_go_through_the_callers_threads, two_regions_and_steps,
+START_TEST(no_executable_memory) {
+  if (prctl(PR_SET_MDWE, 1, 0, 0, 0)) return; /* an older kernel */
+  model m;
+  init(&m);
+  ck_assert_int_eq(lt_protect(&m.error, compile, &m), LATHE_E_UNSUPPORTED);
+  ck_assert_ptr_nonnull(strstr(m.error.message, "cannot load the compiled code: "));
+  ck_assert_ptr_nonnull(strstr(m.error.message, "ermission denied"));
+}
+END_TEST
+
+LT_SUITE(module, no_executable_memory, checks_what_it_is_given, null_outputs_and_hyperparameters, tasks_go_through_the_callers_threads,
+    two_regions_and_steps,
     code_comes_and_goes,
          the_same_object_twice)
 LT_TEST_MAIN(module)
