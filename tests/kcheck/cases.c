@@ -224,10 +224,10 @@ static void build_linear(lt_graph *g, kc_case *c) {
 }
 
 static void build_matmul(lt_graph *g, kc_case *c) {
-  static const lt_dtype types[] = {LT_F32, LT_F32, LT_F32, LT_F64, LT_I32};
+  static const lt_dtype types[] = {LT_F32, LT_F32, LT_F32, LT_F64};
   kc_rng r = kc_rng_of(c);
   lt_dtype t = KC_ONE_OF(&r, types);
-  const char *fill = lt_is_float(t) ? "q" : "i";
+  const char *fill = "q";
   int64_t m = KC_ONE_OF(&r, lengths), k = KC_ONE_OF(&r, lengths), n = KC_ONE_OF(&r, lengths), batch = kc_pick(&r, 1, 3);
   unsigned ra = (unsigned)kc_pick(&r, 2, 4), rb = (unsigned)kc_pick(&r, 2, 4);
   lt_matmul_attrs a = {.transpose_a = kc_chance(&r, 30), .transpose_b = kc_chance(&r, 30)};

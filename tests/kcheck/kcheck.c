@@ -23,7 +23,6 @@ typedef struct worker {
   int64_t next;            /* position in the list of cases where the batch at work begins */
   volatile int current;    /* case of that batch; -1: the module is being compiled */
   int64_t alone_until;     /* up to here one case at a time, since a crash hit while a batch was compiled */
-  pid_t pid;
 } worker;
 
 typedef struct list { kc_case *at; int64_t n; } list;
@@ -80,10 +79,11 @@ static void work_off(worker *w, const list *all, const options *o, int me) {
   }
 }
 
-static void start(worker *w, const list *all, const options *o, int me) {
+static pid_t start(worker *w, const list *all, const options *o, int me) {
   fflush(stdout);
-  w->pid = fork();
-  if (w->pid) return;
+  pid_t pid = fork();
+  if (pid < 0) perror("kcheck: fork"), exit(70);
+  if (pid) return pid;
   work_off(w, all, o, me);
   _exit(0);
 }
@@ -144,17 +144,19 @@ static int run_all(const options *o) {
   list all = list_cases(o);
   worker *w = mmap(NULL, sizeof *w * MAX_JOBS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (w == MAP_FAILED) return 70;
-  for (int j = 0; j < o->jobs; j++) start(&w[j], &all, o, j);
+  pid_t at[MAX_JOBS];
+  for (int j = 0; j < o->jobs; j++) at[j] = start(&w[j], &all, o, j);
   for (int left = (int)o->jobs, status; left;) {
     pid_t pid = wait(&status);
+    if (pid < 0) perror("kcheck: wait"), exit(70);
     for (int j = 0; j < o->jobs; j++) {
-      if (w[j].pid != pid) continue;
+      if (at[j] != pid) continue;
       if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         left--;
         continue;
       }
       blame(&w[j], &all, o, status);
-      start(&w[j], &all, o, j);
+      at[j] = start(&w[j], &all, o, j);
     }
   }
   int rc = summarise(w, o);
