@@ -1,0 +1,96 @@
+/* cluster.c: the questions that fusion, layout and planning answer alike (see cluster.h). */
+#include "ir/pass/cluster.h"
+
+static bool is_mover(const lt_node *n) {
+  return n->op == LT_OP_transpose || n->op == LT_OP_slice || n->op == LT_OP_broadcast_to || n->op == LT_OP_pad;
+}
+
+/* Can n read operand k through an index map? Matrix products take any strides but no holes. */
+static bool reads_through(const lt_graph *g, const lt_node *n, unsigned k, const lt_node *from, const lt_move *move) {
+  if (lt_op_table[n->op].flags & LT_MAP) return true;
+  switch (n->op) {
+  case LT_OP_sum:
+  case LT_OP_reduce_max:
+  case LT_OP_concat: return true;
+  case LT_OP_layout: return g->values.at[n->out].layout.kind != LT_PANEL;
+  case LT_OP_linear:
+  case LT_OP_matmul: return k == 0 && from->op != LT_OP_pad;
+  default: return move[n->id] == LT_MOVE_VIRTUAL;
+  }
+}
+
+/* Through its map the guard of a pad must reach what it guards: nothing below it may guard again or drop an axis. */
+static void settle_pad(const lt_graph *g, const lt_node *pad, lt_move *move) {
+  const lt_node *n = lt_node_of(g, pad->in[0]);
+  for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0]))
+    if (n->op == LT_OP_pad || n->op == LT_OP_broadcast_to) move[n->id] = LT_MOVE_NOT;
+}
+
+/* A matrix product reads what is below its operand as well: a pad there has guards it cannot have. */
+static void settle_product(const lt_graph *g, const lt_node *product, lt_move *move) {
+  const lt_node *n = lt_node_of(g, product->in[0]);
+  for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0]))
+    if (n->op == LT_OP_pad) move[n->id] = LT_MOVE_NOT;
+}
+
+lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
+  lt_move *move = LT_NEW_ARRAY(a, lt_move, g->nodes.n + 1);
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    if (g->nodes.at[i]->op == LT_OP_reshape) move[i] = LT_MOVE_VIEW;
+    else if (is_mover(g->nodes.at[i])) move[i] = LT_MOVE_VIRTUAL;
+  }
+  for (uint32_t i = 0; i < g->updates.n; i++) {
+    const lt_node *n = lt_node_of(g, g->updates.at[i].value);
+    for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0])) move[n->id] = LT_MOVE_NOT;
+  }
+  for (uint32_t i = g->nodes.n; i-- > 0;) {
+    const lt_node *n = g->nodes.at[i];
+    for (unsigned k = 0; (!live || live[i]) && k < n->n_in; k++) {
+      const lt_node *from = n->in[k] ? lt_node_of(g, n->in[k]) : NULL;
+      if (from && move[from->id] == LT_MOVE_VIRTUAL && !reads_through(g, n, k, from, move)) move[from->id] = LT_MOVE_NOT;
+    }
+  }
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *n = g->nodes.at[i];
+    if (live && !live[i]) continue;
+    if (n->op == LT_OP_pad && move[i] == LT_MOVE_VIRTUAL) settle_pad(g, n, move);
+    if (n->op == LT_OP_linear || n->op == LT_OP_matmul) settle_product(g, n, move);
+  }
+  return move;
+}
+
+bool *lt_static_nodes(lt_arena *a, const lt_graph *g) {
+  bool *is_static = LT_NEW_ARRAY(a, bool, g->nodes.n + 1);
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *n = g->nodes.at[i];
+    is_static[i] = n->op != LT_OP_input && n->op != LT_OP_random_uniform;
+    for (unsigned k = 0; k < n->n_in; k++)
+      if (n->in[k] && !is_static[lt_node_of(g, n->in[k])->id]) is_static[i] = false;
+  }
+  return is_static;
+}
+
+int64_t lt_panel_count(const lt_type *t, uint32_t panel) {
+  int64_t groups = lt_panel_groups(panel), batch = 1, k, n;
+  const int64_t *d = t->dim;
+  unsigned r = t->rank;
+  switch (lt_panel_kind_of(panel)) {
+  case LT_PANEL_CONV: return groups * lt_ceil_div(d[0] / groups, 16) * d[1] * d[2] * d[3] * 16;
+  case LT_PANEL_CONV_T: return groups * lt_ceil_div(d[1], 16) * (d[0] / groups) * d[2] * d[3] * 16;
+  case LT_PANEL_DEPTHWISE: return lt_ceil_div(d[0], 16) * d[2] * d[3] * 16;
+  case LT_PANEL_MATRIX:
+  case LT_PANEL_MATRIX_T:
+    for (unsigned i = 0; i + 2 < r; i++) batch *= d[i];
+    k = d[r - 2], n = d[r - 1];
+    if (lt_panel_kind_of(panel) == LT_PANEL_MATRIX_T) k = d[r - 1], n = d[r - 2];
+    return batch * lt_ceil_div(n, 16) * k * 16;
+  default: return lt_type_count(t);
+  }
+}
+
+lt_conv_kind lt_conv_kind_of(int64_t channels, int64_t out_channels, int64_t groups) {
+  if (groups == 1) return LT_CONV_BLOCKED;
+  if (channels % (16 * groups) == 0 && out_channels % (16 * groups) == 0) return LT_CONV_BLOCKED;
+  if (groups == channels && groups == out_channels) return LT_CONV_DEPTHWISE;
+  return LT_CONV_PLAIN;
+}

@@ -1,0 +1,146 @@
+/* fuse.c: marks clusters: what one kernel computes. A heavy node takes in the elementwise nodes that follow it, a
+ * reduction also those that lead to it; elementwise nodes with nothing heavy near them form clusters of their own.
+ *
+ * Greedy, in order. A node joins the cluster of an operand when shapes agree and when nothing else it reads waits for that
+ * cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well. */
+#include "ir/pass/cluster.h"
+
+enum { MOST_NODES = 24 }; /* in a cluster: its loads are live at once */
+
+typedef struct cluster { uint32_t nodes, first; bool heavy, reduces, closed; lt_type shape; } cluster;
+typedef struct fuser {
+  lt_arena *a;
+  const lt_graph *g;
+  const bool *live;
+  const lt_move *move;
+  const uint32_t *uses;
+  uint32_t *of;            /* by node: cluster, 0: none */
+  uint32_t *seen, stamp;   /* of `waits` */
+  LT_VEC(cluster) all;
+} fuser;
+
+static bool same_dims(const lt_type *a, const lt_type *b) {
+  return a->rank == b->rank && memcmp(a->dim, b->dim, sizeof a->dim) == 0;
+}
+
+/* Ops whose kernels evaluate an epilogue over the whole result. */
+static bool takes_epilogue(lt_op op) {
+  switch (op) {
+  case LT_OP_conv2d: case LT_OP_conv2d_grad_input: case LT_OP_conv2d_grad_weight: case LT_OP_linear: case LT_OP_matmul:
+  case LT_OP_max_pool: case LT_OP_avg_pool: case LT_OP_avg_pool_grad: case LT_OP_sum: case LT_OP_reduce_max:
+  case LT_OP_gather: return true;
+  default: return false;
+  }
+}
+
+/* Does v depend on cluster c? Nodes before the cluster's first one cannot. */
+static bool waits(fuser *f, lt_value v, uint32_t c) {
+  const lt_node *n = lt_node_of(f->g, v);
+  if (n->id < f->all.at[c].first) return false;
+  if (f->of[n->id] == c) return true;
+  if (f->seen[n->id] == f->stamp) return false;
+  f->seen[n->id] = f->stamp;
+  for (unsigned k = 0; k < n->n_in; k++)
+    if (n->in[k] && waits(f, n->in[k], c)) return true;
+  /* what shares its kernel waits for the same */
+  uint32_t own = f->of[n->id];
+  for (uint32_t i = own ? f->all.at[own].first : n->id; own && i < f->g->nodes.n; i++) {
+    const lt_node *m = f->g->nodes.at[i];
+    if (f->of[i] != own || f->seen[i] == f->stamp) continue;
+    f->seen[i] = f->stamp;
+    for (unsigned k = 0; k < m->n_in; k++)
+      if (m->in[k] && waits(f, m->in[k], c)) return true;
+  }
+  return false;
+}
+
+/* May n, elementwise, join the cluster of its operand k? */
+static bool joins(fuser *f, const lt_node *n, unsigned k) {
+  uint32_t c = n->in[k] ? f->of[lt_node_of(f->g, n->in[k])->id] : 0;
+  if (!c) return false;
+  const cluster *to = &f->all.at[c];
+  if (to->closed || to->nodes >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out))) return false;
+  for (unsigned j = 0; j < n->n_in; j++) {
+    if (!n->in[j] || f->of[lt_node_of(f->g, n->in[j])->id] == c) continue;
+    f->stamp++;
+    if (waits(f, n->in[j], c)) return false;
+  }
+  return true;
+}
+
+static uint32_t open_cluster(fuser *f, const lt_node *n, bool heavy) {
+  if (f->all.n == 0) lt_vec_push(f->a, &f->all, (cluster){0});
+  cluster c = {.nodes = 1, .first = n->id, .heavy = heavy, .shape = *lt_type_of(f->g, n->out)};
+  c.closed = heavy && !takes_epilogue(n->op);
+  lt_vec_push(f->a, &f->all, c);
+  return f->all.n - 1;
+}
+
+/* Elementwise nodes whose only reader is the reduction r are computed inside it. */
+static bool joins_prologue(const fuser *f, const lt_node *r) {
+  lt_value v = r->in[0];
+  uint32_t c = f->of[lt_node_of(f->g, v)->id];
+  if ((r->op != LT_OP_sum && r->op != LT_OP_reduce_max) || !c) return false;
+  const cluster *p = &f->all.at[c];
+  if (p->heavy || p->closed || p->reduces || !same_dims(&p->shape, lt_type_of(f->g, v)) || f->uses[v] != 1) return false;
+  for (uint32_t i = p->first; i < r->id; i++) { /* nobody else may read any of them */
+    const lt_node *m = f->g->nodes.at[i];
+    if (f->of[i] == c) continue;
+    for (unsigned k = 0; f->live[i] && k < m->n_in; k++)
+      if (m->in[k] && f->of[lt_node_of(f->g, m->in[k])->id] == c) return false;
+  }
+  for (uint32_t i = p->first; i < r->id; i++) {
+    const lt_node *m = f->g->nodes.at[i];
+    if (f->of[i] != c) continue;
+    uint32_t inside = 0;
+    for (uint32_t j = i + 1; j <= r->id; j++) {
+      const lt_node *u = f->g->nodes.at[j];
+      for (unsigned k = 0; (f->of[j] == c || j == r->id) && k < u->n_in; k++) inside += u->in[k] == m->out;
+    }
+    if (inside != f->uses[m->out]) return false; /* later readers, outputs, updates */
+  }
+  return true;
+}
+
+static void place(fuser *f, const lt_node *n) {
+  unsigned flags = lt_op_table[n->op].flags;
+  if (flags & LT_MAP) {
+    for (unsigned k = 0; k < n->n_in; k++) {
+      if (!joins(f, n, k)) continue;
+      f->of[n->id] = f->of[lt_node_of(f->g, n->in[k])->id];
+      f->all.at[f->of[n->id]].nodes++;
+      return;
+    }
+    f->of[n->id] = open_cluster(f, n, false);
+    return;
+  }
+  if (flags & LT_LEAF || f->move[n->id] != LT_MOVE_NOT) return;
+  if (joins_prologue(f, n)) {
+    uint32_t c = f->of[lt_node_of(f->g, n->in[0])->id];
+    f->of[n->id] = c;
+    cluster *p = &f->all.at[c];
+    p->nodes++, p->reduces = p->heavy = true, p->shape = *lt_type_of(f->g, n->out);
+    return;
+  }
+  f->of[n->id] = open_cluster(f, n, true);
+}
+
+static bool copy_marked(lt_rewrite *r, const lt_node *n, const lt_value *in) {
+  const uint32_t *of = r->ctx;
+  lt_value v = lt_copy_node(r, n, in);
+  for (unsigned i = 0; i < n->n_out; i++) r->map[n->out + i] = v + i;
+  lt_node_of(r->to, v)->cluster = of[n->id];
+  return true;
+}
+
+void lt_pass_fuse(lt_graph *to, const lt_graph *from) {
+  fuser f = {.a = lt_arena_new(to->job), .g = from};
+  f.live = lt_live_nodes(f.a, from);
+  f.move = lt_moves(f.a, from, f.live);
+  f.uses = lt_use_counts(f.a, from, f.live);
+  f.of = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
+  f.seen = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
+  for (uint32_t i = 0; i < from->nodes.n; i++)
+    if (f.live[i]) place(&f, from->nodes.at[i]);
+  lt_rewrite_graph(to, from, copy_marked, f.of);
+}
