@@ -73,7 +73,8 @@ static void expect_reduce(const lt_kernel *k, const float *a, const float *b, fl
   do {
     sums s = {.index = -1, .max = -INFINITY};
     do {
-      if (locate(k, &k->access[0], i, &at) & locate(k, &k->access[1], i, &bt)) take(k, &s, a[at], b[bt], fma);
+      bool in_a = locate(k, &k->access[0], i, &at), in_b = locate(k, &k->access[1], i, &bt);
+      if (in_a && in_b) take(k, &s, a[at], b[bt], fma);
       s.n++;
     } while (next(k, i, k->n_dims, k->n_dims + k->n_rdims));
     float r = k->reduce == LT_SUM_TREE16 ? sum_of(&s) : k->reduce == LT_SUM_CHAIN ? s.chain : k->reduce == LT_REDUCE_MAX ? s.max : (float)s.index;
@@ -93,11 +94,11 @@ static void fill(float *x, int64_t n, bool odd_values) {
 static void compare(byhand *b, const float *const *in, const int64_t *n_in, int inputs, const float *const want[2], int64_t n_out,
     const char *what, int seed) {
   for (size_t c = 0; c < LT_COUNT(byhand_cpus); c++) {
+    bool widest = c == 0, narrowest = c + 1 == LT_COUNT(byhand_cpus);
+    if (!widest && !narrowest && (unsigned)seed % 2 != c % 2) continue; /* those between take turns */
     byhand run = *b;
     run.cpu = byhand_cpus[c];
     if (!byhand_compile(&run)) continue;
-    if (c && (unsigned)seed % 2 != c % 2 && c + 1 < LT_COUNT(byhand_cpus)) continue; /* each case on the host,
-        the narrowest and some between */
     for (int at_end = 0; at_end < 2; at_end++) {
       guarded mem[5];
       void *data[5];

@@ -84,7 +84,8 @@ static _Alignas(64) float x[ROWS * N + 1], y[ROWS * N + 1], z[ROWS * N + 1], scr
 static _Alignas(64) unsigned char region[LT_IMAGE_HEADER + sizeof(float) * ROWS * N];
 
 static void set_memory(void) {
-  lt_image_header h = {.magic = LT_IMAGE_MAGIC, .abi = 1, .kind = LT_IMAGE_STATE, .model = 0x1234567890abcdefu, .bytes = sizeof region};
+  lt_image_header h = {.abi = 1, .kind = LT_IMAGE_STATE, .model = 0x1234567890abcdefu, .bytes = sizeof region};
+  memcpy(h.magic, LT_IMAGE_MAGIC, sizeof h.magic);
   memcpy(region, &h, sizeof h);
   float *w = (float *)(void *)(region + LT_IMAGE_HEADER);
   for (int i = 0; i < ROWS * N; i++) x[i] = (float)(i % 1001), w[i] = (float)(i % 7), y[i] = z[i] = -1;
@@ -183,7 +184,8 @@ START_TEST(two_regions_and_steps) {
   const void *io[5] = {x, NULL, NULL, z, NULL};
   ck_assert_int_eq(pack(io, region, NULL, scratch), LATHE_E_POINTER);
   ck_assert_int_eq(pack(io, region, out, scratch), 0);
-  lt_image_header h, want = {.magic = LT_IMAGE_MAGIC, .abi = 1, .kind = LT_IMAGE_PACKED, .model = m.plan.model, .bytes = sizeof out};
+  lt_image_header h, want = {.abi = 1, .kind = LT_IMAGE_PACKED, .model = m.plan.model, .bytes = sizeof out};
+  memcpy(want.magic, LT_IMAGE_MAGIC, sizeof want.magic);
   memcpy(&h, out, sizeof h);
   ck_assert_mem_eq(&h, &want, sizeof h);
   memcpy(y, out + LT_IMAGE_HEADER, sizeof y - sizeof *y);
