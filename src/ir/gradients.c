@@ -32,7 +32,7 @@ void lt_grad_check(lt_graph *g, const lt_value *y, const lt_value *seed, unsigne
     lt_need_float(g, LT_OP_grad, "y", y[i]);
     check_seed(g, y[i], seed ? seed[i] : 0);
   }
-  for (unsigned i = 0; i < n; i++) lt_need_float(g, LT_OP_grad, "what is differentiated by,", wrt[i]);
+  for (unsigned i = 0; i < n; i++) lt_need_float(g, LT_OP_grad, "x", wrt[i]);
 }
 
 /* ---- the walk ----------------------------------------------------------------------------------------------------- */

@@ -263,7 +263,8 @@ LT_VJP(relu) {
 LT_INFER(clip) {
   const lt_clip_attrs *a = attrs;
   infer_unary(g, LT_OP_clip, MAP_FLOAT, in, out_type);
-  if (!(a->lo <= a->hi)) lt_node_fail(g, LT_OP_clip, "lo %g must not be larger than hi %g", a->lo, a->hi);
+  if (isnan(a->lo) || isnan(a->hi)) lt_node_fail(g, LT_OP_clip, "lo %g and hi %g must be numbers", a->lo, a->hi);
+  if (a->lo > a->hi) lt_node_fail(g, LT_OP_clip, "lo %g must not be larger than hi %g", a->lo, a->hi);
 }
 LT_EVAL(clip) { eval_map(n, in, out); }
 LT_VJP(clip) { /* limited where the result is not x */

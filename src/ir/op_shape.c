@@ -176,7 +176,8 @@ LT_INFER(slice) {
                  (long long)a->starts.n, (long long)a->ends.n);
   for (int64_t i = 0; i < a->axes.n; i++) {
     int64_t k = a->axes.v[i] = lt_need_axis(g, op, in[0], a->axes.v[i]), from = a->starts.v[i], to = a->ends.v[i];
-    if (seen[k]) lt_node_fail(g, op, "axis %lld is named twice", (long long)k);
+    if (seen[k])
+      lt_node_fail(g, op, "axis %lld is named twice in axes=%s", (long long)k, lt_ints_text(&g->arena, a->axes.v, a->axes.n));
     seen[k] = true;
     a->starts.v[i] = clamp_index(from, t.dim[k]);
     a->ends.v[i] = clamp_index(to, t.dim[k]);

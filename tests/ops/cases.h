@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 enum { KINK = 1, POSITIVE = 2, INTS = 4, BOOLS = 8, BIG = 16 };
+#define SEED(n) ((n) << 8)
 
 typedef struct op_case {
   lt_op op;
@@ -68,10 +69,10 @@ static inline bool case_index(const char *name) { return !strcmp(name, "index") 
 /* Values are whole multiples of 1/1024, so that f32 holds them as they are. Indices run from -1 (none) to 3. */
 static inline lt_tensor *case_leaf(lt_arena *a, const op_case *c, const lt_type *t, const char *name, unsigned leaf) {
   lt_tensor *x = lt_tensor_new(a, t);
-  uint64_t stream = lt_random_stream(name);
+  uint64_t stream = lt_random_stream(name), seed = 1 + (c->flags >> 8);
   for (int64_t i = 0, n = lt_type_count(t); i < n; i++) {
-    double z = lt_random_normal(1, stream, (uint64_t)i), u = lt_random_unit(2, stream, (uint64_t)i);
-    uint32_t whole = lt_random_u32(3, stream, (uint64_t)i);
+    double z = lt_random_normal(seed, stream, (uint64_t)i), u = lt_random_unit(seed, stream, (uint64_t)i);
+    uint32_t whole = lt_random_u32(seed, stream, (uint64_t)i);
     if (t->dtype == LT_BOOL) z = whole % 2;
     else if (case_index(name)) z = (double)(whole % 5) - 1;
     else if (!lt_is_float(t->dtype)) z = (double)(whole % 11) - 5;
