@@ -5,14 +5,15 @@ static bool is_mover(const lt_node *n) {
   return n->op == LT_OP_transpose || n->op == LT_OP_slice || n->op == LT_OP_broadcast_to || n->op == LT_OP_pad;
 }
 
-/* Can n read operand k through an index map? Matrix products take any strides but no holes. */
+/* Can n read operand k through an index map? Matrix products take any strides but no holes, and a reduction leaves out
+ * what a guard rejects instead of filling it. */
 static bool reads_through(const lt_graph *g, const lt_node *n, unsigned k, const lt_node *from, const lt_move *move) {
   if (lt_op_table[n->op].flags & LT_MAP) return true;
   switch (n->op) {
-  case LT_OP_sum:
-  case LT_OP_reduce_max:
   case LT_OP_concat: return true;
   case LT_OP_layout: return g->values.at[n->out].layout.kind != LT_PANEL;
+  case LT_OP_sum:
+  case LT_OP_reduce_max: return from->op != LT_OP_pad;
   case LT_OP_linear:
   case LT_OP_matmul: return k == 0 && from->op != LT_OP_pad;
   default: return move[n->id] == LT_MOVE_VIRTUAL;
@@ -26,9 +27,9 @@ static void settle_pad(const lt_graph *g, const lt_node *pad, lt_move *move) {
     if (n->op == LT_OP_pad || n->op == LT_OP_broadcast_to) move[n->id] = LT_MOVE_NOT;
 }
 
-/* A matrix product reads what is below its operand as well: a pad there has guards it cannot have. */
-static void settle_product(const lt_graph *g, const lt_node *product, lt_move *move) {
-  const lt_node *n = lt_node_of(g, product->in[0]);
+/* Matrix products and reductions read what is below their operand as well: no pad may be there. */
+static void settle_unguarded(const lt_graph *g, const lt_node *user, lt_move *move) {
+  const lt_node *n = lt_node_of(g, user->in[0]);
   for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0]))
     if (n->op == LT_OP_pad) move[n->id] = LT_MOVE_NOT;
 }
@@ -54,7 +55,8 @@ lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
     const lt_node *n = g->nodes.at[i];
     if (live && !live[i]) continue;
     if (n->op == LT_OP_pad && move[i] == LT_MOVE_VIRTUAL) settle_pad(g, n, move);
-    if (n->op == LT_OP_linear || n->op == LT_OP_matmul) settle_product(g, n, move);
+    bool reduces = n->op == LT_OP_sum || n->op == LT_OP_reduce_max;
+    if (n->op == LT_OP_linear || n->op == LT_OP_matmul || reduces) settle_unguarded(g, n, move);
   }
   return move;
 }

@@ -76,6 +76,14 @@ static uint32_t open_cluster(fuser *f, const lt_node *n, bool heavy) {
   return f->all.n - 1;
 }
 
+/* Is v read through the guards of a pad? A reduction leaves out what they reject. */
+static bool guarded(const fuser *f, lt_value v) {
+  const lt_node *n = lt_node_of(f->g, v);
+  for (; f->move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(f->g, n->in[0]))
+    if (n->op == LT_OP_pad) return true;
+  return false;
+}
+
 /* Elementwise nodes whose only reader is the reduction r are computed inside it. */
 static bool joins_prologue(const fuser *f, const lt_node *r) {
   lt_value v = r->in[0];
@@ -98,6 +106,8 @@ static bool joins_prologue(const fuser *f, const lt_node *r) {
       for (unsigned k = 0; (f->of[j] == c || j == r->id) && k < u->n_in; k++) inside += u->in[k] == m->out;
     }
     if (inside != f->uses[m->out]) return false; /* later readers, outputs, updates */
+    for (unsigned k = 0; k < m->n_in; k++)
+      if (m->in[k] && guarded(f, m->in[k])) return false;
   }
   return true;
 }
