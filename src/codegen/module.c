@@ -33,7 +33,8 @@ static LLVMValueRef kernel_function(lt_ll *l, kernels *all, const lt_kernel *k) 
   lt_kernel_key(&key, k);
   uintptr_t found;
   if (lt_map_get(&all->by_key, key.at, key.n, &found)) return (LLVMValueRef)found;
-  LLVMValueRef fn = lt_ll_function(l, lt_arena_printf(l->arena, "k%u", all->n++), true);
+  const char *name = lt_arena_printf(l->arena, "kernel.%u", all->n++); /* not a C name: those are for entries */
+  LLVMValueRef fn = lt_ll_function(l, name, true);
   switch (k->kind) {
   case LT_K_LOOPS: lt_emit_loops(l, k); break;
   case LT_K_REDUCE: lt_emit_reduce(l, k); break;
@@ -81,7 +82,7 @@ static LLVMValueRef is_null(lt_ll *l, LLVMValueRef p) { return LLVMBuildICmp(l->
 static void emit_run(entry *e) {
   lt_ll *l = e->l;
   e->run_type = LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64, l->ptr, l->ptr}, 4, false);
-  e->run = l->fn = LLVMAddFunction(l->mod, "run_tasks", e->run_type);
+  e->run = l->fn = LLVMAddFunction(l->mod, "tasks.run", e->run_type);
   LLVMSetLinkage(e->run, LLVMInternalLinkage);
   lt_ll_attributes(l, e->run);
   LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
@@ -260,6 +261,8 @@ static void begin_function(entry *e, const char *name, bool out, bool kernel) {
   LLVMTypeRef param[5];
   for (n = 0; n < (out ? 4u : 3u); n++) param[n] = l->ptr;
   if (kernel) param[n++] = l->i64;
+  if (LLVMGetNamedFunction(l->mod, name))
+    lt_fail(l->job, LATHE_E_INVALID, NULL, "two entries would be called `%s`\nhelp: give one of them another name: --entry OTHER=run:…", name);
   l->fn = LLVMAddFunction(l->mod, name, LLVMFunctionType(l->i32, param, n, false));
   lt_ll_attributes(l, l->fn);
   LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
@@ -299,7 +302,7 @@ static void emit_step(entry *e) {
 static LLVMValueRef emit_consts(lt_ll *l, const lt_plan *p) {
   if (!p->const_bytes) return LLVMConstNull(l->ptr);
   LLVMTypeRef t = LLVMArrayType2(l->i8, (uint64_t)p->const_bytes);
-  LLVMValueRef g = LLVMAddGlobal(l->mod, t, lt_arena_printf(l->arena, "%s_consts", p->name));
+  LLVMValueRef g = LLVMAddGlobal(l->mod, t, lt_arena_printf(l->arena, "%s.consts", p->name));
   LLVMSetInitializer(g, LLVMConstStringInContext2(l->ctx, (const char *)p->consts, (size_t)p->const_bytes, true));
   LLVMSetGlobalConstant(g, true);
   LLVMSetLinkage(g, LLVMInternalLinkage);
