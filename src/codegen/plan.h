@@ -160,7 +160,7 @@ typedef struct lt_plan {
   lt_kernel *kernel; uint32_t n_kernel;
   unsigned char *consts; int64_t const_bytes; /* LT_REGION_CONST */
   int64_t region_bytes, out_bytes, scratch_bytes;
-  /* What the entry demands of the region's header: magic, ABI, this model, one of these kinds (bits 1 << lt_image_kind;
+  /* Filled by the driver. What the entry demands of the region's header: magic, ABI, this model, one of these kinds (bits 1 << lt_image_kind;
    * 0: the header is not looked at). Otherwise it returns LATHE_E_MODEL. */
   uint32_t region_kinds;
   uint64_t model;               /* hash of what fixes the images' meaning */

@@ -14,6 +14,7 @@ typedef struct fuser {
   const bool *live;
   const lt_move *move;
   const uint32_t *uses;
+  const bool *fixed;       /* by node, in a run entry: depends on weights only, is computed once; else NULL */
   uint32_t *of;            /* by node: cluster, 0: none */
   uint32_t *seen, stamp;   /* of `waits` */
   LT_VEC(cluster) all;
@@ -59,6 +60,7 @@ static bool joins(fuser *f, const lt_node *n, unsigned k) {
   uint32_t c = n->in[k] ? f->of[lt_node_of(f->g, n->in[k])->id] : 0;
   if (!c) return false;
   const cluster *to = &f->all.at[c];
+  if (f->fixed && f->fixed[n->id] != f->fixed[to->first]) return false;
   if (to->closed || to->nodes >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out))) return false;
   for (unsigned j = 0; j < n->n_in; j++) {
     if (!n->in[j] || f->of[lt_node_of(f->g, n->in[j])->id] == c) continue;
@@ -148,6 +150,7 @@ void lt_pass_fuse(lt_graph *to, const lt_graph *from) {
   f.live = lt_live_nodes(f.a, from);
   f.move = lt_moves(f.a, from, f.live);
   f.uses = lt_use_counts(f.a, from, f.live);
+  f.fixed = from->mode == LT_MODE_RUN ? lt_static_nodes(f.a, from) : NULL;
   f.of = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
   f.seen = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
   for (uint32_t i = 0; i < from->nodes.n; i++)

@@ -1,0 +1,52 @@
+/* lower_reduce.c: sums, maxima and argmax over axes. Output dims are the axes that stay, reduced dims those that go, both
+ * in the order of the operand, so that the order of a sum is that of the elements. */
+#include "codegen/build.h"
+
+static bool reduced(const lt_node *n, unsigned axis, bool *keep) {
+  if (n->op == LT_OP_argmax) {
+    *keep = true;
+    return ((const lt_argmax_attrs *)n->attrs)->axis == axis;
+  }
+  const lt_sum_attrs *a = n->attrs; /* reduce_max's are alike */
+  *keep = a->keepdims;
+  for (int64_t i = 0; i < a->axes.n; i++)
+    if (a->axes.v[i] == axis) return true;
+  return false;
+}
+
+/* Dims: sets kb's coordinates in the result and returns those in the operand. */
+static lt_at make_dims(lt_kb *kb, const lt_node *n, const lt_type *x) {
+  lt_at in = {0}, out = {0};
+  bool keep = false;
+  unsigned k = 0;
+  for (unsigned i = 0; i < x->rank; i++) {
+    bool gone = reduced(n, i, &keep);
+    if (!gone) in.c[i] = lt_coord_dim(lt_kb_dim(kb, x->dim[i]));
+    if (!gone || keep) out.c[k++] = gone ? lt_coord_zero() : in.c[i];
+  }
+  if (!kb->k.n_dims) lt_kb_dim(kb, 1);
+  for (unsigned i = 0; i < x->rank; i++)
+    if (reduced(n, i, &keep)) in.c[i] = lt_coord_dim(lt_kb_rdim(kb, x->dim[i]));
+  if (!kb->k.n_rdims) lt_kb_rdim(kb, 1);
+  kb->at = out;
+  return in;
+}
+
+void lt_lower_reduce(lt_builder *b, const lt_unit *u) {
+  const lt_node *n = u->root;
+  const lt_type *x = lt_type_of(b->g, n->in[0]), *y = lt_type_of(b->g, n->out);
+  lt_kb kb;
+  lt_kb_init(&kb, b, u, LT_K_REDUCE);
+  kb.k.dtype = kb.k.acc = x->dtype;
+  kb.k.reduce = n->op == LT_OP_sum ? LT_SUM_TREE16 : n->op == LT_OP_reduce_max ? LT_REDUCE_MAX : LT_REDUCE_ARGMAX;
+  lt_at in = make_dims(&kb, n, x), out = kb.at;
+  lt_kb_use(&kb, &kb.rexpr);
+  kb.shape = *x, kb.at = in;
+  lt_kb_last(&kb, lt_x_value(&kb, n->in[0]));
+  lt_kb_use(&kb, &kb.expr);
+  kb.shape = *y, kb.at = out;
+  int32_t r = lt_x_result(&kb, n->op == LT_OP_argmax ? LT_I64 : x->dtype);
+  lt_kb_result(&kb, n->op == LT_OP_argmax ? lt_x_cast(&kb, LT_I32, r) : r);
+  lt_kb_stores(&kb);
+  lt_kb_finish(&kb);
+}
