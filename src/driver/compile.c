@@ -139,17 +139,28 @@ static void note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry
   }
 }
 
+/* A default value behind the plan's constants; returns where. */
+static int64_t add_default(lathe_model *m, lt_plan *p, float value) {
+  int64_t at = (p->const_bytes + LT_ALIGN - 1) / LT_ALIGN * LT_ALIGN;
+  unsigned char *all = lt_arena_zalloc(&m->arena, (size_t)at + sizeof value);
+  if (p->const_bytes) memcpy(all, p->consts, (size_t)p->const_bytes);
+  memcpy(all + at, &value, sizeof value);
+  p->consts = all, p->const_bytes = at + (int64_t)sizeof value;
+  return at;
+}
+
 /* The scalar input `lr` of a train entry may be left out: then the option's value, or the optimizer's own, holds. */
 static void set_hyper(lathe_model *m, lt_model_entry *e) {
   if (e->spec.kind != LT_ENTRY_TRAIN) return;
   for (uint32_t i = 0; i < e->plan.n_slot; i++) {
     lt_slot *s = &e->plan.slot[i];
     if (s->role == LT_SLOT_OUTPUT) s->nullable = true;
-    if (s->role != LT_SLOT_HYPER) continue;
+    bool rate = s->role == LT_SLOT_INPUT && !strcmp(s->name, lt_hyper_name) && s->type.rank == 0 && s->type.dtype == LT_F32;
+    if (!rate) continue;
+    s->role = LT_SLOT_HYPER;
     s->nullable = true;
     s->def = m->options.given[LT_OPT_lr] ? m->options.lr : lt_optimizer_rate(lt_optimizer_find(m->options.optimizer));
-    float value = (float)s->def;
-    memcpy(e->plan.consts + s->def_offset, &value, sizeof value);
+    s->def_offset = add_default(m, &e->plan, (float)s->def);
   }
 }
 
