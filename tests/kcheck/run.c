@@ -72,7 +72,7 @@ typedef struct job_of_case {
   kc_case built;
   lt_arena arena;
   int index;
-  lt_graph *g;                 /* as built */
+  lt_graph *g, *planned;       /* as built; after the passes: the plan points into it */
   lt_image image;
   lt_plan run, pack;
   bool has_pack, ready;
@@ -114,14 +114,13 @@ static void plan_case(lt_job *job, void *arg) {
   kc_families[j->c->family].build(j->g, &j->built);
   interpret(job, j);
   lt_pass_options o = {.verify_each = true};
-  lt_graph *ready = lt_run_passes(job, j->g, pipeline, LT_COUNT(pipeline), &o);
+  lt_graph *ready = j->planned = lt_run_passes(job, j->g, pipeline, LT_COUNT(pipeline), &o);
   lt_graph_enter(ready, job);
   lt_image_of(&j->image, &j->arena, ready);
   const char *name = lt_arena_printf(&j->arena, "c%d", j->index), *pack = lt_arena_printf(&j->arena, "p%d", j->index);
   j->has_pack = j->c->packed && j->image.n > 0;
   if (j->has_pack) lt_plan_split(&j->run, &j->pack, &j->arena, ready, &j->image, name), j->pack.name = pack;
   else lt_plan_single(&j->run, &j->arena, ready, &j->image, name);
-  lt_graph_free(ready);
   j->ready = true;
 }
 
@@ -289,7 +288,7 @@ void kc_run(const kc_case *c, kc_result *r, int n, const char *cpu, volatile int
   *current = -1;
   if (lt_protect(&error, run_batch, &all) != LATHE_OK && !all.compiled) one_by_one(&all);
   for (int i = 0; i < n; i++) {
-    if (j[i].g && j[i].ready) lt_graph_free(j[i].g);
+    if (j[i].ready) lt_graph_free(j[i].g), lt_graph_free(j[i].planned);
     lt_arena_free(&j[i].arena);
   }
   free(j);
