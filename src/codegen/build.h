@@ -118,6 +118,7 @@ void lt_lower_reduce(lt_builder *b, const lt_unit *u);    /* sum reduce_max argm
 void lt_lower_conv(lt_builder *b, const lt_unit *u);      /* conv2d and its gradients */
 void lt_lower_product(lt_builder *b, const lt_unit *u);   /* linear matmul */
 void lt_lower_pool(lt_builder *b, const lt_unit *u);      /* max_pool avg_pool max_pool_index avg_pool_grad */
+void lt_lower_panel(lt_builder *b, const lt_unit *u);     /* a layout node that packs weights */
 void lt_lower_columns(lt_builder *b, const lt_unit *u);   /* im2col col2im */
 void lt_lower_gather(lt_builder *b, const lt_unit *u);    /* gather scatter_add */
 /* The root's result is x from here on, in the expression being written. */

@@ -71,16 +71,17 @@ static void lower_concat(lt_builder *b, const lt_unit *u) {
   }
 }
 
-static void lower_border(lt_builder *b, const lt_node *n) {
-  const lt_layout *l = &b->g->values.at[n->out].layout;
-  const lt_type *t = lt_type_of(b->g, n->out);
+/* Zeros around v, before anybody writes into it. */
+static void lower_border(lt_builder *b, lt_value v) {
+  const lt_layout *l = &b->g->values.at[v].layout;
+  const lt_type *t = lt_type_of(b->g, v);
   if (!l->halo[0] && !l->halo[1] && !l->halo[2] && !l->halo[3]) return;
   bool blocked = l->kind == LT_BLOCKED;
   lt_kb kb;
   lt_kb_init(&kb, b, NULL, LT_K_BORDER);
-  lt_kb_name(&kb, n);
+  lt_kb_name(&kb, lt_node_of(b->g, v));
   lt_border *x = LT_NEW(b->a, lt_border);
-  *x = (lt_border){.buffer = lt_place_of(b, n->out).buffer, .height = t->dim[2], .width = t->dim[3],
+  *x = (lt_border){.buffer = lt_place_of(b, v).buffer, .height = t->dim[2], .width = t->dim[3],
                    .outer = t->dim[0] * (blocked ? lt_ceil_div(t->dim[1], LT_LANES) : t->dim[1]),
                    .inner = blocked ? LT_LANES : 1};
   memcpy(x->halo, l->halo, sizeof x->halo);
@@ -90,10 +91,21 @@ static void lower_border(lt_builder *b, const lt_node *n) {
   lt_kb_finish(&kb);
 }
 
+static void lower_borders(lt_builder *b, const lt_unit *u) {
+  for (uint32_t i = 0; i < u->node.n; i++) {
+    const lt_node *n = b->g->nodes.at[u->node.at[i]];
+    for (lt_value v = n->out; v < n->out + n->n_out; v++)
+      if (b->stored[v] && lt_place_of(b, v).set) lower_border(b, v);
+  }
+}
+
 static void lower_layout(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   lt_kb kb;
-  lower_border(b, n);
+  if (b->g->values.at[n->out].layout.kind == LT_PANEL) {
+    lt_lower_panel(b, u);
+    return;
+  }
   lt_kb_init(&kb, b, u, LT_K_LOOPS);
   lt_kb_space(&kb, lt_type_of(b->g, n->out), lt_value_blocked(b, n->out) || lt_value_blocked(b, n->in[0]));
   int32_t x = lt_x_read(&kb, n->in[0], &kb.at);
@@ -122,6 +134,7 @@ void lt_lower_copy(lt_builder *b, lt_value from, lt_place to, const char *name, 
 }
 
 void lt_lower_unit(lt_builder *b, const lt_unit *u) {
+  lower_borders(b, u);
   switch (u->root->op) {
   case LT_OP_conv2d: case LT_OP_conv2d_grad_input: case LT_OP_conv2d_grad_weight: lt_lower_conv(b, u); break;
   case LT_OP_linear: case LT_OP_matmul: lt_lower_product(b, u); break;

@@ -1,5 +1,6 @@
 /* lower_reduce.c: sums, maxima and argmax over axes. Output dims are the axes that stay, reduced dims those that go, both
- * in the order of the operand, so that the order of a sum is that of the elements. */
+ * in the order of the operand, so that the order of a sum is that of the elements. Where the channels stay and are read in
+ * blocks, the lanes are 16 of them. */
 #include "codegen/build.h"
 
 static bool reduced(const lt_node *n, unsigned axis, bool *keep) {
@@ -15,16 +16,22 @@ static bool reduced(const lt_node *n, unsigned axis, bool *keep) {
 }
 
 /* Dims: sets kb's coordinates in the result and returns those in the operand. */
-static lt_at make_dims(lt_kb *kb, const lt_node *n, const lt_type *x) {
+static lt_at make_dims(lt_kb *kb, const lt_node *n, const lt_type *x, bool blocked) {
   lt_at in = {0}, out = {0};
   bool keep = false;
   unsigned k = 0;
   for (unsigned i = 0; i < x->rank; i++) {
+    if (reduced(n, i, &keep)) continue;
+    int d = lt_kb_dim(kb, blocked && i == 1 ? lt_ceil_div(x->dim[i], LT_LANES) : x->dim[i]);
+    in.c[i] = lt_coord_dim(d);
+    if (blocked && i == 1) in.c[i].coef[d] = LT_LANES, kb->k.block_dim = d, kb->k.channels = x->dim[i];
+  }
+  if (blocked) in.c[1].coef[lt_kb_dim(kb, LT_LANES)] = 1;
+  else if (!kb->k.n_dims) lt_kb_dim(kb, 1);
+  for (unsigned i = 0; i < x->rank; i++) {
     bool gone = reduced(n, i, &keep);
-    if (!gone) in.c[i] = lt_coord_dim(lt_kb_dim(kb, x->dim[i]));
     if (!gone || keep) out.c[k++] = gone ? lt_coord_zero() : in.c[i];
   }
-  if (!kb->k.n_dims) lt_kb_dim(kb, 1);
   for (unsigned i = 0; i < x->rank; i++)
     if (reduced(n, i, &keep)) in.c[i] = lt_coord_dim(lt_kb_rdim(kb, x->dim[i]));
   if (!kb->k.n_rdims) lt_kb_rdim(kb, 1);
@@ -39,7 +46,8 @@ void lt_lower_reduce(lt_builder *b, const lt_unit *u) {
   lt_kb_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = x->dtype;
   kb.k.reduce = n->op == LT_OP_sum ? LT_SUM_TREE16 : n->op == LT_OP_reduce_max ? LT_REDUCE_MAX : LT_REDUCE_ARGMAX;
-  lt_at in = make_dims(&kb, n, x), out = kb.at;
+  bool keep, blocked = lt_unit_blocked(b, u, x) && !reduced(n, 1, &keep);
+  lt_at in = make_dims(&kb, n, x, blocked), out = kb.at;
   lt_kb_use(&kb, &kb.rexpr);
   kb.shape = *x, kb.at = in;
   lt_kb_last(&kb, lt_x_value(&kb, n->in[0]));

@@ -1,74 +1,279 @@
-/* layout.c: where values stand in memory. Contractions read their image without asking whether a tap is inside, so an
- * image that is read past its border is copied into one with a halo of zeros. */
+/* layout.c: the memory layout of every value.
+ *
+ * Values around convolutions and pooling stand in blocks of 16 channels where some reader gains by it; readers that
+ * cannot use blocks get a `layout` node back to plain. A convolution's image carries the zeros around it (halo), so that
+ * kernels never ask whether a tap is inside. Weights become the panels that contractions read (cluster.h).
+ *
+ * Three sweeps: preferences from users to operands, halos, then the copy that inserts the nodes. */
 #include "ir/pass/cluster.h"
-#include "ir/pass/halo.h"
 
-static int64_t at_least(int64_t v, int64_t least) { return v > least ? v : least; }
+typedef struct lt_halo { int32_t v[4]; } lt_halo;
 
-/* How far the taps of a convolution (kernel k, image of size[], results out[]) reach past the image. */
-static lt_layout halo_of_taps(const int64_t *size, const int64_t *out, const int64_t *k, const lt_pair *stride,
-                              const lt_quad *pad, const lt_pair *dilation) {
-  lt_layout l = {0};
-  for (int i = 0; i < 2; i++) {
-    int64_t last = (out[i] - 1) * stride->v[i] + (k[i] - 1) * dilation->v[i] - pad->v[i];
-    l.halo[i] = (int32_t)pad->v[i];
-    l.halo[i + 2] = (int32_t)at_least(last - (size[i] - 1), 0);
+/* What one reader needs of one operand. */
+typedef struct lt_need { bool any; lt_layout layout; } lt_need;
+
+typedef struct lt_made { lt_value from, to; lt_layout layout; uint32_t next; } lt_made; /* next: index + 1 */
+
+typedef struct lt_layouts {
+  const lt_graph *from;
+  lt_arena *a;
+  const bool *live, *fixed;
+  bool weights_apart;                       /* params and states do not change: packed once */
+  bool *blocked;                            /* by value */
+  lt_halo *halo, *plain_halo;               /* by value: of it in blocks (or of its copy in blocks), of its plain copy */
+  uint32_t *reduce_of;                      /* by cluster: id + 1 of a reducing root */
+  LT_VEC(lt_made) made;
+  uint32_t *made_of;                        /* by value of `from` */
+} lt_layouts;
+
+/* ---- windows ---- */
+
+typedef struct lt_conv_geo { int64_t size[2], out[2], kernel[2], stride[2], dilation[2], pad[4]; } lt_conv_geo;
+
+/* Zeros that the windows touch outside an image. */
+static lt_halo halo_of_windows(const lt_conv_geo *c) {
+  lt_halo h;
+  for (int k = 0; k < 2; k++) {
+    int64_t last = (c->out[k] - 1) * c->stride[k] - c->pad[k] + (c->kernel[k] - 1) * c->dilation[k];
+    h.v[k] = (int32_t)c->pad[k];
+    h.v[k + 2] = (int32_t)LT_MAX(last - (c->size[k] - 1), 0);
   }
-  return l;
+  return h;
 }
 
-/* The same for the gradient in the image, which reads gy. */
-static lt_layout halo_of_gradient(const int64_t *size, const int64_t *out, const int64_t *k, const lt_pair *stride,
-                                  const lt_quad *pad, const lt_pair *dilation) {
-  lt_layout l = {0};
-  for (int i = 0; i < 2; i++) {
-    int64_t before, after;
-    lt_grad_input_halo(size[i], out[i], k[i], stride->v[i], pad->v[i], dilation->v[i], &before, &after);
-    l.halo[i] = (int32_t)before, l.halo[i + 2] = (int32_t)after;
+/* Zeros that the adjoint touches outside gy: pixel i reads window (i + pad - k*dilation) / stride where that is whole. */
+static lt_halo halo_of_adjoint(const lt_conv_geo *c) {
+  lt_halo h;
+  for (int k = 0; k < 2; k++) {
+    int64_t low = 0, high = c->out[k] - 1;
+    for (int64_t r = 0; r < LT_MIN(c->stride[k], c->size[k]); r++) {
+      for (int64_t t = 0; t < c->kernel[k]; t++) {
+        int64_t at = r + c->pad[k] - t * c->dilation[k], last = (c->size[k] - 1 - r) / c->stride[k];
+        if (at % c->stride[k]) continue;
+        low = LT_MIN(low, at / c->stride[k]);
+        high = LT_MAX(high, at / c->stride[k] + last);
+      }
+    }
+    h.v[k] = (int32_t)-low;
+    h.v[k + 2] = (int32_t)(high - (c->out[k] - 1));
   }
-  return l;
+  return h;
 }
 
-static lt_value with_layout(lt_rewrite *r, lt_value x, lt_layout l) {
-  lt_value y = lt_emit(r->to, LT_OP_layout, NULL, &x, 1);
-  r->to->values.at[y].layout = l;
-  return y;
+static void set_geo(lt_conv_geo *c, const lt_type *image, const lt_type *result, lt_pair stride, lt_quad pad, lt_pair dilation) {
+  for (int k = 0; k < 2; k++) {
+    c->size[k] = image->dim[k + 2], c->out[k] = result->dim[k + 2];
+    c->stride[k] = stride.v[k], c->dilation[k] = dilation.v[k];
+  }
+  memcpy(c->pad, pad.v, sizeof c->pad);
 }
 
-/* The image of the convolution n as its kernel reads it, and its place among the operands. */
-static lt_layout image_of(lt_rewrite *r, const lt_node *n, unsigned *operand) {
-  const lt_graph *g = r->from;
-  const lt_type *a = lt_type_of(g, n->in[0]), *b = lt_type_of(g, n->in[1]), *y = lt_type_of(g, n->out);
-  lt_layout plain = {0};
-  *operand = 0;
+/* A convolution of any of the three kinds: which operand is read as an image with its surroundings. */
+typedef struct lt_conv { lt_conv_kind kind; int64_t groups; lt_halo halo; unsigned image; int64_t channels; } lt_conv;
+
+static bool conv_of(lt_conv *out, const lt_graph *g, const lt_node *n) {
+  const lt_type *a = n->n_in > 1 ? lt_type_of(g, n->in[0]) : NULL, *b = n->n_in > 1 ? lt_type_of(g, n->in[1]) : NULL, *y = lt_type_of(g, n->out);
+  lt_conv_geo c;
+  *out = (lt_conv){0};
   switch (n->op) {
   case LT_OP_conv2d: {
-    const lt_conv2d_attrs *c = n->attrs;
-    if (lt_conv_kind_of(a->dim[1], y->dim[1], c->groups) == LT_CONV_DEPTHWISE) return plain;
-    return halo_of_taps(a->dim + 2, y->dim + 2, b->dim + 2, &c->stride, &c->pad, &c->dilation);
-  }
-  case LT_OP_conv2d_grad_weight: {
-    const lt_conv2d_grad_weight_attrs *c = n->attrs;
-    if (lt_conv_kind_of(a->dim[1], b->dim[1], c->groups) == LT_CONV_DEPTHWISE) return plain;
-    return halo_of_taps(a->dim + 2, b->dim + 2, c->kernel.v, &c->stride, &c->pad, &c->dilation);
+    const lt_conv2d_attrs *t = n->attrs;
+    set_geo(&c, a, y, t->stride, t->pad, t->dilation);
+    c.kernel[0] = b->dim[2], c.kernel[1] = b->dim[3];
+    *out = (lt_conv){lt_conv_kind_of(a->dim[1], y->dim[1], t->groups), t->groups, halo_of_windows(&c), 0, a->dim[1]};
+    return true;
   }
   case LT_OP_conv2d_grad_input: {
-    const lt_conv2d_grad_input_attrs *c = n->attrs;
-    if (lt_conv_kind_of(y->dim[1], a->dim[1], c->groups) == LT_CONV_DEPTHWISE) return plain;
-    return halo_of_gradient(c->size.v, a->dim + 2, b->dim + 2, &c->stride, &c->pad, &c->dilation);
+    const lt_conv2d_grad_input_attrs *t = n->attrs;
+    set_geo(&c, y, a, t->stride, t->pad, t->dilation);
+    c.kernel[0] = b->dim[2], c.kernel[1] = b->dim[3];
+    *out = (lt_conv){lt_conv_kind_of(y->dim[1], a->dim[1], t->groups), t->groups, halo_of_adjoint(&c), 0, a->dim[1]};
+    return true;
   }
-  default: return plain;
+  case LT_OP_conv2d_grad_weight: {
+    const lt_conv2d_grad_weight_attrs *t = n->attrs;
+    set_geo(&c, a, b, t->stride, t->pad, t->dilation);
+    c.kernel[0] = t->kernel.v[0], c.kernel[1] = t->kernel.v[1];
+    *out = (lt_conv){lt_conv_kind_of(a->dim[1], b->dim[1], t->groups), t->groups, halo_of_windows(&c), 0, a->dim[1]};
+    return true;
+  }
+  default: return false;
   }
 }
 
-static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
-  unsigned k;
-  lt_layout l = image_of(r, n, &k);
-  if (!l.halo[0] && !l.halo[1] && !l.halo[2] && !l.halo[3]) return false;
-  lt_value own[3] = {in[0], in[1], n->n_in > 2 ? in[2] : 0};
-  own[k] = with_layout(r, in[k], l);
-  lt_copy_node(r, n, own);
+/* ---- who wants blocks, who can make them ---- */
+
+static bool is_pool(lt_op op) {
+  return op == LT_OP_max_pool || op == LT_OP_max_pool_index || op == LT_OP_avg_pool || op == LT_OP_avg_pool_grad;
+}
+
+static bool can_block(const lt_layouts *s, lt_value v) {
+  const lt_graph *g = s->from;
+  const lt_node *n = lt_node_of(g, v);
+  lt_conv c;
+  if (lt_type_of(g, v)->rank != 4) return false;
+  if (n->op == LT_OP_conv2d || n->op == LT_OP_conv2d_grad_input) return conv_of(&c, g, n) && c.kind != LT_CONV_PLAIN;
+  return is_pool(n->op) || (lt_op_table[n->op].flags & LT_MAP);
+}
+
+static void prefer(lt_layouts *s, lt_value v) {
+  if (v && can_block(s, v)) s->blocked[v] = true;
+}
+
+static void prefer_in_operands(lt_layouts *s, const lt_node *n) {
+  const lt_graph *g = s->from;
+  const lt_type *y = lt_type_of(g, n->out);
+  lt_conv c;
+  if (conv_of(&c, g, n)) {
+    if (c.kind == LT_CONV_PLAIN) return;
+    if (c.channels >= 16 || c.kind == LT_CONV_DEPTHWISE) prefer(s, n->in[0]);
+    if (n->op == LT_OP_conv2d_grad_weight) prefer(s, n->in[1]);
+  } else if (is_pool(n->op)) {
+    if (s->blocked[n->out] || y->dim[1] >= 16) prefer(s, n->in[0]);
+  } else if ((lt_op_table[n->op].flags & LT_MAP) && s->blocked[n->out]) {
+    for (unsigned k = 0; k < n->n_in; k++)
+      if (n->in[k] && !memcmp(lt_type_of(g, n->in[k])->dim, y->dim, sizeof y->dim)) prefer(s, n->in[k]);
+  }
+}
+
+/* ---- needs ---- */
+
+static lt_need plain(void) { return (lt_need){false, {LT_PLAIN, {0}, 0}}; }
+
+static lt_need panel(lt_panel_kind kind, int64_t groups) {
+  return (lt_need){false, {LT_PANEL, {0}, lt_panel_make(kind, groups)}};
+}
+
+static lt_need with_halo(lt_layout_kind kind, const lt_halo *h) {
+  lt_need n = {false, {.kind = kind}};
+  memcpy(n.layout.halo, h->v, sizeof h->v);
+  return n;
+}
+
+static lt_need need_of_conv(const lt_layouts *s, const lt_node *n, unsigned k, const lt_conv *c) {
+  lt_value v = n->in[k];
+  if (k == 2) return plain();
+  if (k == 1 && n->op != LT_OP_conv2d_grad_weight) {
+    if (c->kind == LT_CONV_DEPTHWISE) return panel(LT_PANEL_DEPTHWISE, 1);
+    return panel(n->op == LT_OP_conv2d ? LT_PANEL_CONV : LT_PANEL_CONV_T, c->groups);
+  }
+  if (c->kind == LT_CONV_DEPTHWISE || (k == 1 && c->kind == LT_CONV_BLOCKED))
+    return s->blocked[v] ? (lt_need){.any = true} : with_halo(LT_BLOCKED, &s->halo[v]);
+  if (k == 1) return plain();
+  if (s->blocked[v] && c->kind == LT_CONV_BLOCKED) return (lt_need){.any = true};
+  if (c->kind == LT_CONV_BLOCKED && c->channels >= 16) return with_halo(LT_BLOCKED, &s->halo[v]);
+  return with_halo(LT_PLAIN, &s->plain_halo[v]);
+}
+
+/* A matrix product's right operand stands ready in rows of 16 lanes, or is packed where that pays. */
+static lt_need need_of_matrix(const lt_layouts *s, const lt_node *n, unsigned k) {
+  if (k != 1) return plain();
+  bool turned = n->op == LT_OP_matmul && ((const lt_matmul_attrs *)n->attrs)->transpose_b;
+  if (turned || (s->weights_apart && s->fixed[lt_node_of(s->from, n->in[1])->id]))
+    return panel(turned ? LT_PANEL_MATRIX_T : LT_PANEL_MATRIX, 1);
+  return plain();
+}
+
+/* Does this reduction (root of its cluster) leave the channels alone, so that it can walk in blocks? */
+static bool keeps_channels(const lt_graph *g, const lt_node *n) {
+  if (lt_type_of(g, n->in[0])->rank != 4) return false;
+  if (n->op == LT_OP_argmax) return ((const lt_argmax_attrs *)n->attrs)->axis != 1;
+  const lt_ints *axes = n->op == LT_OP_sum ? &((const lt_sum_attrs *)n->attrs)->axes : &((const lt_reduce_max_attrs *)n->attrs)->axes;
+  for (int64_t i = 0; i < axes->n; i++)
+    if (axes->v[i] == 1) return false;
   return true;
 }
 
-void lt_pass_layout(lt_graph *to, const lt_graph *from) { lt_rewrite_graph(to, from, visit, NULL); }
+static bool is_reduction(lt_op op) { return op == LT_OP_sum || op == LT_OP_reduce_max || op == LT_OP_argmax; }
+
+static lt_need need_of(const lt_layouts *s, const lt_node *n, unsigned k) {
+  lt_conv c;
+  if (conv_of(&c, s->from, n)) return need_of_conv(s, n, k, &c);
+  if (n->op == LT_OP_linear || n->op == LT_OP_matmul) return need_of_matrix(s, n, k);
+  if (is_pool(n->op)) return (lt_need){.any = true};
+  bool map = lt_op_table[n->op].flags & LT_MAP;
+  if (is_reduction(n->op) || (map && n->cluster && s->reduce_of[n->cluster])) {
+    const lt_node *root = map ? s->from->nodes.at[s->reduce_of[n->cluster] - 1] : n;
+    return keeps_channels(s->from, root) ? (lt_need){.any = true} : plain();
+  }
+  if (map && lt_type_of(s->from, n->out)->rank == 4) return (lt_need){.any = true};
+  return plain();
+}
+
+static void widen(lt_halo *h, const lt_halo *by) {
+  for (int i = 0; i < 4; i++) h->v[i] = LT_MAX(h->v[i], by->v[i]);
+}
+
+static void collect_halos(lt_layouts *s, const lt_node *n) {
+  lt_conv c;
+  if (!conv_of(&c, s->from, n) || c.kind == LT_CONV_DEPTHWISE) return;
+  lt_value v = n->in[0];
+  bool blocks = c.kind == LT_CONV_BLOCKED && (s->blocked[v] || c.channels >= 16);
+  widen(blocks ? &s->halo[v] : &s->plain_halo[v], &c.halo);
+}
+
+/* ---- the copy ---- */
+
+static bool same_layout(const lt_layout *a, const lt_layout *b) {
+  return a->kind == b->kind && a->panel == b->panel && !memcmp(a->halo, b->halo, sizeof a->halo);
+}
+
+static lt_value convert(lt_rewrite *r, lt_value old, const lt_layout *want) {
+  lt_layouts *s = r->ctx;
+  for (uint32_t i = s->made_of[old]; i; i = s->made.at[i - 1].next)
+    if (same_layout(&s->made.at[i - 1].layout, want)) return s->made.at[i - 1].to;
+  r->to->origin = want->kind == LT_PANEL ? "pack" : "layout";
+  lt_value v = lt_emit(r->to, LT_OP_layout, NULL, &r->map[old], 1);
+  r->to->values.at[v].layout = *want;
+  lt_made m = {old, v, *want, s->made_of[old]};
+  lt_vec_push(s->a, &s->made, m);
+  s->made_of[old] = s->made.n;
+  return v;
+}
+
+static lt_layout layout_of(const lt_layouts *s, lt_value v) {
+  lt_layout l = s->from->values.at[v].layout;
+  if (!s->blocked[v]) return l;
+  l = (lt_layout){.kind = LT_BLOCKED};
+  memcpy(l.halo, s->halo[v].v, sizeof l.halo);
+  return l;
+}
+
+static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
+  lt_layouts *s = r->ctx;
+  lt_value *own = LT_NEW_ARRAY(s->a, lt_value, n->n_in + 1u);
+  const char *origin = r->to->origin;
+  for (unsigned k = 0; k < n->n_in; k++) {
+    own[k] = in[k];
+    if (!n->in[k]) continue;
+    const lt_node *from = lt_node_of(s->from, n->in[k]);
+    if (n->cluster && n->cluster == from->cluster) continue;
+    lt_need need = need_of(s, n, k);
+    lt_layout now = layout_of(s, n->in[k]);
+    if (!need.any && !same_layout(&need.layout, &now)) own[k] = convert(r, n->in[k], &need.layout);
+  }
+  r->to->origin = origin;
+  lt_value v = lt_copy_node(r, n, own);
+  for (unsigned i = 0; i < n->n_out; i++) r->to->values.at[v + i].layout = layout_of(s, n->out + i);
+  return true;
+}
+
+void lt_pass_layout(lt_graph *to, const lt_graph *from) {
+  lt_arena *a = &to->arena;
+  lt_layouts s = {.from = from, .a = a, .live = lt_live_nodes(a, from), .fixed = lt_static_nodes(a, from)};
+  s.weights_apart = from->mode == LT_MODE_RUN && from->updates.n == 0;
+  s.blocked = LT_NEW_ARRAY(a, bool, from->values.n);
+  s.halo = LT_NEW_ARRAY(a, lt_halo, from->values.n);
+  s.plain_halo = LT_NEW_ARRAY(a, lt_halo, from->values.n);
+  s.made_of = LT_NEW_ARRAY(a, uint32_t, from->values.n);
+  s.reduce_of = LT_NEW_ARRAY(a, uint32_t, from->nodes.n + 1);
+  for (uint32_t i = from->nodes.n; i-- > 0;)
+    if (s.live[i]) prefer_in_operands(&s, from->nodes.at[i]);
+  for (uint32_t i = 0; i < from->nodes.n; i++) {
+    const lt_node *n = from->nodes.at[i];
+    if (!s.live[i]) continue;
+    collect_halos(&s, n);
+    if (n->cluster && is_reduction(n->op)) s.reduce_of[n->cluster] = i + 1;
+  }
+  lt_rewrite_graph(to, from, visit, &s);
+}
