@@ -6,6 +6,13 @@
 
 #include <math.h>
 
+/* g, freed when the test's body ends, however it ends. */
+static inline lt_graph *lt_test_own(lt_job *job, lt_graph *g) {
+  lt_defer_cancel(job, g);
+  lt_defer(job, lt_graph_free_fn, g);
+  return g;
+}
+
 /* Floats normal (params and states too: zeros would hide much), integers 0 … 2, labels of nothing out of range. */
 static inline const lt_tensor *lt_test_leaf(lt_arena *a, const lt_graph *g, lt_value v, uint64_t seed) {
   const lt_type *t = lt_type_of(g, v);

@@ -3,6 +3,7 @@
 #define LT_OP_CASES_H
 #include "check_main.h"
 #include "frontend/frontend.h"
+#include "graph_eval.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ static inline const char *case_text(lt_arena *a, const op_case *c, const char *d
 
 static inline lt_graph *case_graph(lt_job *job, lt_arena *a, const op_case *c, const char *dtype) {
   const char *text = case_text(a, c, dtype);
-  return lt_text_read(job, text, strlen(text), text, NULL);
+  return lt_test_own(job, lt_text_read(job, text, strlen(text), text, NULL));
 }
 
 /* Element i of n: a place on a grid of steps of 0.13, in a shuffled order, never nearer to 0 than 0.03; leaves of one case

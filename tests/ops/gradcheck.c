@@ -56,7 +56,7 @@ static lt_value first_loss(lt_graph *g) {
 }
 
 static lt_graph *apply(lt_job *job, const lt_graph *from, lt_pass_fn pass, const char *name) {
-  lt_graph *to = lt_graph_new(job, from->name);
+  lt_graph *to = lt_test_own(job, lt_graph_new(job, from->name));
   to->mode = from->mode;
   pass(to, from);
   lt_verify(to, name);

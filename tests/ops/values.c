@@ -40,7 +40,7 @@ static lt_graph *read_case(lt_job *job, lt_arena *a, const one_case *c) {
   const char *names = strcmp(c->op, "batch_norm_train") ? "r0" : "r0, r1, r2";
   const char *text = lt_arena_printf(a, "network t(%s) -> %s {\n%.*s\n%s = %s\n}\n", c->inputs, names,
                                      bar ? (int)(bar - c->call) : 0, c->call, names, call);
-  return lt_text_read(job, text, strlen(text), text, NULL);
+  return lt_text_read(job, text, strlen(text), "values.txt", NULL);
 }
 
 /* "f64[2, 3] 1 2 …" up to the end of the line. */
