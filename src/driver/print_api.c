@@ -21,6 +21,7 @@ static void show(printing *p, const lt_graph *g) {
 static void take_dump(void *ctx, const char *pass, const char *text) {
   printing *p = ctx;
   if (p->headed) lt_str_printf(&p->out, "# after %s\n", pass);
+  else p->out.n = 0; /* a pass runs more than once: the last time counts */
   lt_str_puts(&p->out, text);
 }
 
