@@ -46,6 +46,8 @@ static inline kc_rng kc_rng_of(const kc_case *c) { return (kc_rng){.seed = (uint
 lt_value kc_leaf(lt_graph *g, const char *fill, bool weight, lt_dtype t, unsigned rank, const int64_t *dim);
 
 /* ---- running (run.c) ---- */
+/* What the leaf v is filled with, by its name. */
+lt_tensor *kc_fill(lt_arena *a, const lt_graph *g, lt_value v);
 typedef enum kc_verdict { KC_PASSED, KC_MISTRUSTED, KC_FAILED } kc_verdict;
 typedef struct kc_result { kc_verdict verdict; char why[400]; } kc_result;
 /* Compile c[0..n) into one module and run each. Everything that goes wrong is a result. `current` is set to the case

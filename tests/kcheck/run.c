@@ -54,7 +54,7 @@ static double element(const char *name, uint64_t stream, uint64_t i) {
   }
 }
 
-static lt_tensor *fill_leaf(lt_arena *a, const lt_graph *g, lt_value v) {
+lt_tensor *kc_fill(lt_arena *a, const lt_graph *g, lt_value v) {
   lt_tensor *t = lt_tensor_new(a, lt_type_of(g, v));
   const char *name = lt_name_of(g, v);
   uint64_t stream = lt_random_stream(name);
@@ -97,7 +97,7 @@ static void interpret(lt_job *job, job_of_case *j) {
     if (!lt_is_leaf(j->g, v) || lt_op_of(j->g, v) == LT_OP_const) continue;
     if (j->n_leaf == MAX_LEAVES) lt_fail(job, LATHE_E_INTERNAL, NULL, "more than %d leaves", MAX_LEAVES);
     j->leaf_name[j->n_leaf] = lt_arena_strdup(&j->arena, lt_name_of(j->g, v));
-    j->leaf[j->n_leaf] = fill_leaf(&j->arena, j->g, v);
+    j->leaf[j->n_leaf] = kc_fill(&j->arena, j->g, v);
     lt_eval_set(&e, v, j->leaf[j->n_leaf++]);
   }
   for (uint32_t i = 0; i < j->g->outputs.n; i++) j->want[i] = lt_eval_get(&e, j->g->outputs.at[i].value);
