@@ -467,7 +467,8 @@ END_TEST
 
 static const lt_tensor *model_leaf(lt_arena *a, const lt_graph *g, lt_value v) {
   lt_tensor *t = (lt_tensor *)lt_test_leaf(a, g, v, 5);
-  for (int64_t i = 0, n = lt_type_count(&t->type); i < n; i++) lt_tensor_set(t, i, lt_is_float(t->type.dtype) ? (float)lt_tensor_at(t, i) * 0.25f : lt_tensor_at(t, i));
+  for (int64_t i = 0, n = lt_type_count(&t->type); lt_is_float(t->type.dtype) && i < n; i++)
+    lt_tensor_set(t, i, (double)((float)lt_tensor_at(t, i) * 0.25f));
   return t;
 }
 
