@@ -8,10 +8,10 @@
  * What keeps LLVM from spilling (performance.md of the study, §3): B's vectors first, then per pixel one broadcast and
  * its FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA of
  * them; no pass pipeline that could reorder them. One chain per output along K: splitting it would change the bits. */
-#include "codegen/emit.h"
+#include "codegen/ll.h"
 #include "codegen/tile.h"
 
-enum { BODY_FMA = 128, LEVELS = 4 };
+enum { BODY_FMA = 128, LEVELS = 4, EPILOGUE = 300 /* instructions written out at the end of a tile */ };
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one of `lanes` lanes. */
 typedef struct uk { int64_t len, phase, blocks; unsigned lanes; LLVMValueRef fn; } uk;
@@ -260,21 +260,77 @@ static lt_kernel seen_by(const ct *c, const uk *u) {
   return k;
 }
 
+/* Instructions of the epilogue at one point, about. */
+static int64_t access_cost(const lt_access *x, int lane) {
+  bool strided = x->stride[lane] != 0 && x->stride[lane] != 1;
+  for (unsigned i = 0; i < x->n_index; i++) strided |= x->index[i].coef[lane] != 0;
+  return strided ? 2 * LT_LANES : 1 + x->n_index * 8;
+}
+
+static int64_t epilogue_cost(const lt_kernel *k) {
+  int64_t sum = 0;
+  for (uint32_t i = 0; i < k->n_store; i++) sum += access_cost(&k->store[i].to, k->n_dims - 1);
+  for (uint32_t i = 0; i < k->n_expr; i++) {
+    const lt_instr *x = &k->expr[i];
+    bool curve = x->op == LT_OP_exp || x->op == LT_OP_log || x->op == LT_OP_tanh || x->op == LT_OP_sigmoid || x->op == LT_OP_pow;
+    if (x->kind == LT_X_LOAD) sum += access_cost(&k->access[x->access], k->n_dims - 1);
+    else if (x->kind == LT_X_MAP) sum += curve ? 40 : 1;
+  }
+  return sum;
+}
+
+/* The epilogue of block b of the pixel at (row, col) from the tile's first one. */
+static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs, LLVMValueRef const *at, LLVMValueRef row,
+                       LLVMValueRef col, int64_t b, const LLVMValueRef *sum) {
+  const ct *c = t->c;
+  lt_ll *l = c->l;
+  lt_point point = {.lanes = b == t->blocks - 1 ? t->lanes : LT_LANES};
+  memcpy(point.i, at, sizeof point.i);
+  if (c->cut.row != LT_NONE) point.i[c->cut.row] = LLVMBuildAdd(l->b, at[c->cut.row], row, "");
+  if (c->cut.col != LT_NONE) point.i[c->cut.col] = LLVMBuildAdd(l->b, at[c->cut.col], col, "");
+  if (c->cut.block != LT_NONE) point.i[c->cut.block] = plus(l, at[c->cut.block], b);
+  else point.i[c->cut.lane] = plus(l, at[c->cut.lane], b * LT_LANES);
+  lt_emit_epilogue(l, seen, bufs, &point, sum, NULL);
+}
+
+/* An epilogue of many instructions stands in a loop over the pixels, the accumulators in the frame: written out for each
+ * of them it would take LLVM longer than all the rest. The counter stands in memory, where LLVM's strength reduction does
+ * not follow it: it would weigh every combination of the strided addresses (90 ms for one kernel). */
+static void emit_store_loop(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at, LLVMValueRef tile) {
+  ct *c = t->c;
+  lt_ll *l = c->l;
+  lt_kernel seen = seen_by(c, u);
+  LLVMTypeRef vec = lt_ll_vec(l, c->k->acc);
+  for (int64_t i = 0; i < t->pixels * t->blocks; i++)
+    LLVMBuildStore(l->b, s->acc[i], lt_ll_at(l, tile, NULL, c->k->acc, i * LT_LANES));
+  LLVMValueRef counter = LLVMBuildAlloca(l->b, l->i64, ""), end = lt_ll_i64(l, t->pixels);
+  LLVMBuildStore(l->b, lt_ll_i64(l, 0), counter);
+  LLVMBasicBlockRef body = lt_ll_block(l), after = lt_ll_block(l);
+  LLVMBuildBr(l->b, body);
+  LLVMPositionBuilderAtEnd(l->b, body);
+  LLVMValueRef p = LLVMBuildLoad2(l->b, l->i64, counter, ""), next = plus(l, p, 1);
+  LLVMBuildStore(l->b, next, counter);
+  LLVMValueRef flat = plus(l, p, u->phase), cols = lt_ll_i64(l, c->cut.cols);
+  LLVMValueRef row = LLVMBuildUDiv(l->b, flat, cols, "");
+  LLVMValueRef col = plus(l, LLVMBuildURem(l->b, flat, cols, ""), -u->phase);
+  if (u->phase == 0 && t->pixels <= c->cut.cols) row = lt_ll_i64(l, 0), col = p;
+  LLVMValueRef from = LLVMBuildMul(l->b, p, lt_ll_i64(l, t->blocks * LT_LANES), "");
+  for (int64_t b = 0; b < t->blocks; b++) {
+    LLVMValueRef sum = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, tile, from, c->k->acc, b * LT_LANES), "");
+    emit_point(t, &seen, bufs, at, row, col, b, &sum);
+  }
+  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, end, ""), body, after);
+  LLVMPositionBuilderAtEnd(l->b, after);
+}
+
 static void emit_store(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
   ct *c = t->c;
   lt_kernel seen = seen_by(c, u);
   for (int64_t p = 0; p < t->pixels; p++) {
     int64_t row, col;
     pixel_at(c, u, p, &row, &col);
-    for (int64_t b = 0; b < t->blocks; b++) {
-      lt_point point = {.lanes = b == t->blocks - 1 ? t->lanes : LT_LANES};
-      memcpy(point.i, at, sizeof point.i);
-      if (c->cut.row != LT_NONE) point.i[c->cut.row] = plus(c->l, at[c->cut.row], row);
-      if (c->cut.col != LT_NONE) point.i[c->cut.col] = plus(c->l, at[c->cut.col], col);
-      if (c->cut.block != LT_NONE) point.i[c->cut.block] = plus(c->l, at[c->cut.block], b);
-      else point.i[c->cut.lane] = plus(c->l, at[c->cut.lane], b * LT_LANES);
-      lt_emit_epilogue(c->l, &seen, bufs, &point, &s->acc[p * t->blocks + b], NULL);
-    }
+    for (int64_t b = 0; b < t->blocks; b++)
+      emit_point(t, &seen, bufs, at, lt_ll_i64(c->l, row), lt_ll_i64(c->l, col), b, &s->acc[p * t->blocks + b]);
   }
 }
 
@@ -295,10 +351,15 @@ static void emit_tile(ct *c, const uk *u) {
   }
   lt_bufs bufs;
   chain s;
+  int64_t sums = t.pixels * t.blocks;
+  bool looped = t.pixels > 1 && sums * epilogue_cost(c->k) > EPILOGUE;
+  LLVMTypeRef frame = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)sums);
+  LLVMValueRef tile = looped ? LLVMBuildAlloca(l->b, frame, "") : NULL;
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0));
   emit_chain(&t, &s, &bufs, at);
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0)); /* again: these pointers need not live through K */
-  emit_store(&t, u, &s, &bufs, at);
+  if (looped) emit_store_loop(&t, u, &s, &bufs, at, tile);
+  else emit_store(&t, u, &s, &bufs, at);
   LLVMBuildRetVoid(l->b);
 }
 
