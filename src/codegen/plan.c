@@ -161,6 +161,25 @@ static lt_value written_as(const lt_builder *b, lt_value v) {
   return b->unit_of[lt_node_of(b->g, v)->id] ? v : 0;
 }
 
+/* An entry that also updates weights may be called without its outputs (plan.h: kernels that store to one are skipped). So
+ * such a kernel must do nothing else, and nobody may read what it writes. */
+static bool may_be_skipped(const lt_builder *b, lt_value v) {
+  const lt_graph *g = b->g;
+  uint32_t unit = b->unit_of[lt_node_of(g, v)->id], stores = 0, wanted = 0;
+  for (uint32_t i = 0; i < b->unit.at[unit - 1].node.n; i++) {
+    const lt_node *n = g->nodes.at[b->unit.at[unit - 1].node.at[i]];
+    for (lt_value r = n->out; r < n->out + n->n_out; r++) stores += b->stored[r];
+  }
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *n = g->nodes.at[i];
+    for (unsigned k = 0; b->live[i] && b->unit_of[i] && b->unit_of[i] != unit && k < n->n_in; k++)
+      if (n->in[k] && lt_base(b, n->in[k]) == v) return false;
+  }
+  for (uint32_t i = 0; i < g->outputs.n; i++) wanted += lt_base(b, g->outputs.at[i].value) == v;
+  for (uint32_t i = 0; i < g->updates.n; i++) wanted += lt_base(b, g->updates.at[i].value) == v;
+  return stores == 1 && wanted == 1 && b->unit.at[unit - 1].root->op != LT_OP_scatter_add;
+}
+
 /* Outputs are written where the caller wants them, unless the value stands elsewhere already: then it is copied. */
 static void place_outputs(lt_builder *b, uint32_t *slot) {
   const lt_graph *g = b->g;
@@ -168,6 +187,7 @@ static void place_outputs(lt_builder *b, uint32_t *slot) {
     lt_value v = g->outputs.at[i].value, w = written_as(b, v);
     slot[i] = add_slot(b, g->outputs.at[i].name, lt_type_of(g, v), LT_SLOT_OUTPUT);
     bool direct = w && !b->place[w].set && plain(b, w) && !(b->phase == LT_PHASE_RUN && b->fixed[lt_node_of(g, w)->id]);
+    if (direct && g->updates.n) direct = may_be_skipped(b, w);
     if (direct) place_in(b, w, LT_REGION_IO, slot[i], 0);
   }
 }
