@@ -66,6 +66,7 @@ static _Noreturn void unknown_option(const cli *c, const char *name, size_t n) {
   for (size_t i = 0; i < OPTIONS; i++)
     if (table[i].verbs & c->verb->bit) names[count++] = table[i].name;
   const char *near = nearest(word, names, count);
+  if (!count) fail_usage(c, "%s has no option --%s\nhelp: it takes none", c->verb->name, word);
   if (near) fail_usage(c, "%s has no option --%s\nhelp: did you mean --%s?", c->verb->name, word, near);
   fail_usage(c, "%s has no option --%s\nhelp: `lathe help %s` lists them", c->verb->name, word, c->verb->name);
 }

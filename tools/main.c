@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { V_TARGETS = 512 }; /* takes no options */
 const verb verbs[] = {
   {"run", V_RUN, "MODEL", "call a network once; write, summarise or compare its outputs",
     "Inputs that are not given are drawn from the seed: floats normal, labels below the number of classes.", verb_run},
@@ -19,7 +20,7 @@ const verb verbs[] = {
   {"viz", V_VIZ, "MODEL", "draw the graph (uses Graphviz for .svg)", NULL, verb_viz},
   {"info", V_INFO, "MODEL", "layers, shapes, parameters, FLOP, bytes, and the arena as bars", NULL, verb_info},
   {"ops", V_TABLE, NULL, "the operations of the language", NULL, verb_ops},
-  {"targets", V_TABLE, NULL, "the machines that Lathe makes code for", NULL, verb_targets},
+  {"targets", V_TARGETS, NULL, "the machines that Lathe makes code for", NULL, verb_targets},
   {NULL, 0, NULL, NULL, NULL, NULL},
 };
 
@@ -43,22 +44,24 @@ static void print_help(FILE *f) {
   fputs("  help      what a verb takes: `lathe help run`\n\n`lathe --version` names LLVM and this machine's CPU.\n", f);
 }
 
+static void print_option(const option *o) {
+  char left[64];
+  snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+  printf("  %-26s %s", left, o->doc);
+  if (o->def[0]) printf(" (default: %s)", o->def);
+  printf("%s\n", o->many ? " (several)" : "");
+}
+
 static void print_verb_help(const verb *v) {
-  size_t n;
+  size_t n, mine = 0;
   const option *o = options_table(&n);
-  printf("usage: lathe %s%s%s [options]\n\n%s\n", v->name, v->model ? " " : "", v->model ? v->model : "", v->doc);
+  for (size_t i = 0; i < n; i++) mine += (o[i].verbs & v->bit) != 0;
+  printf("usage: lathe %s%s%s%s\n\n%s\n", v->name, v->model ? " " : "", v->model ? v->model : "", mine ? " [options]" : "",
+    v->doc);
   if (v->notes) printf("%s\n", v->notes);
-  bool any = false;
-  for (size_t i = 0; i < n; i++) {
-    if (!(o[i].verbs & v->bit)) continue;
-    if (!any) printf("\n");
-    any = true;
-    char left[64];
-    snprintf(left, sizeof left, "--%s%s%s", o[i].name, o[i].arg ? " " : "", o[i].arg ? o[i].arg : "");
-    printf("  %-26s %s", left, o[i].doc);
-    if (o[i].def[0]) printf(" (default: %s)", o[i].def);
-    printf("%s\n", o[i].many ? " (several)" : "");
-  }
+  if (mine) printf("\n");
+  for (size_t i = 0; i < n; i++)
+    if (o[i].verbs & v->bit) print_option(&o[i]);
 }
 
 static _Noreturn void unknown_verb(const char *name) {
