@@ -71,6 +71,20 @@ static bool same_shape(const lathe_array *a, const lathe_port *p, bool rows) {
   return true;
 }
 
+/* Labels beyond the classes, indices beyond the axis: the first one is an error. Negative ones have a meaning. */
+static void check_range(const cli *c, const lathe_port *port, const lathe_array *a, const char *file) {
+  int64_t n = count_of(a->rank, a->dim);
+  for (int64_t i = 0; port->limit > 0 && i < n; i++) {
+    int64_t v = a->dtype == LATHE_I64 ? ((const int64_t *)a->data)[i] : ((const int32_t *)a->data)[i];
+    if (v < port->limit) continue;
+    char *at = index_text(a->rank, a->dim, i);
+    fail_work(c,
+      "%s: %lld at %s is out of range: input '%s' takes 0 to %lld\nhelp: a negative label means that the row "
+      "does not count",
+      file, (long long)v, at, port->name, (long long)port->limit - 1);
+  }
+}
+
 lathe_array load_for_port(const cli *c, const char *path, const lathe_port *port, bool rows) {
   lathe_array a = load_array(c, path, want_for(port->dtype));
   widen(&a, port->dtype);
@@ -78,8 +92,9 @@ lathe_array load_for_port(const cli *c, const char *path, const lathe_port *port
     char *wants = shape_text(port->dtype, port->rank, port->dim), *holds = shape_text(a.dtype, a.rank, a.dim);
     const char *help = a.dtype != port->dtype ? "\nhelp: floats and integers are not converted into each other" : "";
     fail_work(c, "%s '%s' is %s%s, but %s holds %s%s", port->kind, port->name, wants,
-      rows ? ", one row of which is an example" : "", path, holds, help);
+      rows ? " (any number of rows)" : "", path, holds, help);
   }
+  check_range(c, port, &a, path);
   return a;
 }
 

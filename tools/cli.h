@@ -13,7 +13,7 @@ enum { EXIT_WORK = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
 
 /* ---- command line (args.c) ---- */
 
-#include "lathe/options.def" /* V_RUN … V_TABLE: verbs as bits; TO_LOAD … TO_PRINT: library calls that get an option */
+#include "lathe/options.def" /* V_RUN … V_TABLE: verbs as bits; TO_LOAD … TO_PRINT: calls that get an option */
 
 typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_DIM, O_NAME_FILE } option_kind;
 typedef struct option {

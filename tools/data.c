@@ -26,15 +26,6 @@ int64_t label_at(const dataset *d, int64_t row) {
   return d->t.dtype == LATHE_I64 ? ((const int64_t *)d->t.data)[row] : ((const int32_t *)d->t.data)[row];
 }
 
-void check_labels(const cli *c, const char *flag, const dataset *d, int64_t classes) {
-  for (int64_t i = 0; i < d->rows; i++)
-    if (label_at(d, i) >= classes)
-      fail_work(c,
-        "--%s: label %lld (row %lld) is outside the network's %lld classes\nhelp: labels run from 0 to %lld; "
-        "a negative one means that the row does not count",
-        flag, (long long)label_at(d, i), (long long)i, (long long)classes, (long long)classes - 1);
-}
-
 /* SplitMix64 (Steele, Lea, Flood 2014). */
 static uint64_t next_random(uint64_t *state) {
   uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);

@@ -33,17 +33,21 @@ static void add_squares(evaluation *v, const lathe_port *out, const char *row_ou
   v->rows++;
 }
 
-static evaluation empty(const lathe_port *out, const dataset *d) {
+static evaluation empty(const cli *c, const lathe_port *out, const dataset *d) {
   evaluation v = {.classes = 0};
   if (d->t.dtype == LATHE_F32 || d->t.dtype == LATHE_F64) return v;
   v.classes = out->dim[1];
+  for (int64_t i = 0; i < d->rows; i++)
+    if (label_at(d, i) >= v.classes)
+      fail_work(c, "--test-labels: label %lld (row %lld), but output '%s' tells %lld classes apart",
+        (long long)label_at(d, i), (long long)i, out->name, (long long)v.classes);
   v.confusion = need(calloc((size_t)(v.classes * v.classes), sizeof *v.confusion));
   v.wrong = need(calloc((size_t)d->rows, sizeof *v.wrong));
   return v;
 }
 
 evaluation evaluate(const cli *c, lathe_instance *run, const lathe_port *x, const lathe_port *out, const dataset *d) {
-  evaluation v = empty(out, d);
+  evaluation v = empty(c, out, d);
   char *in = buffer_of(c, run, x->name);
   const char *result = buffer_of(c, run, out->name);
   int64_t batch = x->dim[0];

@@ -56,8 +56,8 @@ static void print_verb_help(const verb *v) {
   size_t n, mine = 0;
   const option *o = options_table(&n);
   for (size_t i = 0; i < n; i++) mine += (o[i].verbs & v->bit) != 0;
-  printf("usage: lathe %s%s%s%s\n\n%s\n", v->name, v->model ? " " : "", v->model ? v->model : "", mine ? " [options]" : "",
-    v->doc);
+  printf("usage: lathe %s%s%s%s\n\n%s\n", v->name, v->model ? " " : "", v->model ? v->model : "",
+    mine ? " [options]" : "", v->doc);
   if (v->notes) printf("%s\n", v->notes);
   if (mine) printf("\n");
   for (size_t i = 0; i < n; i++)

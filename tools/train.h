@@ -9,8 +9,6 @@ typedef struct dataset { lathe_array x, t; int64_t rows; size_t x_row, t_row; /*
 /* The files behind two flags, for the two ports; row counts that differ are an error. */
 dataset load_dataset(const cli *c, const char *x_flag, const char *t_flag, const lathe_port *x, const lathe_port *t);
 void free_dataset(dataset *d);
-/* The first label of at least `classes` is an error (a negative one only means that the row does not count). */
-void check_labels(const cli *c, const char *flag, const dataset *d, int64_t classes);
 int64_t label_at(const dataset *d, int64_t row);
 /* The order of one epoch's rows, by (seed, epoch) alone; file order with shuffle off. */
 void order_rows(int64_t *order, int64_t rows, uint64_t seed, int64_t epoch, bool shuffle);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct training {
   cli *c;
@@ -29,6 +30,18 @@ static void check_flags(const cli *c) {
   for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++)
     if (has(c, needs[i][0]) && !has(c, needs[i][1])) fail_usage(c, "--%s goes with --%s", needs[i][0], needs[i][1]);
   if (has(c, "epochs") && has(c, "steps")) fail_usage(c, "--epochs and --steps exclude each other");
+}
+
+/* What is found out after an hour of training is found out too late. */
+static void check_places(const cli *c) {
+  static const char *const flags[] = {"save", "report", "log"};
+  for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+    const char *path = text_of(c, flags[i], NULL), *slash = path ? strrchr(path, '/') : NULL;
+    if (!path) continue;
+    char *dir = slash == path ? format("/") : slash ? format("%.*s", (int)(slash - path), path) : format(".");
+    if (access(dir, W_OK | X_OK) != 0) fail_work(c, "cannot write %s: %s", path, strerror(errno));
+    free(dir);
+  }
 }
 
 /* ---- which port gets what ---- */
@@ -148,11 +161,6 @@ static void run_steps(training *t) {
 
 /* ---- testing ---- */
 
-static void check_classes(const training *t, const char *flag, const dataset *d) {
-  lathe_port out;
-  if (!is_float(t->t) && answer_port(t, &out) && out.rank == 2) check_labels(t->c, flag, d, out.dim[1]);
-}
-
 static lathe_instance *open_answer(const training *t, const lathe_port *out, lathe_model **m) {
   lathe_error e;
   char *entry = format("--entry \"run:%s\"", out->name);
@@ -181,8 +189,8 @@ static evaluation test_it(const training *t) {
 }
 
 static void print_results(const training *t, const evaluation *v) {
-  printf("%lld steps of %lld in %.2f s, last loss %.6g\n", (long long)t->steps, (long long)t->batch, t->seconds,
-    t->losses[t->steps - 1]);
+  printf("%lld step%s of %lld in %.2f s, last loss %.6g\n", (long long)t->steps, t->steps == 1 ? "" : "s",
+    (long long)t->batch, t->seconds, t->losses[t->steps - 1]);
   if (!t->tested) return;
   if (has(t->c, "confusion") && v->classes) print_confusion(v);
   if (v->classes) printf("test accuracy: %.1f %%\n", accuracy(v));
@@ -215,8 +223,6 @@ static void open_training(training *t) {
   t->data = load_dataset(t->c, "data", "labels", t->x, t->t);
   t->tested = has(t->c, "test-data");
   if (t->tested) t->test = load_dataset(t->c, "test-data", "test-labels", t->x, t->t);
-  check_classes(t, "labels", &t->data);
-  if (t->tested) check_classes(t, "test-labels", &t->test);
   t->s = open_instance(t->c, t->m);
   plan_steps(t);
 }
@@ -236,6 +242,7 @@ int verb_train(cli *c) {
   lathe_error e;
   training t = {.c = c};
   check_flags(c);
+  check_places(c);
   open_training(&t);
   run_steps(&t);
   evaluation v = {.classes = 0};

@@ -79,7 +79,8 @@ LATHE_API int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtyp
 
 /* ---- looking at graphs ---- */
 typedef struct lathe_port { const char *name; const char *kind; /* "input" "param" "state" "output" "hyper" */
-  lathe_dtype dtype; int32_t rank; int64_t dim[LATHE_MAX_RANK]; int64_t bytes; int64_t offset; /* in the portable image, or -1 */ } lathe_port;
+  lathe_dtype dtype; int32_t rank; int64_t dim[LATHE_MAX_RANK]; int64_t bytes; int64_t offset; /* in the portable image, or -1 */
+  int64_t limit; /* integers of this input are below it (labels: the number of classes); 0: unknown */ } lathe_port;
 LATHE_API int lathe_graph_port(const lathe_graph *g, size_t i, lathe_port *out); /* 1, or 0 past the last; strings live as long as g */
 /* The text of the network (canonical), of an entry (--entry), after a pass (--print-after=PASS|all), or through a list of
  * passes (--passes=a,b). --format=dot gives Graphviz, --format=info a summary of layers. Freed with lathe_free. */

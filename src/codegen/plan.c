@@ -289,15 +289,16 @@ static int64_t *packed_offsets(const lt_builder *b, int64_t *bytes) {
       if (n->in[k]) wanted[lt_base(b, n->in[k])] = true;
   }
   for (uint32_t i = 0; i < g->outputs.n; i++) wanted[lt_base(b, g->outputs.at[i].value)] = true;
-  *bytes = LT_IMAGE_HEADER;
+  int64_t end = LT_IMAGE_HEADER;
   for (lt_value v = 1; v < g->values.n; v++) {
     const lt_node *n = lt_node_of(g, v);
     if (!wanted[v] || !b->fixed[n->id] || n->op == LT_OP_const) continue;
     lt_phys p;
     lt_phys_of(&p, lt_type_of(g, v), &g->values.at[v].layout);
-    at[v] = *bytes;
-    *bytes += aligned(p.count * (int64_t)lt_dtype_size(lt_type_of(g, v)->dtype));
+    at[v] = end;
+    end += aligned(p.count * (int64_t)lt_dtype_size(lt_type_of(g, v)->dtype));
   }
+  *bytes = end > LT_IMAGE_HEADER ? end : 0; /* nothing to keep: no image, and any pointer will do */
   return at;
 }
 
@@ -415,6 +416,6 @@ void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, 
   place_outputs(&b, slot);
   lower_units(&b);
   copy_outputs(&b, slot);
-  run->region_bytes = image->n ? bytes : 0;
+  run->region_bytes = bytes;
   finish(&b);
 }

@@ -28,6 +28,7 @@ int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_po
   if (i < e->plan.n_slot) {
     const lt_slot *s = &e->plan.slot[i];
     lt_port_of(out, s->name, roles[s->role], &s->type, -1);
+    out->limit = e->limit[i];
     return 1;
   }
   i -= e->plan.n_slot;
