@@ -17,6 +17,8 @@ static seed *read_seeds(const cli *c, size_t *n) {
       x->flag = kinds[k].flag;
       split_name_file(nth_of(c, x->flag, i), &x->name, &x->file);
       x->port = format("%s%s", kinds[k].prefix, x->name);
+      for (const seed *y = s; y < x; y++)
+        if (strcmp(x->port, y->port) == 0) fail_usage(c, "--%s %s is given twice", x->flag, x->name);
     }
   return s;
 }
