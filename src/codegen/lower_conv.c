@@ -273,21 +273,55 @@ static void lower_grad_input(lt_builder *b, const lt_unit *u) {
 
 /* ---- gradient in the weights ---- */
 
-enum { W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
+/* Long sums are cut into chunks of whole images, or of rows where there is one image only; how many follows from the shape
+ * alone. Each chunk is a chain of its own; the chunks' sums are added as a balanced tree. */
+typedef struct chunks { int64_t n, images, rows; } chunks; /* n chunks of so many images and rows each */
+enum { MOST_CHUNKS = 8, CHUNK_PIXELS = 1024 };
 
-/* Input channels [first, first + blocks·size) of each group. */
-static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t first, int64_t blocks, int64_t size) {
+static chunks chunks_of(const conv *v) {
+  chunks c = {1, v->n, v->oh};
+  int64_t whole = v->n > 1 ? v->n : v->oh, pixels = v->n > 1 ? v->oh * v->ow : v->ow;
+  for (int64_t n = 2; n <= MOST_CHUNKS; n++)
+    if (whole % n == 0 && whole / n * pixels >= CHUNK_PIXELS) c.n = n;
+  if (v->n > 1) c.images = v->n / c.n;
+  else c.rows = v->oh / c.n;
+  return c;
+}
+
+enum { W_CHUNK, W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
+
+/* Sums of chunks: [chunk][group][block of OC][C][KH][KW][16]. */
+static int64_t sums_count(const conv *v) { return v->groups * lt_ceil_div(v->oc, LT_LANES) * v->c * v->kh * v->kw * LT_LANES; }
+
+static lt_access sums_access(const conv *v, uint32_t buffer, int64_t first) {
+  int64_t pixel = LT_LANES, channel = v->kh * v->kw * pixel, block = v->c * channel;
+  lt_access a = lt_access_zero(buffer, first * channel);
+  a.stride[W_CHUNK] = sums_count(v), a.stride[W_GROUP] = lt_ceil_div(v->oc, LT_LANES) * block, a.stride[W_BLOCK] = block;
+  a.stride[W_CBLOCK] = LT_LANES * channel, a.stride[W_C] = channel, a.stride[W_KH] = v->kw * pixel;
+  a.stride[W_KW] = pixel, a.stride[W_LANE] = 1;
+  return a;
+}
+
+/* Dims and coordinates for input channels [first, first + blocks·size) of each group. */
+static void weight_space(lt_kb *kb, const conv *v, int64_t chunk, int64_t first, int64_t blocks, int64_t size) {
+  int64_t extent[] = {chunk, v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->kh, v->kw, LT_LANES};
+  for (int i = 0; i < 8; i++) lt_kb_dim(kb, extent[i]);
+  kb->k.block_dim = W_BLOCK, kb->k.channels = v->oc, kb->k.n_task_dims = 1;
+  kb->shape = *lt_type_of(kb->b->g, kb->unit->root->out);
+  kb->at = (lt_at){0};
+  kb->at.c[0] = channel_coord(v->groups, W_GROUP, W_BLOCK, W_LANE, v->oc);
+  kb->at.c[1] = lt_coord_affine(W_CBLOCK, LT_LANES, first), kb->at.c[1].coef[W_C] = 1;
+  kb->at.c[2] = lt_coord_dim(W_KH), kb->at.c[3] = lt_coord_dim(W_KW);
+}
+
+/* sums: the buffer that takes the chunks' sums, LT_NONE: there is one chunk, its sum is the result. */
+static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t first, int64_t blocks, int64_t size,
+                         int64_t sums) {
   const lt_node *n = u->root;
+  chunks cut = chunks_of(v);
   lt_kb kb;
   lt_kb_init(&kb, b, u, LT_K_CONTRACT);
-  int64_t extent[] = {v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->kh, v->kw, LT_LANES};
-  for (int i = 0; i < 7; i++) lt_kb_dim(&kb, extent[i]);
-  kb.k.block_dim = W_BLOCK, kb.k.channels = v->oc, kb.k.n_task_dims = 1;
-  kb.shape = *lt_type_of(b->g, n->out);
-  kb.at = (lt_at){0};
-  kb.at.c[0] = channel_coord(v->groups, W_GROUP, W_BLOCK, W_LANE, v->oc);
-  kb.at.c[1] = lt_coord_affine(W_CBLOCK, LT_LANES, first), kb.at.c[1].coef[W_C] = 1;
-  kb.at.c[2] = lt_coord_dim(W_KH), kb.at.c[3] = lt_coord_dim(W_KW);
+  weight_space(&kb, v, cut.n, first, blocks, size);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   x->row_dim = size >= v->kh ? W_C : W_KH;
   x->col_dim = v->kw > 1 || x->row_dim == W_KH ? W_KW : W_KH;
@@ -297,12 +331,39 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t
   x->a.stride[W_KH] = v->dilation[0] * o.row, x->a.stride[W_KW] = v->dilation[1] * o.col;
   x->b = lt_access_zero(g.buffer, g.offset);
   x->b.stride[W_GROUP] = group_step(&g, v->oc), x->b.stride[W_BLOCK] = g.block, x->b.stride[W_LANE] = g.channel;
+  x->a.stride[W_CHUNK] = v->n > 1 ? cut.images * o.image : cut.rows * v->stride[0] * o.row;
+  x->b.stride[W_CHUNK] = v->n > 1 ? cut.images * g.image : cut.rows * g.row;
   x->b_masked = x->b.masked = g.channel != 1 && v->oc % LT_LANES != 0;
   x->n_seg = 1;
-  x->seg[0] = (lt_kseg){.n = 3, .extent = {v->n, v->oh, v->ow}, .b_stride = {g.image, g.row, g.col},
+  x->seg[0] = (lt_kseg){.n = 3, .extent = {cut.images, cut.rows, v->ow}, .b_stride = {g.image, g.row, g.col},
                         .a_stride = {o.image, v->stride[0] * o.row, v->stride[1] * o.col}};
   kb.k.flop = flop_of(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
-  finish(&kb, lt_x_result(&kb, kb.k.dtype));
+  int32_t r = lt_x_result(&kb, kb.k.dtype);
+  if (sums == LT_NONE) {
+    finish(&kb, r);
+    return;
+  }
+  lt_store s = {sums_access(v, (uint32_t)sums, first), r};
+  lt_vec_push(b->a, &kb.store, s);
+  lt_kb_finish(&kb);
+}
+
+/* The sum of chunks [first, first + n). */
+static int32_t add_chunks(lt_kb *kb, const conv *v, uint32_t sums, int64_t first, int64_t n) {
+  if (n == 1) {
+    lt_access a = sums_access(v, sums, 0);
+    a.offset += first * sums_count(v);
+    return lt_x_load(kb, kb->k.dtype, a);
+  }
+  int32_t x = add_chunks(kb, v, sums, first, (n + 1) / 2), y = add_chunks(kb, v, sums, first + (n + 1) / 2, n / 2);
+  return lt_x_map(kb, LT_OP_add, kb->k.dtype, x, y);
+}
+
+static void lower_weight_sum(lt_builder *b, const lt_unit *u, const conv *v, uint32_t sums, int64_t n) {
+  lt_kb kb;
+  lt_kb_init(&kb, b, u, LT_K_LOOPS);
+  weight_space(&kb, v, 1, 0, 1, v->c);
+  finish(&kb, add_chunks(&kb, v, sums, 0, n));
 }
 
 static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
@@ -316,9 +377,11 @@ static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
     weight_depthwise(&kb, &v, n);
     return;
   }
-  int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES;
-  if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES);
-  if (rest) lower_weight(b, u, &v, blocks * LT_LANES, 1, rest);
+  int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n, sums = LT_NONE;
+  if (n_chunks > 1) sums = lt_scratch(b, "sums of chunks", lt_type_of(b->g, n->out)->dtype, n_chunks * sums_count(&v));
+  if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, sums);
+  if (rest) lower_weight(b, u, &v, blocks * LT_LANES, 1, rest, sums);
+  if (n_chunks > 1) lower_weight_sum(b, u, &v, (uint32_t)sums, n_chunks);
 }
 
 void lt_lower_conv(lt_builder *b, const lt_unit *u) {

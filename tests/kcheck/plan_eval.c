@@ -514,6 +514,10 @@ static const entry_case entries[] = {
   {"network n(x: f32[4, 8]) -> loss, y { y = linear(x, out=3)  loss = exp(mean(y)) }", "train:loss", "adam"}, /* grad reads loss */
   {"network n(x: f32[2, 3, 7, 9]) -> y, loss { y = conv2d(x, out_channels=20, kernel=3, pad=1)  loss = sum(sigmoid(y)) }",
    "train:loss", "sgd"},
+  {"network n(x: f32[1, 2, 66, 64]) -> loss { loss = sum(tanh(conv2d(x, out_channels=18, kernel=[3, 1], stride=[1, 2]))) }",
+   "train:loss", "sgd"}, /* chunks of rows */
+  {"network n(x: f32[6, 17, 18, 24]) -> loss { loss = sum(tanh(conv2d(x, out_channels=3, kernel=3, pad=1))) }",
+   "train:loss", "sgd"}, /* chunks of images */
   {"ops.lathe", "run", NULL},        {"residual.lathe", "run", NULL},       {"residual.lathe", "train:loss@N=2", "momentum"},
   {"depthwise.lathe", "run", NULL},  {"depthwise.lathe", "grad@N=1", NULL}, {"lenet5.lathe", "run", NULL},
   
