@@ -358,6 +358,7 @@ static void build_argmax(lt_graph *g, kc_case *c) {
   kc_rng r = kc_rng_of(c);
   shape s = choose_shape(&r, 1, 4, 8000);
   lt_argmax_attrs a = {.axis = kc_pick(&r, 0, (int64_t)s.rank - 1)};
+  if (s.dim[a.axis] == 1) s.dim[a.axis] = kc_pick(&r, 2, 17); /* otherwise the answer is 0 */
   output(g, emit1(g, LT_OP_argmax, &a, leaf_of(g, kc_chance(&r, 50) ? "q" : "r", false, LT_F32, &s)));
 }
 

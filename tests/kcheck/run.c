@@ -206,6 +206,35 @@ static void check_io(job_of_case *j, call *c) {
   }
 }
 
+/* Tasks in the opposite order: as far from the serial one as threads can get. */
+static void run_backwards(void *ctx, int64_t n, void (*body)(void *arg, int64_t i), void *arg) {
+  (void)ctx;
+  while (n-- > 0) body(arg, n);
+}
+
+/* Once more, by tasks: the same bits. */
+static void check_tasks(job_of_case *j, call *c, lt_entry_fn run, void *region) {
+  lathe_parallel backwards = {NULL, run_backwards};
+  buffer was[MAX_LEAVES + MAX_OUTPUTS] = {{0}};
+  for (uint32_t i = 0; i < j->run.n_slot; i++) {
+    if (j->run.slot[i].role != LT_SLOT_OUTPUT) continue;
+    was[i] = buffer_new(c->io[i].bytes, 0);
+    memcpy(data_of(&was[i]), c->ptr[i], was[i].bytes);
+    memset(c->ptr[i], 0xFF, was[i].bytes);
+  }
+  memset(data_of(&c->scratch), 0xFF, c->scratch.bytes);
+  c->ptr[j->run.n_slot] = &backwards;
+  int rc = run(c->ptr, region, data_of(&c->scratch));
+  if (rc) failed(j->result, "run by tasks returned %d", rc);
+  for (uint32_t i = 0; i < j->run.n_slot; i++) {
+    if (j->run.slot[i].role != LT_SLOT_OUTPUT) continue;
+    if (memcmp(data_of(&was[i]), c->ptr[i], was[i].bytes) != 0)
+      failed(j->result, "%s depends on the order of the tasks", j->run.slot[i].name);
+    if (!canaries_live(&c->io[i])) failed(j->result, "by tasks, wrote around %s", j->run.slot[i].name);
+    buffer_free(&was[i]);
+  }
+}
+
 static void call_case(lt_job *job, void *arg) {
   struct { job_of_case *j; const lt_code *code; } *p = arg;
   job_of_case *j = p->j;
@@ -228,7 +257,7 @@ static void call_case(lt_job *job, void *arg) {
   lt_entry_fn run = (lt_entry_fn)(uintptr_t)lt_code_find(p->code, j->run.name);
   int rc = run(c.ptr, region, data_of(&c.scratch));
   if (rc) failed(j->result, "run returned %d", rc);
-  else check_io(j, &c);
+  else check_io(j, &c), check_tasks(j, &c, run, region);
   if (!canaries_live(&c.scratch)) failed(j->result, "wrote around scratch");
   if (!canaries_live(&c.region)) failed(j->result, "wrote around the weights");
   for (uint32_t i = 0; i < j->run.n_slot; i++) buffer_free(&c.io[i]);
