@@ -290,15 +290,23 @@ static chunks chunks_of(const conv *v) {
 
 enum { W_CHUNK, W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
 
-/* Sums of chunks: [chunk][group][block of OC][C][KH][KW][16]. */
-static int64_t sums_count(const conv *v) { return v->groups * lt_ceil_div(v->oc, LT_LANES) * v->c * v->kh * v->kw * LT_LANES; }
+/* Results of the contraction that are not the gradient yet: [chunk][group][block of OC][C][KH][KW][16], which it writes in
+ * whole vectors. Then a kernel in the order of the gradient adds the chunks and evaluates what was fused. */
+typedef struct sums { bool used; uint32_t buffer; int64_t chunk, group, block, channel, row, col; } sums;
 
-static lt_access sums_access(const conv *v, uint32_t buffer, int64_t first) {
-  int64_t pixel = LT_LANES, channel = v->kh * v->kw * pixel, block = v->c * channel;
-  lt_access a = lt_access_zero(buffer, first * channel);
-  a.stride[W_CHUNK] = sums_count(v), a.stride[W_GROUP] = lt_ceil_div(v->oc, LT_LANES) * block, a.stride[W_BLOCK] = block;
-  a.stride[W_CBLOCK] = LT_LANES * channel, a.stride[W_C] = channel, a.stride[W_KH] = v->kw * pixel;
-  a.stride[W_KW] = pixel, a.stride[W_LANE] = 1;
+static sums sums_of(lt_builder *b, const conv *v, lt_dtype t, int64_t n_chunks) {
+  sums s = {.used = n_chunks > 1 || v->c * v->kh * v->kw >= LT_LANES, .col = LT_LANES};
+  s.row = v->kw * s.col, s.channel = v->kh * s.row, s.block = v->c * s.channel;
+  s.group = lt_ceil_div(v->oc, LT_LANES) * s.block, s.chunk = v->groups * s.group;
+  if (s.used) s.buffer = lt_scratch(b, "sums", t, n_chunks * s.chunk);
+  return s;
+}
+
+static lt_access sums_written(const sums *s, int64_t first) {
+  lt_access a = lt_access_zero(s->buffer, first * s->channel);
+  a.stride[W_CHUNK] = s->chunk, a.stride[W_GROUP] = s->group, a.stride[W_BLOCK] = s->block;
+  a.stride[W_CBLOCK] = LT_LANES * s->channel, a.stride[W_C] = s->channel, a.stride[W_KH] = s->row;
+  a.stride[W_KW] = s->col, a.stride[W_LANE] = 1;
   return a;
 }
 
@@ -314,9 +322,8 @@ static void weight_space(lt_kb *kb, const conv *v, int64_t chunk, int64_t first,
   kb->at.c[2] = lt_coord_dim(W_KH), kb->at.c[3] = lt_coord_dim(W_KW);
 }
 
-/* sums: the buffer that takes the chunks' sums, LT_NONE: there is one chunk, its sum is the result. */
 static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t first, int64_t blocks, int64_t size,
-                         int64_t sums) {
+                         const sums *to) {
   const lt_node *n = u->root;
   chunks cut = chunks_of(v);
   lt_kb kb;
@@ -339,31 +346,42 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t
                         .a_stride = {o.image, v->stride[0] * o.row, v->stride[1] * o.col}};
   kb.k.flop = flop_of(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);
-  if (sums == LT_NONE) {
+  if (!to->used) {
     finish(&kb, r);
     return;
   }
-  lt_store s = {sums_access(v, (uint32_t)sums, first), r};
+  lt_store s = {sums_written(to, first), r};
   lt_vec_push(b->a, &kb.store, s);
   lt_kb_finish(&kb);
 }
 
-/* The sum of chunks [first, first + n). */
-static int32_t add_chunks(lt_kb *kb, const conv *v, uint32_t sums, int64_t first, int64_t n) {
-  if (n == 1) {
-    lt_access a = sums_access(v, sums, 0);
-    a.offset += first * sums_count(v);
-    return lt_x_load(kb, kb->k.dtype, a);
-  }
-  int32_t x = add_chunks(kb, v, sums, first, (n + 1) / 2), y = add_chunks(kb, v, sums, first + (n + 1) / 2, n / 2);
+enum { S_GROUP, S_BLOCK, S_OC, S_C, S_KH, S_KW };
+
+/* The sum of chunks [first, first + n), as a balanced tree. */
+static int32_t add_chunks(lt_kb *kb, const lt_access *one, int64_t chunk, int64_t first, int64_t n) {
+  lt_access a = *one;
+  a.offset += first * chunk;
+  if (n == 1) return lt_x_load(kb, kb->k.dtype, a);
+  int32_t x = add_chunks(kb, one, chunk, first, (n + 1) / 2), y = add_chunks(kb, one, chunk, first + (n + 1) / 2, n / 2);
   return lt_x_map(kb, LT_OP_add, kb->k.dtype, x, y);
 }
 
-static void lower_weight_sum(lt_builder *b, const lt_unit *u, const conv *v, uint32_t sums, int64_t n) {
+/* Output channels [16·first, 16·first + blocks·size) of each group, in the order of the gradient. */
+static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sums *from, int64_t n_chunks, int64_t first,
+                       int64_t blocks, int64_t size) {
+  int64_t extent[] = {v->groups, blocks, size, v->c, v->kh, v->kw};
+  int64_t stride[] = {from->group, from->block, 1, from->channel, from->row, from->col};
   lt_kb kb;
   lt_kb_init(&kb, b, u, LT_K_LOOPS);
-  weight_space(&kb, v, 1, 0, 1, v->c);
-  finish(&kb, add_chunks(&kb, v, sums, 0, n));
+  for (int i = 0; i < 6; i++) lt_kb_dim(&kb, extent[i]);
+  kb.shape = *lt_type_of(b->g, u->root->out);
+  kb.at = (lt_at){0};
+  kb.at.c[0] = channel_coord(v->groups, S_GROUP, S_BLOCK, S_OC, v->oc);
+  kb.at.c[0].add = first * LT_LANES;
+  for (int i = 1; i < 4; i++) kb.at.c[i] = lt_coord_dim(S_OC + i);
+  lt_access a = lt_access_zero(from->buffer, first * from->block);
+  memcpy(a.stride, stride, sizeof stride);
+  finish(&kb, add_chunks(&kb, &a, from->chunk, 0, n_chunks));
 }
 
 static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
@@ -377,11 +395,14 @@ static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
     weight_depthwise(&kb, &v, n);
     return;
   }
-  int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n, sums = LT_NONE;
-  if (n_chunks > 1) sums = lt_scratch(b, "sums of chunks", lt_type_of(b->g, n->out)->dtype, n_chunks * sums_count(&v));
-  if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, sums);
-  if (rest) lower_weight(b, u, &v, blocks * LT_LANES, 1, rest, sums);
-  if (n_chunks > 1) lower_weight_sum(b, u, &v, (uint32_t)sums, n_chunks);
+  int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n;
+  sums to = sums_of(b, &v, lt_type_of(b->g, n->out)->dtype, n_chunks);
+  if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, &to);
+  if (rest) lower_weight(b, u, &v, blocks * LT_LANES, 1, rest, &to);
+  if (!to.used) return;
+  blocks = v.oc / LT_LANES, rest = v.oc % LT_LANES;
+  if (blocks) lower_sums(b, u, &v, &to, n_chunks, 0, blocks, LT_LANES);
+  if (rest) lower_sums(b, u, &v, &to, n_chunks, blocks, 1, rest);
 }
 
 void lt_lower_conv(lt_builder *b, const lt_unit *u) {
