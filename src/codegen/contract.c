@@ -272,7 +272,8 @@ static int64_t epilogue_cost(const lt_kernel *k) {
   for (uint32_t i = 0; i < k->n_store; i++) sum += access_cost(&k->store[i].to, k->n_dims - 1);
   for (uint32_t i = 0; i < k->n_expr; i++) {
     const lt_instr *x = &k->expr[i];
-    bool curve = x->op == LT_OP_exp || x->op == LT_OP_log || x->op == LT_OP_tanh || x->op == LT_OP_sigmoid || x->op == LT_OP_pow;
+    bool curve = x->op == LT_OP_exp || x->op == LT_OP_log || x->op == LT_OP_tanh || x->op == LT_OP_sigmoid ||
+                 x->op == LT_OP_pow;
     if (x->kind == LT_X_LOAD) sum += access_cost(&k->access[x->access], k->n_dims - 1);
     else if (x->kind == LT_X_MAP) sum += curve ? 40 : 1;
   }
@@ -280,8 +281,8 @@ static int64_t epilogue_cost(const lt_kernel *k) {
 }
 
 /* The epilogue of block b of the pixel at (row, col) from the tile's first one. */
-static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs, LLVMValueRef const *at, LLVMValueRef row,
-                       LLVMValueRef col, int64_t b, const LLVMValueRef *sum) {
+static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs, LLVMValueRef const *at,
+                       LLVMValueRef row, LLVMValueRef col, int64_t b, const LLVMValueRef *sum) {
   const ct *c = t->c;
   lt_ll *l = c->l;
   lt_point point = {.lanes = b == t->blocks - 1 ? t->lanes : LT_LANES};
@@ -293,10 +294,11 @@ static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs,
   lt_emit_epilogue(l, seen, bufs, &point, sum, NULL);
 }
 
-/* An epilogue of many instructions stands in a loop over the pixels, the accumulators in the frame: written out for each
- * of them it would take LLVM longer than all the rest. The counter stands in memory, where LLVM's strength reduction does
- * not follow it: it would weigh every combination of the strided addresses (90 ms for one kernel). */
-static void emit_store_loop(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at, LLVMValueRef tile) {
+/* An epilogue of many instructions stands in a loop over the pixels, the accumulators in the frame: written out for
+ * each of them it would take LLVM longer than all the rest. The counter stands in memory, where LLVM's strength
+ * reduction does not follow it: it would weigh every combination of the strided addresses (90 ms for one kernel). */
+static void emit_store_loop(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at,
+                            LLVMValueRef tile) {
   ct *c = t->c;
   lt_ll *l = c->l;
   lt_kernel seen = seen_by(c, u);

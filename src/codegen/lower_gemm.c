@@ -1,19 +1,25 @@
 /* lower_gemm.c: linear and matmul as contractions: rows of a for pixels, 16 columns of b for lanes.
  *
- * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where the layout pass
- * has packed it, otherwise read as it stands. */
+ * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where the layout
+ * pass has packed it, otherwise read as it stands. */
 #include "codegen/build.h"
 
 enum { K_DIM = LT_MAX_DIMS - 1 }; /* stands for k while strides are found out */
 
-typedef struct product { int64_t m, k, n; bool transpose_a, transpose_b; lt_type y; int one, row, block, lane, batch; } product;
+typedef struct product {
+  int64_t m, k, n;
+  bool transpose_a, transpose_b;
+  lt_type y;
+  int one, row, block, lane, batch;
+} product;
 
 static void product_space(lt_kb *kb, product *p) {
   int rank = p->y.rank;
   p->one = lt_kb_dim(kb, 1); /* the tile's row dim: every row of a is a column of one row */
   p->batch = p->one + 1;
   for (int i = 0; i < rank - 2; i++) lt_kb_dim(kb, p->y.dim[i]);
-  p->row = lt_kb_dim(kb, p->m), p->block = lt_kb_dim(kb, lt_ceil_div(p->n, LT_LANES)), p->lane = lt_kb_dim(kb, LT_LANES);
+  p->row = lt_kb_dim(kb, p->m), p->block = lt_kb_dim(kb, lt_ceil_div(p->n, LT_LANES)),
+  p->lane = lt_kb_dim(kb, LT_LANES);
   kb->k.block_dim = p->block, kb->k.channels = p->n, kb->k.n_task_dims = 1;
   kb->shape = p->y;
   kb->at = (lt_at){0};

@@ -1,5 +1,5 @@
-/* lower_panel.c: `layout` nodes that pack weights into panels (cluster.h says what each looks like). Lanes of a panel past
- * the last channel are zero. */
+/* lower_panel.c: `layout` nodes that pack weights into panels (cluster.h says what each looks like). Lanes of a panel
+ * past the last channel are zero. */
 #include "codegen/build.h"
 
 typedef struct packer { lt_kb kb; const lt_node *n; lt_at from; lt_access to; } packer;
@@ -27,8 +27,10 @@ static void finish(packer *p) {
   lt_kb_finish(&p->kb);
 }
 
-/* Rows [16·first, …) of K: `blocks` blocks of `size` channels each. `lane_axis` of W becomes lanes (0: CONV, 1: CONV_T). */
-static void pack_conv_part(lt_builder *b, const lt_unit *u, int lane_axis, int64_t first, int64_t blocks, int64_t size) {
+/* Rows [16·first, …) of K: `blocks` blocks of `size` channels each. `lane_axis` of W becomes lanes (0: CONV, 1:
+ * CONV_T). */
+static void pack_conv_part(lt_builder *b, const lt_unit *u, int lane_axis, int64_t first, int64_t blocks,
+                           int64_t size) {
   packer p;
   start(&p, b, u);
   const lt_type *w = lt_type_of(b->g, u->root->in[0]);

@@ -27,11 +27,14 @@ static lt_value emit2(lt_graph *g, lt_op op, const void *attrs, lt_value a, lt_v
   return lt_emit(g, op, attrs, (lt_value[]){a, b}, 2);
 }
 
-/* ---- windows: conv2d, its gradients, pooling, im2col --------------------------------------------------------------- */
+/* ---- windows: conv2d, its gradients, pooling, im2col ---------------------------------------------------------------
+ */
 
 typedef struct window { int64_t n, c, h, w, oc, k[2], stride[2], pad[4], dilation[2], groups, oh, ow; } window;
 
-static int64_t out_size(int64_t size, int64_t pads, int64_t k, int64_t d, int64_t s) { return (size + pads - ((k - 1) * d + 1)) / s + 1; }
+static int64_t out_size(int64_t size, int64_t pads, int64_t k, int64_t d, int64_t s) {
+  return (size + pads - ((k - 1) * d + 1)) / s + 1;
+}
 
 static void fit(window *w, int i) {
   int64_t room = (i ? w->w + w->pad[1] + w->pad[3] : w->h + w->pad[0] + w->pad[2]);
@@ -76,7 +79,11 @@ static void choose_groups(window *w, kc_rng *r) {
 
 static window choose_window(kc_rng *r) {
   static const int64_t kernels[] = {1, 1, 2, 3, 3, 3, 4, 5, 7};
-  window w = {.n = kc_pick(r, 1, 3), .c = KC_ONE_OF(r, channels), .oc = KC_ONE_OF(r, channels), .h = KC_ONE_OF(r, sizes), .w = KC_ONE_OF(r, sizes)};
+  window w = {.n = kc_pick(r, 1, 3),
+              .c = KC_ONE_OF(r, channels),
+              .oc = KC_ONE_OF(r, channels),
+              .h = KC_ONE_OF(r, sizes),
+              .w = KC_ONE_OF(r, sizes)};
   choose_groups(&w, r);
   bool square = kc_chance(r, 60), strided = kc_chance(r, 40), dilated = kc_chance(r, 15);
   for (int i = 0; i < 2; i++) {
@@ -103,7 +110,8 @@ static void build_conv(lt_graph *g, kc_case *c) {
   window w = choose_window(&r);
   bool weight = kc_chance(&r, 70);
   lt_conv2d_attrs a = conv_attrs(&w);
-  lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w), k = leaf4(g, "q", weight, w.oc, w.c / w.groups, w.k[0], w.k[1]);
+  lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w),
+           k = leaf4(g, "q", weight, w.oc, w.c / w.groups, w.k[0], w.k[1]);
   lt_value b = kc_chance(&r, 50) ? kc_leaf(g, "q", weight, LT_F32, 1, &w.oc) : 0;
   lt_value y = lt_emit(g, LT_OP_conv2d, &a, (lt_value[]){x, k, b}, 3);
   int64_t tail = kc_pick(&r, 0, 9);
@@ -128,7 +136,8 @@ static void build_grad_input(lt_graph *g, kc_case *c) {
   kc_rng r = kc_rng_of(c);
   window w = choose_window(&r);
   lt_conv2d_attrs b = conv_attrs(&w);
-  lt_conv2d_grad_input_attrs a = {.size = {{w.h, w.w}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
+  lt_conv2d_grad_input_attrs a = {
+      .size = {{w.h, w.w}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
   lt_value gy = leaf4(g, "q", false, w.n, w.oc, w.oh, w.ow);
   lt_value k = leaf4(g, "q", kc_chance(&r, 70), w.oc, w.c / w.groups, w.k[0], w.k[1]);
   lt_value y = emit2(g, LT_OP_conv2d_grad_input, &a, gy, k);
@@ -141,7 +150,8 @@ static void build_grad_weight(lt_graph *g, kc_case *c) {
   window w = choose_window(&r);
   if (kc_chance(&r, 20)) w.n = kc_pick(&r, 4, 9), limit(&w, 600e3);
   lt_conv2d_attrs b = conv_attrs(&w);
-  lt_conv2d_grad_weight_attrs a = {.kernel = {{w.k[0], w.k[1]}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
+  lt_conv2d_grad_weight_attrs a = {
+      .kernel = {{w.k[0], w.k[1]}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
   lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w), gy = leaf4(g, "q", false, w.n, w.oc, w.oh, w.ow);
   lt_value y = emit2(g, LT_OP_conv2d_grad_weight, &a, x, gy);
   if (kc_chance(&r, 25)) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", true, w.oc, w.c / w.groups, w.k[0], w.k[1]));
@@ -164,7 +174,8 @@ static void build_max_pool(lt_graph *g, kc_case *c) {
   lt_max_pool_attrs a = pool_attrs(&r, &w);
   lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w);
   if (kc_chance(&r, 30)) {
-    lt_max_pool_index_attrs b = {.kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation, .ceil = a.ceil};
+    lt_max_pool_index_attrs b = {
+        .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation, .ceil = a.ceil};
     output(g, emit1(g, LT_OP_max_pool_index, &b, x));
     return;
   }
@@ -182,7 +193,8 @@ static void build_avg_pool(lt_graph *g, kc_case *c) {
   c->tolerance = 1e-6;
   lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w), y = emit1(g, LT_OP_avg_pool, &a, x);
   if (kc_chance(&r, 50)) { /* its adjoint: the pooling only says the shape and is dead */
-    lt_avg_pool_grad_attrs b = {.size = {{w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation};
+    lt_avg_pool_grad_attrs b = {
+        .size = {{w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation};
     b.ceil = a.ceil, b.count_include_pad = a.count_include_pad;
     lt_type t = *lt_type_of(g, y);
     y = emit1(g, LT_OP_avg_pool_grad, &b, kc_leaf(g, "q", false, LT_F32, 4, t.dim));
@@ -196,18 +208,24 @@ static void build_im2col(lt_graph *g, kc_case *c) {
   w.oc = w.groups = 1;
   limit(&w, 30e3);
   lt_conv2d_attrs b = conv_attrs(&w);
-  lt_im2col_attrs a = {.kernel = {{w.k[0], w.k[1]}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .to_matrix = kc_chance(&r, 50)};
+  lt_im2col_attrs a = {.kernel = {{w.k[0], w.k[1]}},
+                       .stride = b.stride,
+                       .pad = b.pad,
+                       .dilation = b.dilation,
+                       .to_matrix = kc_chance(&r, 50)};
   lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w), y = emit1(g, LT_OP_im2col, &a, x);
   if (kc_chance(&r, 50)) {
     lt_type t = *lt_type_of(g, y);
-    lt_col2im_attrs d = {.input_shape = {4, {w.n, w.c, w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad};
+    lt_col2im_attrs d = {
+        .input_shape = {4, {w.n, w.c, w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad};
     d.dilation = a.dilation, d.to_matrix = a.to_matrix;
     y = emit1(g, LT_OP_col2im, &d, kc_leaf(g, "q", false, LT_F32, t.rank, t.dim));
   }
   output(g, y);
 }
 
-/* ---- matrix products ------------------------------------------------------------------------------------------------ */
+/* ---- matrix products ------------------------------------------------------------------------------------------------
+ */
 
 static void build_linear(lt_graph *g, kc_case *c) {
   kc_rng r = kc_rng_of(c);
@@ -215,7 +233,8 @@ static void build_linear(lt_graph *g, kc_case *c) {
   if (kc_chance(&r, 10)) n = kc_pick(&r, 100, 300);
   if (kc_chance(&r, 10)) k = kc_pick(&r, 100, 700);
   bool weight = kc_chance(&r, 70);
-  lt_value x = kc_leaf(g, "q", false, LT_F32, 2, (int64_t[]){m, k}), w = kc_leaf(g, "q", weight, LT_F32, 2, (int64_t[]){k, n});
+  lt_value x = kc_leaf(g, "q", false, LT_F32, 2, (int64_t[]){m, k}),
+           w = kc_leaf(g, "q", weight, LT_F32, 2, (int64_t[]){k, n});
   lt_value b = kc_chance(&r, 50) ? kc_leaf(g, "q", weight, LT_F32, 1, &n) : 0;
   lt_value y = lt_emit(g, LT_OP_linear, NULL, (lt_value[]){x, w, b}, 3);
   if (kc_chance(&r, 30)) y = lt_unary(g, LT_OP_relu, y);
@@ -240,7 +259,8 @@ static void build_matmul(lt_graph *g, kc_case *c) {
   output(g, emit2(g, LT_OP_matmul, &a, x, w));
 }
 
-/* ---- elementwise ---------------------------------------------------------------------------------------------------- */
+/* ---- elementwise ----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct shape { unsigned rank; int64_t dim[LT_MAX_RANK]; } shape;
 
@@ -273,7 +293,8 @@ static void build_unary(lt_graph *g, kc_case *c) {
     {LT_OP_log, "p", 1e-6}, {LT_OP_sqrt, "p", 0}, {LT_OP_tanh, "r", 1e-6}, {LT_OP_sigmoid, "r", 1e-6},
     {LT_OP_clip, "r", 0}, {LT_OP_cast, "r", 0}, {LT_OP_neg, "i", 0}, {LT_OP_abs, "i", 0}, {LT_OP_cast, "i", 0},
   };
-  static const lt_dtype floats[] = {LT_F32, LT_F32, LT_F32, LT_F64}, whole[] = {LT_I32, LT_I64}, any[] = {LT_F32, LT_F64, LT_I32, LT_I64, LT_BOOL};
+  static const lt_dtype floats[] = {LT_F32, LT_F32, LT_F32, LT_F64}, whole[] = {LT_I32, LT_I64},
+                        any[] = {LT_F32, LT_F64, LT_I32, LT_I64, LT_BOOL};
   kc_rng r = kc_rng_of(c);
   int64_t i = kc_pick(&r, 0, (int64_t)LT_COUNT(row) - 1);
   lt_dtype t = row[i].fill[0] == 'i' ? KC_ONE_OF(&r, whole) : KC_ONE_OF(&r, floats);
@@ -305,7 +326,8 @@ static void build_binary(lt_graph *g, kc_case *c) {
   shape s = choose_shape(&r, 0, 5, 4000), sa = narrower(&r, &s), sb = narrower(&r, &s);
   lt_value a = leaf_of(g, row[i].fill_a, false, t, &sa), b = leaf_of(g, row[i].fill_b, kc_chance(&r, 30), t, &sb);
   lt_value y = lt_binary(g, row[i].op, a, b);
-  if (kc_chance(&r, 25) && lt_type_of(g, y)->dtype == LT_BOOL) y = lt_emit(g, LT_OP_select, NULL, (lt_value[]){y, a, b}, 3);
+  if (kc_chance(&r, 25) && lt_type_of(g, y)->dtype == LT_BOOL)
+    y = lt_emit(g, LT_OP_select, NULL, (lt_value[]){y, a, b}, 3);
   output(g, y);
 }
 
@@ -330,7 +352,8 @@ static void build_chain(lt_graph *g, kc_case *c) {
   if (kc_chance(&r, 40) && v[n - 2] != v[n - 1] && !lt_is_leaf(g, v[n - 2])) output(g, v[n - 2]);
 }
 
-/* ---- reductions ----------------------------------------------------------------------------------------------------- */
+/* ---- reductions -----------------------------------------------------------------------------------------------------
+ */
 
 static lt_ints some_axes(kc_rng *r, unsigned rank) {
   lt_ints a = {0};
@@ -405,7 +428,8 @@ static void build_norm(lt_graph *g, kc_case *c) {
   for (unsigned i = 0; i < 3; i++) output(g, y + i);
 }
 
-/* ---- movement ------------------------------------------------------------------------------------------------------- */
+/* ---- movement -------------------------------------------------------------------------------------------------------
+ */
 
 static void permute(kc_rng *r, lt_ints *p, unsigned rank) {
   p->n = rank;
@@ -453,7 +477,8 @@ static lt_value one_move(lt_graph *g, kc_rng *r, lt_value x) {
   lt_concat_attrs a = {.axis = kc_pick(r, 0, t.rank - 1)};
   lt_type u = t;
   u.dim[a.axis] = kc_pick(r, 1, 9);
-  return emit2(g, LT_OP_concat, &a, x, kc_leaf(g, lt_is_float(t.dtype) ? "q" : "i", kc_chance(r, 30), t.dtype, u.rank, u.dim));
+  return emit2(g, LT_OP_concat, &a, x,
+               kc_leaf(g, lt_is_float(t.dtype) ? "q" : "i", kc_chance(r, 30), t.dtype, u.rank, u.dim));
 }
 
 static void build_move(lt_graph *g, kc_case *c) {

@@ -1,5 +1,5 @@
-/* graphs.c: random networks of a few ops. Each step draws from its own stream, so that leaving a step out (kc_case.skip)
- * leaves the others as they were: that is how a failing network is made smaller. */
+/* graphs.c: random networks of a few ops. Each step draws from its own stream, so that leaving a step out
+ * (kc_case.skip) leaves the others as they were: that is how a failing network is made smaller. */
 #include "kcheck.h"
 
 enum { MAX_VALUES = 16, MAX_STEPS = 10 };
@@ -14,7 +14,9 @@ typedef struct net {
 static const lt_type *type_of(const net *t, lt_value v) { return lt_type_of(t->g, v); }
 static lt_value emit1(net *t, lt_op op, const void *attrs, lt_value x) { return lt_emit(t->g, op, attrs, &x, 1); }
 
-static lt_value param(net *t, const char *fill, unsigned rank, const int64_t *dim) { return kc_leaf(t->g, fill, true, LT_F32, rank, dim); }
+static lt_value param(net *t, const char *fill, unsigned rank, const int64_t *dim) {
+  return kc_leaf(t->g, fill, true, LT_F32, rank, dim);
+}
 
 /* Keeps sums of `terms` products near 1. */
 static lt_value scaled(net *t, lt_value v, int64_t terms) {
@@ -30,7 +32,8 @@ static lt_value conv(net *t, kc_rng *r, lt_value x) {
   lt_conv2d_attrs a = {.stride = {{kc_pick(r, 1, 2), kc_pick(r, 1, 2)}}, .dilation = {{1, 1}}, .groups = 1};
   for (int i = 0; i < 4; i++) a.pad.v[i] = pad;
   if (kc_chance(r, 20)) a.groups = d[1], oc = d[1];
-  lt_value w = param(t, "q", 4, (int64_t[]){oc, d[1] / a.groups, k, k}), b = kc_chance(r, 50) ? param(t, "q", 1, &oc) : 0;
+  lt_value w = param(t, "q", 4, (int64_t[]){oc, d[1] / a.groups, k, k}),
+           b = kc_chance(r, 50) ? param(t, "q", 1, &oc) : 0;
   int64_t terms = d[1] / a.groups * k * k;
   return scaled(t, lt_emit(t->g, LT_OP_conv2d, &a, (lt_value[]){x, w, b}, 3), terms);
 }
@@ -39,7 +42,10 @@ static lt_value pool(net *t, kc_rng *r, lt_value x, bool max) {
   const int64_t *d = type_of(t, x)->dim;
   int64_t k = kc_pick(r, 2, 3), pad = kc_pick(r, 0, 1);
   if (d[2] < k || d[3] < k) return x;
-  lt_max_pool_attrs a = {.kernel = {{k, k}}, .stride = {{kc_pick(r, 1, 3), kc_pick(r, 1, 3)}}, .dilation = {{1, 1}}, .ceil = kc_chance(r, 25)};
+  lt_max_pool_attrs a = {.kernel = {{k, k}},
+                         .stride = {{kc_pick(r, 1, 3), kc_pick(r, 1, 3)}},
+                         .dilation = {{1, 1}},
+                         .ceil = kc_chance(r, 25)};
   for (int i = 0; i < 4; i++) a.pad.v[i] = pad;
   if (max) return emit1(t, LT_OP_max_pool, &a, x);
   lt_avg_pool_attrs b = {.kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation, .ceil = a.ceil};
@@ -47,12 +53,14 @@ static lt_value pool(net *t, kc_rng *r, lt_value x, bool max) {
 }
 
 static lt_value unary(net *t, kc_rng *r, lt_value x) {
-  static const lt_op smooth[] = {LT_OP_tanh, LT_OP_sigmoid, LT_OP_neg}, any[] = {LT_OP_relu, LT_OP_relu, LT_OP_tanh, LT_OP_sigmoid, LT_OP_neg, LT_OP_abs};
+  static const lt_op smooth[] = {LT_OP_tanh, LT_OP_sigmoid, LT_OP_neg},
+                     any[] = {LT_OP_relu, LT_OP_relu, LT_OP_tanh, LT_OP_sigmoid, LT_OP_neg, LT_OP_abs};
   return lt_unary(t->g, t->smooth ? KC_ONE_OF(r, smooth) : KC_ONE_OF(r, any), x);
 }
 
 static lt_value binary(net *t, kc_rng *r, lt_value x) {
-  static const lt_op smooth[] = {LT_OP_add, LT_OP_sub, LT_OP_mul}, any[] = {LT_OP_add, LT_OP_add, LT_OP_sub, LT_OP_mul, LT_OP_max};
+  static const lt_op smooth[] = {LT_OP_add, LT_OP_sub, LT_OP_mul},
+                     any[] = {LT_OP_add, LT_OP_add, LT_OP_sub, LT_OP_mul, LT_OP_max};
   lt_value same[MAX_VALUES], other;
   int n = 0;
   for (int i = 0; i < t->n; i++)

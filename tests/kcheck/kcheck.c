@@ -98,7 +98,8 @@ static void blame(worker *w, const list *all, const options *o, int status) {
   }
   int64_t at = w->next + (alone || w->current < 0 ? 0 : w->current);
   kc_result r = {KC_FAILED, ""};
-  snprintf(r.why, sizeof r.why, "crashed (signal %d)%s", WIFSIGNALED(status) ? WTERMSIG(status) : 0, w->current < 0 ? " while compiled" : "");
+  snprintf(r.why, sizeof r.why, "crashed (signal %d)%s", WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+           w->current < 0 ? " while compiled" : "");
   report(&all->at[at], &r, o->cpu);
   w->counts[all->at[at].family][KC_FAILED]++;
   for (int64_t i = w->next; i < at; i++) w->counts[all->at[i].family][KC_PASSED]++; /* ran in this batch before */

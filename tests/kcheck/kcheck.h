@@ -1,8 +1,8 @@
 /* kcheck.h: every kernel against the interpreter, on generated cases.
  *
- * A case is a function of (family, number): a graph whose leaves' names say what they are filled with. Cases are compiled
- * by the whole pipeline, many to a module, called on buffers between canaries with scratch full of NaN, and compared
- * with the interpreter in double precision.
+ * A case is a function of (family, number): a graph whose leaves' names say what they are filled with. Cases are
+ * compiled by the whole pipeline, many to a module, called on buffers between canaries with scratch full of NaN, and
+ * compared with the interpreter in double precision.
  *
  * Names of leaves begin with what fills them, up to the first underscore:
  *   q  odd eighths in [-7/8, 7/8]: products and sums of them are exact in f32, so results must be equal bit by bit
@@ -40,7 +40,9 @@ extern const int kc_family_count;
 void kc_build_graph(lt_graph *g, kc_case *c);  /* graphs.c */
 int kc_graph_steps(const kc_case *c);
 
-static inline kc_rng kc_rng_of(const kc_case *c) { return (kc_rng){.seed = (uint64_t)c->number, .stream = 1000 + (uint64_t)c->family}; }
+static inline kc_rng kc_rng_of(const kc_case *c) {
+  return (kc_rng){.seed = (uint64_t)c->number, .stream = 1000 + (uint64_t)c->family};
+}
 
 /* A leaf `<fill>_<n>`: an input, or a param when `weight`. */
 lt_value kc_leaf(lt_graph *g, const char *fill, bool weight, lt_dtype t, unsigned rank, const int64_t *dim);

@@ -13,7 +13,8 @@
 
 enum { CANARY = 256, MAX_LEAVES = 128, MAX_OUTPUTS = 16 };
 
-/* ---- buffers ------------------------------------------------------------------------------------------------------ */
+/* ---- buffers ------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct buffer { unsigned char *whole; size_t bytes; } buffer;
 
@@ -40,7 +41,8 @@ static void buffer_free(buffer *b) {
   b->whole = NULL;
 }
 
-/* ---- what leaves hold --------------------------------------------------------------------------------------------- */
+/* ---- what leaves hold ---------------------------------------------------------------------------------------------
+ */
 
 static double element(const char *name, uint64_t stream, uint64_t i) {
   uint32_t u = lt_random_u32(11, stream, i);
@@ -65,7 +67,8 @@ lt_tensor *kc_fill(lt_arena *a, const lt_graph *g, lt_value v) {
   return t;
 }
 
-/* ---- one case ------------------------------------------------------------------------------------------------------- */
+/* ---- one case -------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct job_of_case {
   const kc_case *c;
@@ -104,8 +107,9 @@ static void interpret(lt_job *job, job_of_case *j) {
 }
 
 /* The driver's order of passes. */
-static const lt_pass pipeline[] = {LT_PASS_mode, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,     LT_PASS_simplify, LT_PASS_cse,
-                                   LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse,   LT_PASS_fuse,     LT_PASS_layout};
+static const lt_pass pipeline[] = {LT_PASS_mode,     LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,
+                                   LT_PASS_simplify, LT_PASS_cse,      LT_PASS_fold,  LT_PASS_simplify,
+                                   LT_PASS_cse,      LT_PASS_fuse,     LT_PASS_layout};
 
 static void plan_case(lt_job *job, void *arg) {
   job_of_case *j = arg;
@@ -124,7 +128,8 @@ static void plan_case(lt_job *job, void *arg) {
   j->ready = true;
 }
 
-/* ---- calling ---------------------------------------------------------------------------------------------------------- */
+/* ---- calling
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static const lt_tensor *leaf_named(const job_of_case *j, const char *name) {
   for (int i = 0; i < j->n_leaf; i++)
@@ -169,11 +174,14 @@ static void compare(job_of_case *j, int k, const buffer *b, double *zeros) {
   int64_t at;
   double d = difference(got, want, &at, zeros);
   if (d > j->built.tolerance)
-    failed(j->result, "%s[%ld] is %.9g, not %.9g (error %.1e of the largest, allowed %.1e)", j->g->outputs.at[k].name, (long)at,
-           lt_tensor_at(got, at), lt_tensor_at(want, at), d, j->built.tolerance);
+    failed(j->result, "%s[%ld] is %.9g, not %.9g (error %.1e of the largest, allowed %.1e)", j->g->outputs.at[k].name,
+           (long)at, lt_tensor_at(got, at), lt_tensor_at(want, at), d, j->built.tolerance);
 }
 
-typedef struct call { buffer io[MAX_LEAVES + MAX_OUTPUTS], region, packed, scratch, pack_scratch; void *ptr[MAX_LEAVES + MAX_OUTPUTS + 1]; } call;
+typedef struct call {
+  buffer io[MAX_LEAVES + MAX_OUTPUTS], region, packed, scratch, pack_scratch;
+  void *ptr[MAX_LEAVES + MAX_OUTPUTS + 1];
+} call;
 
 static void set_io(job_of_case *j, call *c) {
   for (uint32_t i = 0; i < j->run.n_slot; i++) {
@@ -250,7 +258,8 @@ static void call_case(lt_job *job, void *arg) {
     void *none[1] = {NULL};
     int rc = pack(none, region, data_of(&c.packed), data_of(&c.pack_scratch));
     if (rc) failed(j->result, "pack returned %d", rc);
-    if (!canaries_live(&c.packed) || !canaries_live(&c.pack_scratch)) failed(j->result, "packing wrote around its buffers");
+    if (!canaries_live(&c.packed) || !canaries_live(&c.pack_scratch))
+      failed(j->result, "packing wrote around its buffers");
     region = data_of(&c.packed);
   }
   c.scratch = buffer_new((size_t)j->run.scratch_bytes, 0xFF);
@@ -264,7 +273,8 @@ static void call_case(lt_job *job, void *arg) {
   buffer_free(&c.region), buffer_free(&c.packed), buffer_free(&c.scratch), buffer_free(&c.pack_scratch);
 }
 
-/* ---- a batch ---------------------------------------------------------------------------------------------------------- */
+/* ---- a batch
+ * ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct batch { job_of_case *j; int n; const char *cpu; volatile int *current; bool compiled; } batch;
 

@@ -48,7 +48,8 @@ lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
     const lt_node *n = g->nodes.at[i];
     for (unsigned k = 0; (!live || live[i]) && k < n->n_in; k++) {
       const lt_node *from = n->in[k] ? lt_node_of(g, n->in[k]) : NULL;
-      if (from && move[from->id] == LT_MOVE_VIRTUAL && !reads_through(g, n, k, from, move)) move[from->id] = LT_MOVE_NOT;
+      if (from && move[from->id] == LT_MOVE_VIRTUAL && !reads_through(g, n, k, from, move))
+        move[from->id] = LT_MOVE_NOT;
     }
   }
   for (uint32_t i = 0; i < g->nodes.n; i++) {

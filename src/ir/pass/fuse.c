@@ -1,8 +1,8 @@
 /* fuse.c: marks clusters: what one kernel computes. A heavy node takes in the elementwise nodes that follow it, a
  * reduction also those that lead to it; elementwise nodes with nothing heavy near them form clusters of their own.
  *
- * Greedy, in order. A node joins the cluster of an operand when shapes agree and when nothing else it reads waits for that
- * cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well. */
+ * Greedy, in order. A node joins the cluster of an operand when shapes agree and when nothing else it reads waits for
+ * that cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well. */
 #include "ir/pass/cluster.h"
 
 enum { MOST_NODES = 24 }; /* in a cluster: its loads are live at once */
@@ -92,7 +92,8 @@ static bool joins_prologue(const fuser *f, const lt_node *r) {
   uint32_t c = f->of[lt_node_of(f->g, v)->id];
   if ((r->op != LT_OP_sum && r->op != LT_OP_reduce_max) || !c) return false;
   const cluster *p = &f->all.at[c];
-  if (p->heavy || p->closed || p->reduces || !same_dims(&p->shape, lt_type_of(f->g, v)) || f->uses[v] != 1) return false;
+  if (p->heavy || p->closed || p->reduces || !same_dims(&p->shape, lt_type_of(f->g, v)) || f->uses[v] != 1)
+    return false;
   for (uint32_t i = p->first; i < r->id; i++) { /* nobody else may read any of them */
     const lt_node *m = f->g->nodes.at[i];
     if (f->of[i] == c) continue;

@@ -1,8 +1,8 @@
 /* layout.c: the memory layout of every value.
  *
  * Values around convolutions and pooling stand in blocks of 16 channels where some reader gains by it; readers that
- * cannot use blocks get a `layout` node back to plain. A convolution's image carries the zeros around it (halo), so that
- * kernels never ask whether a tap is inside. Weights become the panels that contractions read (cluster.h).
+ * cannot use blocks get a `layout` node back to plain. A convolution's image carries the zeros around it (halo), so
+ * that kernels never ask whether a tap is inside. Weights become the panels that contractions read (cluster.h).
  *
  * Three sweeps: preferences from users to operands, halos, then the copy that inserts the nodes. */
 #include "ir/pass/cluster.h"
@@ -20,7 +20,7 @@ typedef struct lt_layouts {
   const bool *live, *fixed;
   bool weights_apart;                       /* params and states do not change: packed once */
   bool *blocked;                            /* by value */
-  lt_halo *halo, *plain_halo;               /* by value: of it in blocks (or of its copy in blocks), of its plain copy */
+  lt_halo *halo, *plain_halo; /* by value: of it in blocks (or of its copy in blocks), of its plain copy */
   uint32_t *reduce_of;                      /* by cluster: id + 1 of a reducing root */
   LT_VEC(lt_made) made;
   uint32_t *made_of;                        /* by value of `from` */
@@ -41,7 +41,8 @@ static lt_halo halo_of_windows(const lt_conv_geo *c) {
   return h;
 }
 
-/* Zeros that the adjoint touches outside gy: pixel i reads window (i + pad - k*dilation) / stride where that is whole. */
+/* Zeros that the adjoint touches outside gy: pixel i reads window (i + pad - k*dilation) / stride where that is whole.
+ */
 static lt_halo halo_of_adjoint(const lt_conv_geo *c) {
   lt_halo h;
   for (int k = 0; k < 2; k++) {
@@ -60,7 +61,8 @@ static lt_halo halo_of_adjoint(const lt_conv_geo *c) {
   return h;
 }
 
-static void set_geo(lt_conv_geo *c, const lt_type *image, const lt_type *result, lt_pair stride, lt_quad pad, lt_pair dilation) {
+static void set_geo(lt_conv_geo *c, const lt_type *image, const lt_type *result, lt_pair stride, lt_quad pad,
+                    lt_pair dilation) {
   for (int k = 0; k < 2; k++) {
     c->size[k] = image->dim[k + 2], c->out[k] = result->dim[k + 2];
     c->stride[k] = stride.v[k], c->dilation[k] = dilation.v[k];
@@ -72,7 +74,8 @@ static void set_geo(lt_conv_geo *c, const lt_type *image, const lt_type *result,
 typedef struct lt_conv { lt_conv_kind kind; int64_t groups; lt_halo halo; unsigned image; int64_t channels; } lt_conv;
 
 static bool conv_of(lt_conv *out, const lt_graph *g, const lt_node *n) {
-  const lt_type *a = n->n_in > 1 ? lt_type_of(g, n->in[0]) : NULL, *b = n->n_in > 1 ? lt_type_of(g, n->in[1]) : NULL, *y = lt_type_of(g, n->out);
+  const lt_type *a = n->n_in > 1 ? lt_type_of(g, n->in[0]) : NULL, *b = n->n_in > 1 ? lt_type_of(g, n->in[1]) : NULL,
+                *y = lt_type_of(g, n->out);
   lt_conv_geo c;
   *out = (lt_conv){0};
   switch (n->op) {
@@ -178,7 +181,8 @@ static lt_need need_of_matrix(const lt_layouts *s, const lt_node *n, unsigned k)
 static bool keeps_channels(const lt_graph *g, const lt_node *n) {
   if (lt_type_of(g, n->in[0])->rank != 4) return false;
   if (n->op == LT_OP_argmax) return ((const lt_argmax_attrs *)n->attrs)->axis != 1;
-  const lt_ints *axes = n->op == LT_OP_sum ? &((const lt_sum_attrs *)n->attrs)->axes : &((const lt_reduce_max_attrs *)n->attrs)->axes;
+  const lt_ints *axes = n->op == LT_OP_sum ? &((const lt_sum_attrs *)n->attrs)->axes
+                                           : &((const lt_reduce_max_attrs *)n->attrs)->axes;
   for (int64_t i = 0; i < axes->n; i++)
     if (axes->v[i] == 1) return false;
   return true;
