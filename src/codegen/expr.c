@@ -127,6 +127,7 @@ static LLVMValueRef load_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t st
   if (stride == 1 || lanes == 1) return load_row(l, at, t, lanes);
   if (stride == 0) return lt_ll_splat(l, load_one(l, at, t), LT_LANES);
   LLVMValueRef v = LLVMConstNull(LLVMVectorType(lt_ll_type(l, t), LT_LANES));
+  at = lt_ll_opaque(l, at);
   for (unsigned i = 0; i < lanes; i++)
     v = LLVMBuildInsertElement(l->b, v, load_one(l, lt_ll_at(l, at, NULL, t, i * stride), t), LLVMConstInt(l->i32, i, false), "");
   return v;
@@ -137,6 +138,7 @@ static void store_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t stride, u
     store_row(l, at, t, lanes, v);
     return;
   }
+  at = lt_ll_opaque(l, at);
   for (unsigned i = 0; i < lanes; i++)
     LLVMSetAlignment(LLVMBuildStore(l->b, lt_ll_lane(l, v, i), lt_ll_at(l, at, NULL, t, i * stride)), size_of(t));
 }

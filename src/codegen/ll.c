@@ -86,6 +86,10 @@ LLVMValueRef lt_ll_intrinsic(lt_ll *l, const char *name, LLVMTypeRef overload, L
   return LLVMBuildCall2(l->b, LLVMIntrinsicGetType(l->ctx, id, &overload, 1), f, arg, n, "");
 }
 
+LLVMValueRef lt_ll_opaque(lt_ll *l, LLVMValueRef pointer) {
+  return lt_ll_intrinsic(l, "llvm.launder.invariant.group", l->ptr, &pointer, 1);
+}
+
 LLVMValueRef lt_ll_fma(lt_ll *l, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
   if (!l->target->fma) return LLVMBuildFAdd(l->b, LLVMBuildFMul(l->b, a, b, ""), c, "");
   return lt_ll_intrinsic(l, "llvm.fma", LLVMTypeOf(a), (LLVMValueRef[]){a, b, c}, 3);

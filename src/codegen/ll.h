@@ -9,6 +9,9 @@ LLVMValueRef lt_ll_iota(lt_ll *l, LLVMTypeRef element);                /* <0, 1,
 LLVMValueRef lt_ll_lane(lt_ll *l, LLVMValueRef vec, unsigned lane);
 LLVMValueRef lt_ll_shuffle(lt_ll *l, LLVMValueRef a, LLVMValueRef b, const int *lane, unsigned n); /* -1: any; b may be NULL */
 LLVMValueRef lt_ll_intrinsic(lt_ll *l, const char *name, LLVMTypeRef overload, LLVMValueRef *arg, unsigned n);
+/* The same pointer, opaque to LLVM's loop strength reduction, whose time grows faster than the number of addresses it sees:
+ * for addresses that are a base and constants anyway. Costs no instruction. */
+LLVMValueRef lt_ll_opaque(lt_ll *l, LLVMValueRef pointer);
 LLVMBasicBlockRef lt_ll_block(lt_ll *l);
 LLVMValueRef lt_ll_phi2(lt_ll *l, LLVMValueRef a, LLVMBasicBlockRef from_a, LLVMValueRef b, LLVMBasicBlockRef from_b);
 void lt_ll_attributes(lt_ll *l, LLVMValueRef fn);
