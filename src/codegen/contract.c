@@ -158,6 +158,7 @@ static void repeat_begin(const tile_code *t, repeat *r, chain *s, int64_t times)
     LLVMAddIncoming(r->phi[i], slot, &r->before, 1);
     *slot = r->phi[i];
   }
+  s->a = lt_ll_opaque(l, s->a), s->b = lt_ll_opaque(l, s->b); /* displacements are as they should be */
 }
 
 static void repeat_end(const tile_code *t, repeat *r, chain *s) {
