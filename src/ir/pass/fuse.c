@@ -115,16 +115,24 @@ static bool joins_prologue(const fuser *f, const lt_node *r) {
   return true;
 }
 
+/* A heavy cluster rather than one that is elementwise only, a later one rather than an earlier one; 0: none will do. */
+static uint32_t best_cluster(fuser *f, const lt_node *n) {
+  uint32_t best = 0;
+  for (unsigned k = 0; k < n->n_in; k++) {
+    uint32_t c = n->in[k] ? f->of[lt_node_of(f->g, n->in[k])->id] : 0;
+    if (!c || c == best || !joins(f, n, k)) continue;
+    const cluster *x = &f->all.at[c], *y = &f->all.at[best];
+    if (!best || (x->heavy == y->heavy ? x->first > y->first : x->heavy)) best = c;
+  }
+  return best;
+}
+
 static void place(fuser *f, const lt_node *n) {
   unsigned flags = lt_op_table[n->op].flags;
   if (flags & LT_MAP) {
-    for (unsigned k = 0; k < n->n_in; k++) {
-      if (!joins(f, n, k)) continue;
-      f->of[n->id] = f->of[lt_node_of(f->g, n->in[k])->id];
-      f->all.at[f->of[n->id]].nodes++;
-      return;
-    }
-    f->of[n->id] = open_cluster(f, n, false);
+    uint32_t c = best_cluster(f, n);
+    if (c) f->all.at[c].nodes++;
+    f->of[n->id] = c ? c : open_cluster(f, n, false);
     return;
   }
   if (flags & LT_LEAF || f->move[n->id] != LT_MOVE_NOT) return;
