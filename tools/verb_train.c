@@ -39,8 +39,9 @@ static void check_places(const cli *c) {
     const char *path = text_of(c, flags[i], NULL), *slash = path ? strrchr(path, '/') : NULL;
     if (!path) continue;
     char *dir = slash == path ? format("/") : slash ? format("%.*s", (int)(slash - path), path) : format(".");
-    if (access(dir, W_OK | X_OK) != 0) fail_work(c, "cannot write %s: %s", path, strerror(errno));
+    int error = access(dir, W_OK | X_OK) == 0 ? 0 : errno;
     free(dir);
+    if (error) fail_work(c, "cannot write %s: %s", path, strerror(error));
   }
 }
 
