@@ -16,8 +16,7 @@ static _Noreturn void fail_no_key(const cli *c, const char *file, const char *ke
   char **names = need(calloc(n + 1, sizeof *names));
   for (size_t i = 0; i < n; i++) names[i] = (char *)all[i].name;
   const char *near = nearest(key, (const char *const *)names, n);
-  char *list = format("%s", "");
-  for (size_t i = 0; i < n && i < 12; i++) list = format("%s%s%s", list, i ? ", " : "", names[i]);
+  char *list = name_list((const char *const *)names, n);
   if (near) fail_work(c, "%s has no array '%s'\nhelp: did you mean %s:%s?", file, key, file, near);
   fail_work(c, "%s has no array '%s'\nhelp: it holds %s", file, key, list);
 }

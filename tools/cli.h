@@ -76,6 +76,7 @@ bool stderr_is_tty(void);
 
 void *need(void *p); /* p, unless it is NULL: out of memory */
 char *format(const char *fmt, ...) CLI_PRINTF(1, 2); /* malloc */
+char *name_list(const char *const *names, size_t n); /* "a, b, c", at most a dozen; malloc */
 char *shape_text(lathe_dtype t, int rank, const int64_t *dim); /* "f32[2, 3]", malloc */
 int64_t count_of(int rank, const int64_t *dim);
 size_t size_of(lathe_dtype t);

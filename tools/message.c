@@ -119,12 +119,18 @@ static void bail_out(const cli *c, const char *text) {
   printf("Bail out! %.*s\n", end ? (int)(end - text) : (int)strlen(text), text);
 }
 
+/* What a failing command still holds goes back with the process. */
+static _Noreturn void leave(int code) {
+  fflush(NULL);
+  _exit(code);
+}
+
 static _Noreturn void fail_v(const cli *c, int code, const char *fmt, va_list ap) {
   char text[2048];
   vsnprintf(text, sizeof text, fmt, ap);
   bail_out(c, text);
   print_message(c, "error", NULL, text);
-  exit(code);
+  leave(code);
 }
 
 void fail_usage(const cli *c, const char *fmt, ...) {
@@ -144,7 +150,7 @@ void fail_api(const cli *c, const lathe_error *e) {
   print_message(c, "error", e, e->message[0] ? e->message : lathe_status_text(e->status));
   if (e->more > 0) fprintf(stderr, "(and %d more)\n", e->more);
   if (e->status == LATHE_E_INTERNAL) fputs("help: this is a bug in Lathe; please report it with the model\n", stderr);
-  exit(e->status == LATHE_E_INTERNAL ? EXIT_BUG : EXIT_WORK);
+  leave(e->status == LATHE_E_INTERNAL ? EXIT_BUG : EXIT_WORK);
 }
 
 /* ---- memory and text ---- */
@@ -161,6 +167,17 @@ char *format(const char *fmt, ...) {
   int n = vasprintf(&text, fmt, ap);
   va_end(ap);
   return need(n < 0 ? NULL : text);
+}
+
+char *name_list(const char *const *names, size_t n) {
+  enum { MOST = 12 };
+  char *list = format("%s", "");
+  for (size_t i = 0; i < n && i < MOST; i++) {
+    char *longer = format("%s%s%s", list, i ? ", " : "", names[i]);
+    free(list);
+    list = longer;
+  }
+  return list;
 }
 
 static const char *const dtype_names[] = {"f32", "f64", "i32", "i64", "bool"};

@@ -79,11 +79,8 @@ const lathe_port *find_port(const ports *p, const char *name) {
 
 void fail_no_port(const cli *c, const char *flag, const char *kind, const char *name, const ports *p) {
   const char **names = need(calloc(p->n + 1, sizeof *names));
-  char *list = format("%s", "");
-  for (size_t i = 0; i < p->n; i++) {
-    names[i] = p->at[i].name;
-    if (i < 12) list = format("%s%s%s", list, i ? ", " : "", names[i]);
-  }
+  for (size_t i = 0; i < p->n; i++) names[i] = p->at[i].name;
+  char *list = name_list(names, p->n);
   const char *near = nearest(name, names, p->n);
   if (near) fail_work(c, "--%s: the network has no %s '%s'\nhelp: did you mean '%s'?", flag, kind, name, near);
   if (p->n == 0) fail_work(c, "--%s: the network has no %s '%s'\nhelp: it has none at all", flag, kind, name);
