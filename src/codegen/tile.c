@@ -14,6 +14,7 @@ enum {
   WEIGHTS_IN_CACHE = 384 << 10,
   TILE_START = 40,         /* issue slots around a tile: call, addresses, first loads */
   POINT_STORE = 4,
+  SET_BYTES = 4096, SET_WAYS = 6, /* addresses this far apart share a set of L1, which holds so many of them beside B's */
   KERNEL_SLOTS = 1500000   /* what compiling one more micro-kernel may cost: it must save some of this */
 };
 
@@ -82,6 +83,8 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   *out = (lt_cut){.row = LT_NONE};
   find_dims(out, k);
   out->depth = depth_of(k->contract);
+  int along = out->col != LT_NONE ? out->col : out->row;
+  out->step = along == LT_NONE ? 0 : k->contract->a.stride[along] * (int64_t)lt_dtype_size(k->dtype);
   int64_t weights = out->depth * out->blocks * LT_LANES * (int64_t)lt_dtype_size(k->dtype);
   out->blocks_first = weights > WEIGHTS_IN_CACHE;
   double row_flop = 2.0 * (double)out->cols * LT_LANES * (double)out->depth; /* of one row and block */
@@ -143,6 +146,14 @@ typedef struct model {
   int64_t vectors, bytes; /* registers per block, bytes per element */
 } model;
 
+/* Do the lines of A for `px` pixels throw each other out of L1? */
+static bool collide(const lt_cut *c, int64_t px) {
+  int64_t step = c->step < 0 ? -c->step : c->step, two = step & -step; /* the power of two in it */
+  if (step < 64) return false;
+  int64_t apart = two < SET_BYTES ? SET_BYTES / two : 1; /* pixels until the set comes again */
+  return px > SET_WAYS * apart;
+}
+
 /* Issue slots of one tile. B's lines come from L2 unless the panel stays in half of L1: half a latency each at best,
  * and some of that even where the FMAs should hide it (measured: 2 x 8 tiles lose 15 % to 14 x 2 on Zen 4). */
 static double tile_cost(const model *m, int64_t px, int64_t blocks) {
@@ -150,7 +161,9 @@ static double tile_cost(const model *m, int64_t px, int64_t blocks) {
   int64_t line_bytes = blocks * LT_LANES * m->bytes;
   double lines = 2 * line_bytes * m->c->depth > m->t->l1_bytes ? (double)line_bytes / 64 : 0;
   double line_slots = (double)latency / 2 * lines;
-  double step = LT_MAX((double)LT_MAX(LT_MAX(fma, loads), latency), line_slots) + line_slots / 5 + 0.1 * (double)loads;
+  double busiest = (double)LT_MAX(LT_MAX(fma, loads), latency);
+  double step = LT_MAX(busiest, line_slots) + line_slots / 5 + 0.1 * (double)loads;
+  if (collide(m->c, px)) step += (double)px / 2;
   return (double)m->c->depth * step + TILE_START + (double)(fma * 2 + px * blocks * POINT_STORE);
 }
 
