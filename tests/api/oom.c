@@ -1,0 +1,75 @@
+/* oom.c: load, compile, run, save and load weights of a small network, with the n-th allocation failing, for every n until
+ * none fails: an error each time, which says that memory is out; no block left behind; and afterwards everything works.
+ * Once one allocation fails alone, once all after it fail too. What LLVM allocates is outside this promise. */
+#include "base/base.h"
+#include "check_main.h"
+#include "lathe/lathe.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static const char text[] =
+  "network net[N=2](x: f32[N, 3, 6, 6], t: i64[N]) -> y, loss {\n"
+  "  h = relu(batch_norm(conv2d(x, out_channels=5, kernel=3, pad=1, name=\"conv\"), name=\"bn\"))\n"
+  "  y = linear(flatten(max_pool(h, kernel=2)), out=4, name=\"fc\")\n"
+  "  loss = cross_entropy(y, t)\n"
+  "}\n";
+
+typedef struct job { const char *compile, *open, *entry; char weights[64]; } job;
+
+/* A lathe_status; the message of the failure in *e. */
+static int whole_way(const job *j, lathe_error *e) {
+  *e = (lathe_error){0};
+  lathe_instance *s = NULL;
+  lathe_model *m = NULL;
+  lathe_graph *g = lathe_parse(text, sizeof text - 1, "net.lathe", "", e);
+  if (g) m = lathe_compile(g, j->compile, e);
+  if (m) s = lathe_open(m, j->open, e);
+  int rc = s ? lathe_call(s, j->entry) : e->status;
+  if (!rc) rc = lathe_weights_save(s, j->weights, 1, e);
+  if (!rc) rc = lathe_weights_load(s, j->weights, 0, e);
+  lathe_instance_free(s), lathe_model_free(m), lathe_graph_free(g);
+  return rc;
+}
+
+static void every_allocation(job *j, bool forever) {
+  lathe_error e;
+  snprintf(j->weights, sizeof j->weights, "oom-%d.npz", (int)getpid());
+  ck_assert_msg(whole_way(j, &e) == 0, "%s", e.message); /* what is made once per process is made */
+  const int64_t live = lt_mem_live();
+  uint64_t n = 0, made;
+  int rc;
+  do {
+    uint64_t before = lt_mem_count();
+    lt_mem_fail_at(++n, forever);
+    rc = whole_way(j, &e);
+    lt_mem_fail_at(0, false);
+    made = lt_mem_count() - before;
+    ck_assert_msg(lt_mem_live() == live, "allocation %d: %d blocks left behind", (int)n, (int)(lt_mem_live() - live));
+    if (made < n) break;
+    ck_assert_msg(rc == LATHE_E_NOMEM, "allocation %d: status %d: %s", (int)n, rc, e.message);
+  } while (n < 100000);
+  ck_assert_msg(rc == 0, "%s", e.message);
+  ck_assert_uint_gt(n, 20);
+  ck_assert_msg(whole_way(j, &e) == 0, "%s", e.message);
+  unlink(j->weights);
+}
+
+START_TEST(run_one) { every_allocation(&(job){.compile = "", .open = "--threads 2", .entry = "run"}, false); }
+END_TEST
+START_TEST(run_all_later) { every_allocation(&(job){.compile = "", .open = "--threads 1", .entry = "run"}, true); }
+END_TEST
+START_TEST(train_one) {
+  every_allocation(&(job){.compile = "--entry train:loss --optimizer adam", .open = "--seed 1", .entry = "train"}, false);
+}
+END_TEST
+
+static Suite *oom(void) {
+  Suite *s = suite_create("oom");
+  TCase *c = tcase_create("oom");
+  tcase_set_timeout(c, 240);
+  tcase_add_test(c, run_one), tcase_add_test(c, run_all_later), tcase_add_test(c, train_one);
+  suite_add_tcase(s, c);
+  return s;
+}
+LT_TEST_MAIN(oom)
