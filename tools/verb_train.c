@@ -18,8 +18,8 @@ typedef struct training {
   bool tested;
   int64_t batch, per_epoch, steps, first; /* first: steps that the loaded weights have behind them */
   uint64_t seed;
-  float *losses;
-  double seconds;
+  float *losses; /* for the page; NULL without one */
+  double last, seconds;
 } training;
 
 static void check_flags(const cli *c) {
@@ -117,7 +117,7 @@ static void plan_steps(training *t) {
     fail_work(t->c, "--data has %lld rows, fewer than one batch of %lld\nhelp: a smaller --batch",
       (long long)t->data.rows, (long long)t->batch);
   t->steps = int_of(t->c, "steps", int_of(t->c, "epochs", 10) * t->per_epoch);
-  t->losses = need(calloc((size_t)t->steps, sizeof *t->losses));
+  if (has(t->c, "report")) t->losses = need(calloc((size_t)t->steps, sizeof *t->losses));
   t->seed = (uint64_t)hidden_state(t, "seed", int_of(t->c, "seed", 0));
   t->first = hidden_state(t, "step", 0);
 }
@@ -151,9 +151,10 @@ static void run_steps(training *t) {
     if (within == 0 || i == 0) order_rows(order, t->data.rows, t->seed, step / t->per_epoch, !has(t->c, "no-shuffle"));
     take_rows(t, order + within * t->batch, x, labels);
     call_entry(t->c, t->s, "train");
-    t->losses[i] = (float)value_at(t->loss.dtype, loss, 0);
-    if (log) fprintf(log, "{\"step\":%lld,\"loss\":%.9g}\n", (long long)step, value_at(t->loss.dtype, loss, 0));
-    progress_step(&bar, i + 1, t->losses[i]);
+    t->last = value_at(t->loss.dtype, loss, 0);
+    if (t->losses) t->losses[i] = (float)t->last;
+    if (log) fprintf(log, "{\"step\":%lld,\"loss\":%.9g}\n", (long long)step, t->last);
+    progress_step(&bar, i + 1, t->last);
   }
   t->seconds = now() - start;
   if (log && (ferror(log) | fclose(log))) fail_work(t->c, "cannot write %s", text_of(t->c, "log", NULL));
@@ -191,7 +192,7 @@ static evaluation test_it(const training *t) {
 
 static void print_results(const training *t, const evaluation *v) {
   printf("%lld step%s of %lld in %.2f s, last loss %.6g\n", (long long)t->steps, t->steps == 1 ? "" : "s",
-    (long long)t->batch, t->seconds, t->losses[t->steps - 1]);
+    (long long)t->batch, t->seconds, t->last);
   if (!t->tested) return;
   if (has(t->c, "confusion") && v->classes) print_confusion(v);
   if (v->classes) printf("test accuracy: %.1f %%\n", accuracy(v));
