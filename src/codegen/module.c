@@ -14,7 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SERIAL_FLOP = 200000, SERIAL_BYTES = 65536 }; /* less than this is done before other threads have woken up */
+/* Less than this takes a core about five microseconds: done before other threads have woken up. */
+enum { SERIAL_FLOP = 500000, SERIAL_BYTES = 256 << 10 };
 
 int64_t lt_kernel_tasks(const lt_kernel *k) {
   if (k->kind == LT_K_CONTRACT) return lt_contract_tasks(k);

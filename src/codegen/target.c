@@ -89,7 +89,8 @@ static const char *const *cpu_names(lt_arena *a, const char *arch, const char *h
     if (strcmp(levels[i].arch, arch) == 0) lt_vec_push(a, &v, levels[i].name);
   for (size_t i = 0; i < LT_COUNT(cpus); i++)
     for (size_t k = 0; k < LT_COUNT(levels); k++)
-      if (strcmp(levels[k].name, cpus[i].level) == 0 && strcmp(levels[k].arch, arch) == 0) lt_vec_push(a, &v, cpus[i].name);
+      if (strcmp(levels[k].name, cpus[i].level) == 0 && strcmp(levels[k].arch, arch) == 0 && strcmp(cpus[i].name, host) != 0)
+        lt_vec_push(a, &v, cpus[i].name);
   lt_vec_push(a, &v, NULL);
   return v.at;
 }
