@@ -3,6 +3,8 @@
 
 static const char *const regions[] = {"io", "state", "out", "scratch", "const"};
 static const char *const kinds[] = {"loops", "reduce", "contract", "gather", "scatter", "border"};
+static const char *const reductions[] = {"sum of 16", "sum in one chain", "maximum", "index of the maximum"};
+static const char *const roles[] = {"input", "hyperparameter", "output"};
 
 static void put_list(lt_str *s, const int64_t *v, unsigned n) {
   lt_str_puts(s, "[");
@@ -21,6 +23,7 @@ static void put_access(lt_str *s, const lt_kernel *k, const lt_access *a) {
     lt_str_printf(s, "+%lld /%lld <%lld *%lld", (long long)x->add, (long long)x->div, (long long)x->limit, (long long)x->stride);
   }
   if (a->masked) lt_str_puts(s, " masked");
+  if ((a->masked || a->n_index) && a->fill != 0) lt_str_puts(s, " else "), lt_str_double(s, a->fill);
 }
 
 static void put_code(lt_str *s, const lt_kernel *k, const char *title, const lt_instr *x, uint32_t n) {
@@ -60,7 +63,7 @@ static void put_contract(lt_str *s, const lt_kernel *k) {
 static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
   lt_str_printf(s, "  kernel %u `%s` %s (%s) dims ", i, k->name, kinds[k->kind], k->op);
   put_list(s, k->extent, k->n_dims);
-  if (k->n_rdims) lt_str_puts(s, " over "), put_list(s, k->extent + k->n_dims, k->n_rdims);
+  if (k->n_rdims) lt_str_printf(s, " %s over ", reductions[k->reduce]), put_list(s, k->extent + k->n_dims, k->n_rdims);
   if (k->block_dim != LT_NONE) lt_str_printf(s, " channels %lld in dim %d", (long long)k->channels, k->block_dim);
   lt_str_printf(s, " tasks %u\n", k->n_task_dims);
   put_code(s, k, "r", k->rexpr, k->n_rexpr);
@@ -76,7 +79,13 @@ static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
     put_access(s, k, &k->gather->data);
     lt_str_puts(s, "\n    index ");
     put_access(s, k, &k->gather->index);
+    if (k->kind == LT_K_SCATTER) lt_str_puts(s, "\n    add "), put_access(s, k, &k->gather->other);
     lt_str_puts(s, "\n");
+  }
+  if (k->border) {
+    const lt_border *b = k->border;
+    lt_str_printf(s, "    zeros around b%u: %lld images of %lld x %lld x %lld, halo %d %d %d %d\n", b->buffer, (long long)b->outer,
+                  (long long)b->height, (long long)b->width, (long long)b->inner, b->halo[0], b->halo[1], b->halo[2], b->halo[3]);
   }
 }
 
@@ -84,7 +93,7 @@ void lt_plan_print(lt_str *s, const lt_plan *p) {
   lt_str_printf(s, "plan %s: region %lld bytes, scratch %lld bytes, constants %lld bytes\n", p->name, (long long)p->region_bytes,
                 (long long)p->scratch_bytes, (long long)p->const_bytes);
   for (uint32_t i = 0; i < p->n_slot; i++)
-    lt_str_printf(s, "  slot %u `%s` %s\n", i, p->slot[i].name, lt_type_text(s->arena, &p->slot[i].type));
+    lt_str_printf(s, "  slot %u %s `%s` %s\n", i, roles[p->slot[i].role], p->slot[i].name, lt_type_text(s->arena, &p->slot[i].type));
   for (uint32_t i = 0; i < p->n_buffer; i++) {
     const lt_buffer *b = &p->buffer[i];
     if (b->first < 0) continue;

@@ -1,0 +1,167 @@
+/* plan.c: the plan as text on small networks (tests/golden/plan.txt; LT_BLESS=1 writes it anew), the memory plan on plans
+ * made by hand and at random, and which kernels share one function. That plans compute what they should is
+ * kcheck/plan_eval.c's. */
+#include "check_main.h"
+#include "codegen/plan.h"
+#include "frontend/frontend.h"
+#include "ir/pass/pass.h"
+
+static const lt_pass pipeline[] = {LT_PASS_mode, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,     LT_PASS_simplify, LT_PASS_cse,
+                                   LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse,   LT_PASS_fuse,     LT_PASS_layout};
+
+static void protect(void (*body)(lt_job *, void *), void *arg) {
+  lathe_error e = {0};
+  ck_assert_msg(lt_protect(&e, body, arg) == LATHE_OK, "%s", e.message);
+}
+
+static lt_graph *ready(lt_job *job, const char *text) {
+  lt_graph *g = lt_text_read(job, text, strlen(text), "plan", NULL), *done = lt_run_passes(job, g, pipeline, LT_COUNT(pipeline), NULL);
+  lt_graph_drop(job, g);
+  return done;
+}
+
+/* ---- text ---- */
+
+static void golden_body(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  const char *path = lt_arena_printf(a, "%s/golden/plan.txt", getenv("LT_TESTS"));
+  lt_bytes file = lt_file_read(job, a, path, 1 << 20);
+  lt_str now;
+  lt_str_init(&now, a);
+  for (const char *p = strstr((const char *)file.at, "# case\n"); p; p = strstr(p + 1, "# case\n")) {
+    const char *gives = strstr(p, "# gives\n");
+    ck_assert(gives);
+    char *text = lt_arena_strndup(a, p + 7, (size_t)(gives - p - 7));
+    lt_graph *g = ready(job, text);
+    lt_image image;
+    lt_plan run, pack;
+    lt_image_of(&image, a, g);
+    lt_str_printf(&now, "# case\n%s# gives\n", text);
+    if (g->updates.n) {
+      lt_plan_single(&run, a, g, &image, "train");
+    } else {
+      lt_plan_split(&run, &pack, a, g, &image, "run");
+      lt_plan_print(&now, &pack);
+    }
+    lt_plan_print(&now, &run);
+    lt_graph_drop(job, g);
+  }
+  if (getenv("LT_BLESS")) lt_file_write(job, path, now.at, now.n);
+  else ck_assert_str_eq(now.at, (const char *)file.at);
+  (void)arg;
+}
+
+START_TEST(text) { protect(golden_body, NULL); }
+END_TEST
+
+/* ---- the memory plan ---- */
+
+enum { MOST = 40 };
+
+typedef struct hand { lt_plan p; lt_buffer buffer[MOST]; lt_kernel kernel[MOST]; lt_access load[MOST]; lt_store store[MOST]; } hand;
+
+/* Kernel k copies buffer k to buffer k + 1, from walking order `stride` to row-major. */
+static void hand_chain(hand *h, int n, int64_t stride) {
+  memset(h, 0, sizeof *h);
+  for (int i = 0; i <= n; i++) {
+    bool ends = i == 0 || i == n;
+    h->buffer[i] = (lt_buffer){.region = ends ? LT_REGION_IO : LT_REGION_SCRATCH, .bytes = 4000, .first = i ? i - 1 : 0, .last = i < n ? i : n - 1};
+  }
+  for (int i = 0; i < n; i++) {
+    h->load[i] = (lt_access){.buffer = (uint32_t)i, .stride = {stride}};
+    h->store[i] = (lt_store){.to = {.buffer = (uint32_t)i + 1, .stride = {1}}};
+    h->kernel[i] = (lt_kernel){.kind = LT_K_LOOPS, .n_dims = 1, .extent = {1000}, .access = &h->load[i], .n_access = 1, .store = &h->store[i], .n_store = 1};
+  }
+  h->p = (lt_plan){.buffer = h->buffer, .n_buffer = (uint32_t)n + 1, .kernel = h->kernel, .n_kernel = (uint32_t)n};
+}
+
+static void chain_body(lt_job *job, void *arg) {
+  hand *h = arg;
+  hand_chain(h, 5, 1);
+  lt_plan_memory(&h->p, lt_arena_new(job));
+  ck_assert_int_eq(h->p.scratch_bytes, 4032); /* all in place, in 64 bytes' steps */
+  hand_chain(h, 5, 2);
+  lt_plan_memory(&h->p, lt_arena_new(job));
+  ck_assert_int_eq(h->p.scratch_bytes, 2 * 4032); /* two at a time */
+}
+
+START_TEST(in_place) {
+  static hand h;
+  protect(chain_body, &h);
+}
+END_TEST
+
+static bool live_together(const lt_buffer *a, const lt_buffer *b) { return a->first <= b->last && b->first <= a->last; }
+
+static void random_body(lt_job *job, void *arg) {
+  uint64_t seed = *(const uint64_t *)arg;
+  lt_arena *a = lt_arena_new(job);
+  static hand h;
+  memset(&h, 0, sizeof h);
+  int64_t all = 0, most = 0;
+  for (uint32_t i = 0; i < MOST; i++) {
+    int32_t first = (int32_t)(lt_random_u32(seed, 1, i) % MOST), last = first + (int32_t)(lt_random_u32(seed, 2, i) % 8);
+    h.buffer[i] = (lt_buffer){.region = LT_REGION_SCRATCH, .bytes = 1 + lt_random_u32(seed, 3, i) % 5000, .first = first,
+                              .last = LT_MIN(last, MOST - 1)};
+    all += (h.buffer[i].bytes + 63) / 64 * 64;
+    h.kernel[i] = (lt_kernel){.kind = LT_K_REDUCE};
+  }
+  h.p = (lt_plan){.buffer = h.buffer, .n_buffer = MOST, .kernel = h.kernel, .n_kernel = MOST};
+  lt_plan_memory(&h.p, a);
+  for (int32_t k = 0; k < MOST; k++) {
+    int64_t now = 0;
+    for (uint32_t i = 0; i < MOST; i++)
+      if (h.buffer[i].first <= k && k <= h.buffer[i].last) now += h.buffer[i].bytes;
+    most = LT_MAX(most, now);
+  }
+  ck_assert_int_le(h.p.scratch_bytes, all);
+  ck_assert_int_ge(h.p.scratch_bytes, most);
+  ck_assert_int_le(h.p.scratch_bytes, 2 * most); /* greedy by size stays near the bound; far from it something is broken */
+  for (uint32_t i = 0; i < MOST; i++) {
+    ck_assert_int_eq(h.buffer[i].offset % LT_ALIGN, 0);
+    for (uint32_t k = 0; k < i; k++) {
+      bool apart = h.buffer[i].offset >= h.buffer[k].offset + h.buffer[k].bytes || h.buffer[k].offset >= h.buffer[i].offset + h.buffer[i].bytes;
+      ck_assert(apart || !live_together(&h.buffer[i], &h.buffer[k]));
+    }
+  }
+}
+
+START_TEST(random_lifetimes) {
+  for (uint64_t seed = 0; seed < 200; seed++) protect(random_body, &seed);
+}
+END_TEST
+
+/* ---- keys ---- */
+
+static void keys_body(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  lt_graph *g = ready(job, "network n(x: f32[1, 16, 8, 8]) -> y {\n"
+                           "  h = relu(conv2d(x, out_channels=16, kernel=3, pad=1, name=\"a\"))\n"
+                           "  h = relu(conv2d(h, out_channels=16, kernel=3, pad=1, name=\"b\"))\n"
+                           "  h = relu(conv2d(h, out_channels=16, kernel=3, pad=1, name=\"c\"))\n"
+                           "  y = tanh(conv2d(h, out_channels=16, kernel=3, pad=1, name=\"d\"))\n}\n");
+  lt_image image;
+  lt_plan run, pack;
+  lt_str key[8];
+  uint32_t n = 0;
+  lt_image_of(&image, a, g);
+  lt_plan_split(&run, &pack, a, g, &image, "run");
+  for (uint32_t i = 0; i < run.n_kernel; i++) {
+    if (run.kernel[i].kind != LT_K_CONTRACT) continue;
+    ck_assert_uint_lt(n, LT_COUNT(key));
+    lt_str_init(&key[n], a);
+    lt_kernel_key(&key[n++], &run.kernel[i]);
+  }
+  ck_assert_uint_eq(n, 4);
+  ck_assert(key[0].n == key[1].n && !memcmp(key[0].at, key[1].at, key[0].n)); /* a, b: the same code on other weights */
+  ck_assert(key[1].n == key[2].n && !memcmp(key[1].at, key[2].at, key[1].n));
+  ck_assert(key[2].n != key[3].n || memcmp(key[2].at, key[3].at, key[2].n) != 0); /* tanh, and plain at the end */
+  lt_graph_drop(job, g);
+  (void)arg;
+}
+
+START_TEST(equal_kernels) { protect(keys_body, NULL); }
+END_TEST
+
+LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels)
+LT_TEST_MAIN(plan)
