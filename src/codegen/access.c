@@ -259,6 +259,13 @@ int32_t lt_x_cast(lt_kb *kb, lt_dtype t, int32_t x) {
   return lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = LT_OP_cast, .attrs = a, .dtype = t, .arg = {x, -1, -1}});
 }
 
+/* The plan outlives the graph. */
+static const void *kept_attrs(lt_kb *kb, const lt_node *n) {
+  void *attrs = lt_arena_zalloc(kb->b->a, lt_op_table[n->op].attrs_size);
+  lt_attrs_copy(kb->b->a, n->op, attrs, n->attrs);
+  return attrs;
+}
+
 int32_t lt_x_value(lt_kb *kb, lt_value v) {
   if (kb->memo[v] >= 0) return kb->memo[v];
   const lt_graph *g = kb->b->g;
@@ -275,7 +282,7 @@ int32_t lt_x_value(lt_kb *kb, lt_value v) {
       if (n->in[i]) arg[i] = lt_x_value(kb, n->in[i]);
     if (n->op == LT_OP_stop_grad) r = arg[0];
     else
-      r = lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = n->op, .attrs = n->attrs, .dtype = lt_type_of(g, v)->dtype,
+      r = lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = n->op, .attrs = kept_attrs(kb, n), .dtype = lt_type_of(g, v)->dtype,
                                    .arg = {arg[0], arg[1], arg[2]}});
   }
   kb->memo[v] = r;

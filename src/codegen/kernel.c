@@ -23,8 +23,8 @@ void lt_kb_result(lt_kb *kb, int32_t x) { kb->memo[kb->unit->root->out] = x; }
 void lt_kb_name(lt_kb *kb, const lt_node *n) {
   const lt_graph *g = kb->b->g;
   const char *name = n->label ? n->label : lt_name_of(g, n->out);
-  kb->k.name = name ? name : lt_arena_printf(kb->b->a, "v%u", n->out);
-  kb->k.op = n->origin ? n->origin : lt_op_table[n->op].name;
+  kb->k.name = name ? lt_arena_strdup(kb->b->a, name) : lt_arena_printf(kb->b->a, "v%u", n->out);
+  kb->k.op = n->origin ? lt_arena_strdup(kb->b->a, n->origin) : lt_op_table[n->op].name;
   kb->k.dtype = kb->k.acc = lt_type_of(g, n->out)->dtype;
 }
 
