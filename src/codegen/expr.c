@@ -139,8 +139,10 @@ static void store_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t stride, u
     return;
   }
   at = lt_ll_opaque(l, at);
-  for (unsigned i = 0; i < lanes; i++)
-    LLVMSetAlignment(LLVMBuildStore(l->b, lt_ll_lane(l, v, i), lt_ll_at(l, at, NULL, t, i * stride)), size_of(t));
+  for (unsigned i = 0; i < lanes; i++) {
+    LLVMValueRef lane = lt_ll_lane(l, v, i);
+    LLVMSetAlignment(LLVMBuildStore(l->b, lane, lt_ll_at(l, at, NULL, t, i * stride)), size_of(t));
+  }
 }
 
 /* ---- which lanes exist ---- */

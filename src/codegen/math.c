@@ -59,7 +59,8 @@ static split reduce_exp(lt_ll *l, LLVMValueRef x) {
   LLVMValueRef minus = LLVMBuildFNeg(l->b, n, "");
   split s = {.n = n};
   s.r = lt_ll_fma(l, minus, num(l, x, lo), lt_ll_fma(l, minus, num(l, x, hi), x));
-  s.whole = LLVMBuildSub(l->b, to_bits(l, t), to_bits(l, magic), "");
+  LLVMValueRef bits = to_bits(l, t);
+  s.whole = LLVMBuildSub(l->b, bits, to_bits(l, magic), "");
   return s;
 }
 
@@ -68,7 +69,8 @@ static LLVMValueRef exp_small(lt_ll *l, LLVMValueRef r) {
   int terms = is_f64(l, LLVMTypeOf(r)) ? 12 : 6;
   double c[12], f = 2; /* 1/2!, 1/3!, … */
   for (int i = 0; i < terms; f *= i + 3, i++) c[i] = 1 / f;
-  return lt_ll_fma(l, mul(l, r, r), poly(l, r, c, terms), r);
+  LLVMValueRef square = mul(l, r, r);
+  return lt_ll_fma(l, square, poly(l, r, c, terms), r);
 }
 
 static LLVMValueRef power_of_two(lt_ll *l, LLVMValueRef n, LLVMValueRef like) {
@@ -85,7 +87,8 @@ static LLVMValueRef emit_exp(lt_ll *l, LLVMValueRef x) {
   LLVMValueRef y = add(l, exp_small(l, s.r), num(l, x, 1));
   LLVMValueRef half = LLVMBuildAShr(l->b, s.whole, lt_ll_const(l, LLVMTypeOf(s.whole), 1), "");
   LLVMValueRef rest = LLVMBuildSub(l->b, s.whole, half, "");
-  return mul(l, mul(l, y, power_of_two(l, half, x)), power_of_two(l, rest, x));
+  y = mul(l, y, power_of_two(l, half, x));
+  return mul(l, y, power_of_two(l, rest, x));
 }
 
 /* ---- tanh, sigmoid ---- */
@@ -96,7 +99,8 @@ static LLVMValueRef emit_tanh(lt_ll *l, LLVMValueRef x) {
   LLVMValueRef a = absolute(l, x), y = at_most(l, add(l, a, a), d ? 44 : 20);
   split s = reduce_exp(l, y);
   LLVMValueRef scale = power_of_two(l, s.whole, x);
-  LLVMValueRef t = lt_ll_fma(l, scale, exp_small(l, s.r), sub(l, scale, num(l, x, 1)));
+  LLVMValueRef t = exp_small(l, s.r);
+  t = lt_ll_fma(l, scale, t, sub(l, scale, num(l, x, 1)));
   LLVMValueRef r = quot(l, t, add(l, t, num(l, x, 2)));
   return lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(x), (LLVMValueRef[]){r, x}, 2);
 }
@@ -104,7 +108,8 @@ static LLVMValueRef emit_tanh(lt_ll *l, LLVMValueRef x) {
 /* With e = exp(-|x|): 1 / (1 + e) or, below 0, e / (1 + e). */
 static LLVMValueRef emit_sigmoid(lt_ll *l, LLVMValueRef x) {
   LLVMValueRef one = num(l, x, 1), e = emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
-  return quot(l, pick(l, fcmp(l, LLVMRealOLT, x, num(l, x, 0)), e, one), add(l, one, e));
+  LLVMValueRef above = pick(l, fcmp(l, LLVMRealOLT, x, num(l, x, 0)), e, one);
+  return quot(l, above, add(l, one, e));
 }
 
 /* ---- log ---- */
@@ -131,7 +136,8 @@ static LLVMValueRef emit_log(lt_ll *l, LLVMValueRef x) {
   LLVMValueRef f = sub(l, m, num(l, x, 1)), s = quot(l, f, add(l, f, num(l, x, 2))), z = mul(l, s, s);
   LLVMValueRef half = mul(l, mul(l, f, f), num(l, x, 0.5));
   double hi = d ? 0x1.62e42fee00000p-1 : 0x1.62e3p-1, lo = d ? 0x1.a39ef35793c76p-33 : 0x1.2fefa39ef3579p-17;
-  LLVMValueRef in = lt_ll_fma(l, s, add(l, half, atanh_rest(l, z)), mul(l, k, num(l, x, lo)));
+  LLVMValueRef rest = add(l, half, atanh_rest(l, z));
+  LLVMValueRef in = lt_ll_fma(l, s, rest, mul(l, k, num(l, x, lo)));
   LLVMValueRef y = lt_ll_fma(l, k, num(l, x, hi), sub(l, f, sub(l, half, in)));
   y = pick(l, fcmp(l, LLVMRealOEQ, x, num(l, x, 0)), num(l, x, -INFINITY), y);
   y = pick(l, fcmp(l, LLVMRealULT, x, num(l, x, 0)), num(l, x, NAN), y); /* NaN too */
@@ -143,23 +149,27 @@ static LLVMValueRef emit_log(lt_ll *l, LLVMValueRef x) {
 /* Is |x| whole? */
 static LLVMValueRef is_whole(lt_ll *l, LLVMValueRef a) {
   LLVMValueRef magic = num(l, a, 0x1p52), round = sub(l, add(l, a, magic), magic);
-  return LLVMBuildOr(l->b, fcmp(l, LLVMRealOGE, a, magic), fcmp(l, LLVMRealOEQ, round, a), "");
+  LLVMValueRef large = fcmp(l, LLVMRealOGE, a, magic);
+  return LLVMBuildOr(l->b, large, fcmp(l, LLVMRealOEQ, round, a), "");
 }
 
 /* In double: e^(b log |a|), then the sign and C's special cases. f64 results are good to about |b log a| units. */
 static LLVMValueRef pow_f64(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef size = absolute(l, a), power = absolute(l, b), one = num(l, a, 1), zero = num(l, a, 0), inf = num(l, a, INFINITY);
   LLVMValueRef e = mul(l, b, emit_log(l, size));
-  LLVMValueRef at_one = LLVMBuildAnd(l->b, fcmp(l, LLVMRealOEQ, size, one), fcmp(l, LLVMRealOEQ, power, inf), "");
+  LLVMValueRef at_one = fcmp(l, LLVMRealOEQ, size, one);
+  at_one = LLVMBuildAnd(l->b, at_one, fcmp(l, LLVMRealOEQ, power, inf), "");
   LLVMValueRef y = emit_exp(l, pick(l, at_one, zero, e));
   LLVMValueRef whole = is_whole(l, power), even = is_whole(l, mul(l, power, num(l, a, 0.5)));
   LLVMValueRef odd = LLVMBuildAnd(l->b, whole, LLVMBuildNot(l->b, even, ""), "");
   LLVMValueRef signed_y = lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(a), (LLVMValueRef[]){y, a}, 2);
   y = pick(l, odd, signed_y, y);
-  LLVMValueRef negative = LLVMBuildAnd(l->b, fcmp(l, LLVMRealOLT, a, zero), fcmp(l, LLVMRealOLT, size, inf), "");
+  LLVMValueRef negative = fcmp(l, LLVMRealOLT, a, zero);
+  negative = LLVMBuildAnd(l->b, negative, fcmp(l, LLVMRealOLT, size, inf), "");
   LLVMValueRef broken = LLVMBuildAnd(l->b, negative, LLVMBuildNot(l->b, whole, ""), "");
   y = pick(l, LLVMBuildAnd(l->b, broken, fcmp(l, LLVMRealORD, b, b), ""), num(l, a, NAN), y);
-  LLVMValueRef is_one = LLVMBuildOr(l->b, fcmp(l, LLVMRealOEQ, a, one), fcmp(l, LLVMRealOEQ, b, zero), "");
+  LLVMValueRef is_one = fcmp(l, LLVMRealOEQ, a, one);
+  is_one = LLVMBuildOr(l->b, is_one, fcmp(l, LLVMRealOEQ, b, zero), "");
   return pick(l, is_one, one, y);
 }
 
@@ -222,7 +232,8 @@ static LLVMValueRef int_map(lt_ll *l, lt_op op, const LLVMValueRef *v, bool is_b
 
 static LLVMValueRef float_sign(lt_ll *l, LLVMValueRef a) {
   LLVMValueRef zero = num(l, a, 0), one = num(l, a, 1), minus = num(l, a, -1);
-  LLVMValueRef y = pick(l, fcmp(l, LLVMRealOGT, a, zero), one, pick(l, fcmp(l, LLVMRealOLT, a, zero), minus, zero));
+  LLVMValueRef y = pick(l, fcmp(l, LLVMRealOLT, a, zero), minus, zero);
+  y = pick(l, fcmp(l, LLVMRealOGT, a, zero), one, y);
   return pick(l, is_nan(l, a), a, y);
 }
 

@@ -124,7 +124,8 @@ static LLVMValueRef misaligned(lt_ll *l, LLVMValueRef p, int64_t align) {
 /* A region of no bytes may be null, and is not looked at. */
 static LLVMValueRef bad_region(lt_ll *l, LLVMValueRef bad, LLVMValueRef p, int64_t bytes) {
   if (bytes == 0) return bad;
-  return either(l, either(l, bad, is_null(l, p)), misaligned(l, p, LT_ALIGN));
+  bad = either(l, bad, is_null(l, p));
+  return either(l, bad, misaligned(l, p, LT_ALIGN));
 }
 
 static LLVMValueRef bad_slots(entry *e) {

@@ -39,7 +39,8 @@ static lt_value state_of(moving *m, const char *suffix) {
 /* state = decay * state + share * x */
 static lt_value decayed(moving *m, const char *suffix, double decay, double share, lt_value x) {
   lt_value old = state_of(m, suffix);
-  lt_value now = plus(m, scaled(m, old, decay), share == 1 ? x : scaled(m, x, share));
+  lt_value kept = scaled(m, old, decay);
+  lt_value now = plus(m, kept, share == 1 ? x : scaled(m, x, share));
   lt_add_update(m->g, old, now);
   return now;
 }
@@ -109,7 +110,8 @@ void lt_optimizer_emit(lt_graph *g, const lt_optimizer *o, const lt_value *param
   moving m = {.g = g};
   lt_value rate = hyper(g);
   if (o->counts) {
-    lt_value t = lt_binary(g, LT_OP_add, lt_cast(g, lt_hidden_step(g), LT_F64), lt_const_scalar(g, LT_F64, 1));
+    lt_value t = lt_cast(g, lt_hidden_step(g), LT_F64);
+    t = lt_binary(g, LT_OP_add, t, lt_const_scalar(g, LT_F64, 1));
     m.fix_m = correction(g, t, beta1), m.fix_v = correction(g, t, beta2);
   }
   for (unsigned i = 0; i < n; i++) {

@@ -243,7 +243,7 @@ LT_VJP(sqrt) { gin[0] = quotient(v->g, mul(v->g, gout[0], lt_number(v->g, gout[0
 
 UNARY(tanh, MAP_FLOAT)
 LT_VJP(tanh) { /* 1 - y² */
-  lt_value d = sub(v->g, lt_number(v->g, out[0], 1), mul(v->g, out[0], out[0]));
+  lt_value square = mul(v->g, out[0], out[0]), d = sub(v->g, lt_number(v->g, out[0], 1), square);
   gin[0] = mul(v->g, gout[0], d);
 }
 

@@ -44,7 +44,8 @@ static lt_value emit_normalised(lt_graph *g, lt_value d, lt_value var, double ep
   const lt_type x = *lt_type_of(g, d);
   lt_value deviation = lt_unary(g, LT_OP_sqrt, lt_binary(g, LT_OP_add, var, lt_number(g, var, eps)));
   lt_value factor = per_channel(g, lt_binary(g, LT_OP_div, scale, deviation), &x);
-  return lt_binary(g, LT_OP_add, lt_binary(g, LT_OP_mul, d, factor), per_channel(g, bias, &x));
+  lt_value scaled = lt_binary(g, LT_OP_mul, d, factor);
+  return lt_binary(g, LT_OP_add, scaled, per_channel(g, bias, &x));
 }
 
 /* ---- batch_norm --------------------------------------------------------------------------------------------------- */
