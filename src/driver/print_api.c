@@ -25,14 +25,21 @@ static void take_dump(void *ctx, const char *pass, const char *text) {
   lt_str_puts(&p->out, text);
 }
 
+static const char *all_passes(lt_arena *a) {
+  const char *const *name = lt_pass_names();
+  lt_str s;
+  lt_str_init(&s, a);
+  for (size_t i = 0; name[i]; i++) lt_str_printf(&s, "%s%s", !i ? "" : name[i + 1] ? ", " : " and ", name[i]);
+  return s.at;
+}
+
 static lt_pass read_pass(printing *p, const char *option, const char *name, size_t n) {
   const char *word = lt_arena_strndup(p->a, name, n);
   lt_pass pass = lt_pass_find(word);
   if (pass) return pass;
   const char *near = lt_nearest(word, lt_pass_names());
-  lt_fail(p->job, LATHE_E_INVALID, NULL, "%s: there is no pass `%.60s`\nhelp: %s%s%s", option, word,
-          near ? "did you mean `" : "lathe opt knows mode, autodiff, lower, fold, simplify, cse, fuse and layout",
-          near ? near : "", near ? "`?" : "");
+  const char *help = near ? lt_arena_printf(p->a, "did you mean `%s`?", near) : lt_arena_printf(p->a, "lathe opt knows %s", all_passes(p->a));
+  lt_fail(p->job, LATHE_E_INVALID, NULL, "%s: there is no pass `%.60s`\nhelp: %s", option, word, help);
 }
 
 /* ---- the three ways ---------------------------------------------------------------------------------------------- */

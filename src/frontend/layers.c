@@ -198,7 +198,8 @@ static lt_value emit_pooling_simple(lt_graph *g, const lt_pooling_simple_layer *
   lt_value col = lt_emit(g, LT_OP_im2col, &attrs, in, 1);
   const lt_type *t = lt_type_of(g, col);
   const int64_t rows[] = {t->dim[0] * x.dim[1], a->kernel.v[0] * a->kernel.v[1]};
-  lt_value top = lt_reduce(g, LT_OP_reduce_max, lt_reshape(g, col, 2, rows), &(lt_ints){.n = 1, .v = {1}}, false);
+  lt_reduce_max_attrs max = {.axes = {.n = 1, .v = {1}}, .all_ties = a->all_ties};
+  lt_value windows_rows = lt_reshape(g, col, 2, rows), top = lt_emit(g, LT_OP_reduce_max, &max, &windows_rows, 1);
   return to_image(g, top, &x, &attrs, x.dim[1]);
 }
 

@@ -224,6 +224,9 @@ lt_value lt_reshape(lt_graph *g, lt_value x, unsigned rank, const int64_t *dim) 
 }
 
 lt_value lt_transpose(lt_graph *g, lt_value x, const int64_t *perm) {
+  bool same = true;
+  for (int64_t i = 0; i < lt_type_of(g, x)->rank; i++) same &= perm[i] == i;
+  if (same) return x;
   lt_transpose_attrs attrs = {.perm = ints_of(lt_type_of(g, x)->rank, perm)};
   return lt_emit(g, LT_OP_transpose, &attrs, &x, 1);
 }

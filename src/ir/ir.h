@@ -210,7 +210,7 @@ LT_NORETURN void lt_node_fail(lt_graph *g, lt_op op, const char *fmt, ...) LT_PR
 lt_value lt_unary(lt_graph *g, lt_op op, lt_value x);
 lt_value lt_binary(lt_graph *g, lt_op op, lt_value a, lt_value b);
 lt_value lt_reshape(lt_graph *g, lt_value x, unsigned rank, const int64_t *dim); /* x itself when the shape is the same */
-lt_value lt_transpose(lt_graph *g, lt_value x, const int64_t *perm);
+lt_value lt_transpose(lt_graph *g, lt_value x, const int64_t *perm); /* x itself when nothing moves */
 lt_value lt_broadcast_to(lt_graph *g, lt_value x, const lt_type *shape);
 lt_value lt_reduce(lt_graph *g, lt_op op, lt_value x, const lt_ints *axes, bool keepdims);
 lt_value lt_sum_to(lt_graph *g, lt_value x, const lt_type *shape); /* adjoint of broadcasting */

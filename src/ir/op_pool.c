@@ -1,6 +1,10 @@
 /* op_pool.c: windows of one channel: maximum (with the place it stands at), mean and its adjoint; and gather /
  * scatter_add, which carry the maximum's gradient. Padding is left out of every window: it never wins a maximum and is not
- * counted in a mean unless asked for. A window that lies in the padding altogether gives -inf (index -1) and mean 0. */
+ * counted in a mean unless asked for. A window that lies in the padding altogether gives -inf (index -1) and mean 0.
+ *
+ * max_pool with a pad_value is the maximum over the image with that border around it. Its value is computed as
+ * max(max_pool(x), border), border being pad_value where a window touches the padding and -inf elsewhere, so that it costs
+ * nothing; only its gradient walks the wider image, where a border element may be the first maximum and keep the gradient. */
 #include <math.h>
 
 #include "ir/op_util.h"
@@ -61,6 +65,19 @@ LT_INFER(max_pool) {
   lt_max_pool_attrs *a = attrs;
   lt_window w = POOL_WINDOW(g, LT_OP_max_pool, a);
   *out_type = infer_pool(g, LT_OP_max_pool, in[0], &w, lt_type_of(g, in[0])->dtype);
+  if (isnan(a->pad_value)) lt_node_fail(g, LT_OP_max_pool, "pad_value must be a number");
+  if (!(a->pad.v[0] | a->pad.v[1] | a->pad.v[2] | a->pad.v[3])) a->pad_value = -HUGE_VAL; /* there is no border */
+}
+
+/* Does the window touch the border (not what ceil adds beyond it)? */
+static bool touches_border(const lt_window *w, const int64_t size[2], int64_t oh, int64_t ow) {
+  pool_at p = window_at(w, size, oh, ow);
+  for (unsigned k = 0; k < 2; k++) {
+    int64_t end = size[k] + w->pad[k + 2], taps = w->kernel[k];
+    while (taps > 0 && p.start[k] + (taps - 1) * w->dilation[k] >= end) taps--;
+    if (p.lo[k] > 0 || p.hi[k] < taps) return true;
+  }
+  return false;
 }
 
 LT_EVAL(max_pool) {
@@ -71,24 +88,99 @@ LT_EVAL(max_pool) {
   for (int64_t p = 0; p < o[0] * o[1]; p++) {
     const double *x = in[0]->f + p * size[0] * size[1];
     for (int64_t i = 0; i < o[2]; i++)
-      for (int64_t j = 0; j < o[3]; j++) {
+      for (int64_t j = 0; j < o[3]; j++, y++) {
         int64_t at = window_max(&w, x, size, i, j);
-        *y++ = at < 0 ? -HUGE_VAL : x[at];
+        *y = at < 0 ? -HUGE_VAL : x[at];
+        if (touches_border(&w, size, i, j)) *y = lt_map_eval(LT_OP_max, NULL, *y, a.pad_value, 0);
       }
   }
 }
 
-LT_VJP(max_pool) {
-  const lt_max_pool_attrs *a = n->attrs;
-  lt_graph *g = v->g;
-  const lt_type x = *lt_type_of(g, in[0]), y = *lt_type_of(g, out[0]);
+/* The value without its border, and the border's part as a constant [OH, OW]. */
+lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x) {
+  lt_max_pool_attrs a = *(const lt_max_pool_attrs *)n->attrs;
+  const lt_type image = *lt_type_of(g, x);
+  lt_window w = POOL_WINDOW(NULL, n->op, &a);
+  double value = a.pad_value;
+  a.pad_value = -HUGE_VAL;
+  lt_value y = lt_emit(g, LT_OP_max_pool, &a, &x, 1);
+  const lt_type pooled = *lt_type_of(g, y), plane = lt_make_type(pooled.dtype, 2, pooled.dim + 2);
+  lt_tensor *border = lt_tensor_new(&g->arena, &plane);
+  for (int64_t i = 0; i < plane.dim[0]; i++)
+    for (int64_t j = 0; j < plane.dim[1]; j++)
+      border->f[i * plane.dim[1] + j] = touches_border(&w, image.dim + 2, i, j) ? value : -HUGE_VAL;
+  return lt_binary(g, LT_OP_max, y, lt_const_tensor(g, border));
+}
+
+/* x with its border, and the pooling that is left to do on it. x itself where the border never wins. */
+static lt_value with_border(lt_graph *g, lt_value x, const lt_type *y, lt_max_pool_attrs *a) {
+  if (a->pad_value == -HUGE_VAL && !a->all_ties) return x;
+  const int64_t *p = a->pad.v, h = lt_type_of(g, x)->dim[2] + p[0] + p[2], w = lt_type_of(g, x)->dim[3] + p[1] + p[3];
+  const int64_t size[2] = {h, w};
+  lt_pad_attrs pad = {.pads = {8, {0, 0, p[0], p[1], 0, 0, p[2], p[3]}}, .value = a->pad_value};
+  bool exceeds = false; /* windows that start inside but end outside the border stay only with ceil */
+  for (int k = 0; k < 2; k++) exceeds |= (y->dim[2 + k] - 1) * a->stride.v[k] + (a->kernel.v[k] - 1) * a->dilation.v[k] >= size[k];
+  a->ceil = a->ceil && exceeds;
+  a->pad = (lt_quad){{0}};
+  return lt_emit(g, LT_OP_pad, &pad, &x, 1);
+}
+
+static lt_value without_border(lt_graph *g, lt_value gx, const lt_type *x, const lt_quad *pad) {
+  const int64_t *p = pad->v;
+  if (lt_type_eq(lt_type_of(g, gx), x)) return gx;
+  lt_slice_attrs s = {.axes = {2, {2, 3}}, .starts = {2, {p[0], p[1]}}, .ends = {2, {p[0] + x->dim[2], p[1] + x->dim[3]}}};
+  return lt_emit(g, LT_OP_slice, &s, &gx, 1);
+}
+
+/* gy scattered to where the first maximum of each window of x stands. */
+static lt_value first_maximum(lt_graph *g, lt_value x, lt_value gy, const lt_max_pool_attrs *a) {
+  const lt_type t = *lt_type_of(g, x), y = *lt_type_of(g, gy);
   lt_max_pool_index_attrs ia = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation,
                                 .ceil = a->ceil};
-  lt_scatter_add_attrs sa = {.axis = -1, .size = x.dim[2] * x.dim[3]};
+  lt_scatter_add_attrs sa = {.axis = -1, .size = t.dim[2] * t.dim[3]};
   const int64_t flat[3] = {y.dim[0], y.dim[1], y.dim[2] * y.dim[3]};
-  lt_value index = lt_reshape(g, lt_emit(g, LT_OP_max_pool_index, &ia, in, 1), 3, flat);
-  lt_value gy = lt_reshape(g, gout[0], 3, flat);
-  gin[0] = lt_reshape_like(g, lt_emit(g, LT_OP_scatter_add, &sa, (lt_value[]){gy, index}, 2), &x);
+  lt_value index = lt_reshape(g, lt_emit(g, LT_OP_max_pool_index, &ia, &x, 1), 3, flat);
+  lt_value rows = lt_reshape(g, gy, 3, flat);
+  return lt_reshape_like(g, lt_emit(g, LT_OP_scatter_add, &sa, (lt_value[]){rows, index}, 2), &t);
+}
+
+/* gy added to every element of a window that equals its maximum y. Windows that ceil lets stand out end at the right and at
+ * the bottom: the image is widened for them. */
+static lt_value all_maxima(lt_graph *g, lt_value x, lt_value y, lt_value gy, const lt_max_pool_attrs *a) {
+  const lt_type image = *lt_type_of(g, x), out = *lt_type_of(g, y);
+  lt_quad more = {{0}};
+  for (int k = 0; k < 2; k++) {
+    int64_t end = (out.dim[2 + k] - 1) * a->stride.v[k] + (a->kernel.v[k] - 1) * a->dilation.v[k] + 1;
+    more.v[2 + k] = LT_MAX(end - image.dim[2 + k], 0);
+  }
+  lt_pad_attrs pad = {.pads = {8, {0, 0, 0, 0, 0, 0, more.v[2], more.v[3]}}, .value = -HUGE_VAL};
+  lt_value wide = lt_emit(g, LT_OP_pad, &pad, &x, 1);
+  const lt_type t = *lt_type_of(g, wide);
+  lt_im2col_attrs ca = {.kernel = a->kernel, .stride = a->stride, .dilation = a->dilation, .to_matrix = false};
+  lt_value col = lt_emit(g, LT_OP_im2col, &ca, &wide, 1);
+  /* the windows of the widened image may be more along an axis that ceil has not rounded up */
+  const lt_type all = *lt_type_of(g, col);
+  const int64_t one[6] = {out.dim[0], out.dim[1], 1, 1, out.dim[2], out.dim[3]};
+  lt_slice_attrs cut = {.axes = {2, {4, 5}}, .starts = {2, {0, 0}}, .ends = {2, {out.dim[2], out.dim[3]}}};
+  col = lt_emit(g, LT_OP_slice, &cut, &col, 1);
+  lt_value is_top = lt_binary(g, LT_OP_equal, col, lt_reshape(g, y, 6, one));
+  lt_value rows = lt_reshape(g, gy, 6, one);
+  lt_value share = lt_emit(g, LT_OP_select, NULL, (lt_value[]){is_top, rows, lt_number(g, gy, 0)}, 3);
+  lt_pad_attrs fill = {.pads = {12, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, all.dim[4] - out.dim[2], all.dim[5] - out.dim[3]}}};
+  share = lt_emit(g, LT_OP_pad, &fill, &share, 1);
+  lt_col2im_attrs ba = {.input_shape = {4, {t.dim[0], t.dim[1], t.dim[2], t.dim[3]}}, .kernel = a->kernel, .stride = a->stride,
+                        .dilation = a->dilation, .to_matrix = false};
+  return without_border(g, lt_emit(g, LT_OP_col2im, &ba, &share, 1), &image, &(lt_quad){{0}});
+}
+
+LT_VJP(max_pool) {
+  lt_graph *g = v->g;
+  lt_max_pool_attrs a = *(const lt_max_pool_attrs *)n->attrs;
+  const lt_quad pad = a.pad;
+  const lt_type x = *lt_type_of(g, in[0]), y = *lt_type_of(g, out[0]);
+  lt_value wide = with_border(g, in[0], &y, &a);
+  lt_value gx = a.all_ties ? all_maxima(g, wide, out[0], gout[0], &a) : first_maximum(g, wide, gout[0], &a);
+  gin[0] = without_border(g, gx, &x, &pad);
 }
 
 LT_INFER(max_pool_index) {

@@ -110,10 +110,27 @@ LT_EVAL(reduce_max) {
     else out[0]->i[w.off[0]] = LT_MAX(out[0]->i[w.off[0]], x->i[i]);
   }
 }
+/* The result's own shape with the reduced axes kept as 1. */
+static lt_type kept_shape(const lt_type *x, const lt_ints *axes) {
+  lt_type t = *x;
+  for (int64_t i = 0; i < axes->n; i++) t.dim[axes->v[i]] = 1;
+  return t;
+}
+/* Every maximum gets the gradient. */
+static lt_value to_all_maxima(lt_graph *g, lt_value x, lt_value y, lt_value gy, const lt_ints *axes) {
+  const lt_type kept = kept_shape(lt_type_of(g, x), axes);
+  lt_value is_top = lt_binary(g, LT_OP_equal, x, lt_reshape_like(g, y, &kept));
+  lt_value each = lt_reshape_like(g, gy, &kept);
+  return lt_emit(g, LT_OP_select, NULL, (lt_value[]){is_top, each, lt_number(g, gy, 0)}, 3);
+}
 /* The reduced axes go last and become one, along which the first maximum is found: the gradient is scattered there. */
 LT_VJP(reduce_max) {
   const lt_reduce_max_attrs *a = n->attrs;
   lt_graph *g = v->g;
+  if (a->all_ties) {
+    gin[0] = to_all_maxima(g, in[0], out[0], gout[0], &a->axes);
+    return;
+  }
   const lt_type x = *lt_type_of(g, in[0]);
   int64_t perm[LT_MAX_RANK], back[LT_MAX_RANK] = {0}, flat[LT_MAX_RANK + 1], kept = 0, k = 0, size = 1;
   for (unsigned i = 0; i < x.rank; i++) {

@@ -1,6 +1,7 @@
 /* cases.c: the families of generated kernels. Sizes are odd, prime, one, or a vector's width give or take one. */
 #include "kcheck.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static const int64_t sizes[] = {1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 14, 15, 16, 17, 19, 23, 28, 31};
@@ -159,7 +160,7 @@ static void build_grad_weight(lt_graph *g, kc_case *c) {
 }
 
 static lt_max_pool_attrs pool_attrs(kc_rng *r, window *w) {
-  lt_max_pool_attrs a = {.ceil = kc_chance(r, 30)};
+  lt_max_pool_attrs a = {.ceil = kc_chance(r, 30), .pad_value = kc_chance(r, 60) ? -HUGE_VAL : kc_pick(r, 0, 1)};
   for (int i = 0; i < 4; i++) w->pad[i] = LT_MIN(w->pad[i], w->k[i % 2] - 1);
   work(w);
   for (int i = 0; i < 4; i++) w->pad[i] = LT_MIN(w->pad[i], w->k[i % 2] - 1);

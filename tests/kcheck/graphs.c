@@ -2,6 +2,8 @@
  * (kc_case.skip) leaves the others as they were: that is how a failing network is made smaller. */
 #include "kcheck.h"
 
+#include <math.h>
+
 enum { MAX_VALUES = 16, MAX_STEPS = 10 };
 
 typedef struct net {
@@ -45,7 +47,8 @@ static lt_value pool(net *t, kc_rng *r, lt_value x, bool max) {
   lt_max_pool_attrs a = {.kernel = {{k, k}},
                          .stride = {{kc_pick(r, 1, 3), kc_pick(r, 1, 3)}},
                          .dilation = {{1, 1}},
-                         .ceil = kc_chance(r, 25)};
+                         .ceil = kc_chance(r, 25),
+                         .pad_value = kc_chance(r, 70) ? -HUGE_VAL : 0};
   for (int i = 0; i < 4; i++) a.pad.v[i] = pad;
   if (max) return emit1(t, LT_OP_max_pool, &a, x);
   lt_avg_pool_attrs b = {.kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation, .ceil = a.ceil};

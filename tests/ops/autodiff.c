@@ -202,6 +202,32 @@ IN_JOB(lowered_nodes_say_what_they_were) {
   }
 }
 
+/* ---- ties --------------------------------------------------------------------------------------------------------- */
+
+/* z is 0 everywhere: all elements of a window are its maximum, and so is a border of zeros. */
+IN_JOB(ties) {
+  const lt_graph *g = read_text(job,
+    "network t(x: f32[1, 1, 3, 3]) -> a, A, b, B, c, C, d, D, e, E {\n"
+    "  z = 0 * x\n"
+    "  a = grad(sum(max_pool(z, kernel=2, stride=1)), z)\n"
+    "  const A: f32[1, 1, 3, 3] = [[[[1, 1, 0], [1, 1, 0], [0, 0, 0]]]]\n"
+    "  b = grad(sum(max_pool(z, kernel=2, stride=1, all_ties=true)), z)\n"
+    "  const B: f32[1, 1, 3, 3] = [[[[1, 2, 1], [2, 4, 2], [1, 2, 1]]]]\n"
+    "  c = grad(sum(max_pool(z, kernel=2, pad=1, pad_value=0.0)), z)\n"
+    "  const C: f32[1, 1, 3, 3] = [[[[0, 0, 0], [0, 1, 0], [0, 0, 0]]]]\n"
+    "  d = grad(sum(pooling_simple(z, kernel=2, stride=2, pad=1, all_ties=true)), z)\n"
+    "  const D: f32[1, 1, 3, 3] = [[[[1, 1, 1], [1, 1, 1], [1, 1, 1]]]]\n"
+    "  e = grad(sum(reduce_max(z, axes=[3])), z) + 10 * grad(sum(reduce_max(z, axes=[3], all_ties=true)), z)\n"
+    "  const E: f32[1, 1, 3, 3] = [[[[11, 10, 10], [11, 10, 10], [11, 10, 10]]]]\n"
+    "}\n");
+  const lt_graph *plain = apply(job, g, lt_pass_autodiff, LT_MODE_RUN);
+  const lt_graph *raised = apply(job, apply(job, g, lt_pass_raise, LT_MODE_RUN), lt_pass_autodiff, LT_MODE_RUN);
+  for (char name[2] = "a", want[2] = "A"; *name <= 'e'; ++*name, ++*want) {
+    ck_assert(lt_tensor_eq(value(job, plain, out(plain, name)), value(job, plain, out(plain, want))));
+    ck_assert(lt_tensor_eq(value(job, raised, out(raised, name)), value(job, raised, out(raised, want))));
+  }
+}
+
 LT_SUITE(autodiff, seeds_and_several_outputs, what_nothing_depends_on_has_gradient_zero, gradients_of_values_in_the_middle, gradients_are_lean,
-         gradient_inside_a_loss, running, training, masks, own_updates_stay, hidden_names_taken, lowered_nodes_say_what_they_were)
+         gradient_inside_a_loss, running, training, masks, own_updates_stay, hidden_names_taken, ties, lowered_nodes_say_what_they_were)
 LT_TEST_MAIN(autodiff)

@@ -83,7 +83,7 @@ static void run_case(lt_job *job, const golden *c, lt_str *now) {
   lt_graph_drop(job, again), lt_graph_drop(job, after), lt_graph_drop(job, before);
 }
 
-static const char *const files[] = {"fold", "cse", "simplify", "fuse", "layout"};
+static const char *const files[] = {"raise", "fold", "cse", "simplify", "fuse", "layout"};
 
 static void run_file(lt_job *job, void *arg) {
   lt_arena *a = lt_arena_new(job);
@@ -102,6 +102,33 @@ START_TEST(golden_files) {
   int status = lt_protect(&e, run_file, (void *)(uintptr_t)files[_i]);
   ck_assert_msg(status == LATHE_OK, "%s:%d:%d: %s", e.file, e.line, e.column, e.message);
   ck_assert_int_eq(lt_mem_live(), 0);
+}
+END_TEST
+
+/* ---- raise: nobody computes past a value that is differentiated in --------------------------------------------------- */
+
+static const char anchored[] =
+  "network n(x: f32[1, 2, 4, 4], W: f32[3, 2, 3, 3], b: f32[3]) -> gx, gcol, grows, gw, gimage, zero {\n"
+  "  col = im2col(x, kernel=3)\n"
+  "  w = transpose(reshape(W, shape=[3, 18]))\n"
+  "  rows = linear(col, w, b)\n"
+  "  image = transpose(reshape(rows, shape=[1, 2, 2, 3]), perm=[0, 3, 1, 2])\n"
+  "  y = sum(exp(image)) + sum(tanh(rows))\n"
+  "  gx = grad(y, x)\n  gcol = grad(y, col)\n  grows = grad(y, rows)\n  gw = grad(y, w)\n  gimage = grad(y, image)\n"
+  "  zero = grad(sum(tanh(rows)), image)\n"
+  "}\n";
+
+static void run_anchored(lt_job *job, void *arg) {
+  lt_graph *g = read_graph(job, anchored, "anchored");
+  lt_graph *plain = apply(job, g, "autodiff, cse"), *raised = apply(job, g, "raise, autodiff, cse");
+  golden c = {.what = "anchored", .close = true};
+  compare_values(job, &c, plain, raised);
+  lt_graph_drop(job, g), lt_graph_drop(job, plain), lt_graph_drop(job, raised);
+}
+
+START_TEST(anchors) {
+  lathe_error e;
+  ck_assert_msg(lt_protect(&e, run_anchored, NULL) == LATHE_OK, "%s", e.message);
 }
 END_TEST
 
@@ -179,6 +206,7 @@ static Suite *passes(void) {
   Suite *s = suite_create("passes");
   TCase *c = tcase_create("passes");
   tcase_add_loop_test(c, golden_files, 0, LT_COUNT(files));
+  tcase_add_test(c, anchors);
   tcase_add_test(c, print_after);
   tcase_add_test(c, table);
   tcase_add_test(c, out_of_memory);

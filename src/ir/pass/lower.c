@@ -1,11 +1,17 @@
 /* lower.c: ops that are made of others become these (ops.def calls them SUGAR). stop_grad has done its work before and
- * goes too. What an expansion emits carries the op as its origin, for messages and `lathe bench`. */
+ * goes too, and max_pool loses its pad_value. What an expansion emits carries the op as its origin, for messages and `lathe bench`. */
 #include "ir/op_util.h"
 #include "ir/pass/pass.h"
+
+#include <math.h>
 
 static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   if (n->op == LT_OP_stop_grad) {
     r->map[n->out] = in[0];
+    return true;
+  }
+  if (n->op == LT_OP_max_pool && ((const lt_max_pool_attrs *)n->attrs)->pad_value != -HUGE_VAL) {
+    r->map[n->out] = lt_emit_bordered_pool(r->to, n, in[0]);
     return true;
   }
   if (!(lt_op_table[n->op].flags & LT_SUGAR)) return false;

@@ -12,8 +12,4 @@ static inline const lt_tensor *lt_const_of(const lt_graph *g, lt_value v) {
 /* Is v one number everywhere: a constant of one element, or such a one repeated (rewrite.c)? */
 bool lt_splat_of(const lt_graph *g, lt_value v, double *number);
 
-/* x transposed by perm = (0, 3, 1, 2), where x is a convolution spelled out as im2col, linear, reshape: the conv2d that
- * is meant, or 0 (see_conv.c). */
-lt_value lt_see_conv(lt_graph *g, lt_value x, const lt_ints *perm);
-
 #endif

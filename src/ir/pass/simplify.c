@@ -2,10 +2,10 @@
  * and its operands (already simplified) and tries the rules of that op in order; a rule gives a value that stands for
  * the result, of the same type, or 0. What a rule emits goes through simple() again, so one pass reaches the end.
  *
- * Rules keep the bits of every result: x + 0.0 stays (it turns -0.0 into 0.0), x * 0 stays (NaN, infinity). Two
- * exceptions are as exact as what they replace but not the same: pow(x, 2) is x * x, and a convolution spelled out
- * through im2col (see_conv.c) adds its products in the convolution's order. */
+ * Rules keep the bits of every result: x + 0.0 stays (it turns -0.0 into 0.0), x * 0 stays (NaN, infinity). One exception
+ * is as exact as what it replaces but not the same: pow(x, 2) is x * x. */
 #include "ir/pass/pass_util.h"
+#include "ir/pass/view.h"
 
 static lt_value simple(lt_graph *g, lt_op op, const void *attrs, const lt_value *in, unsigned n_in);
 
@@ -149,6 +149,11 @@ static lt_value repeated(const lt_try *t, const lt_type *shape) {
 
 /* ---- movement ---------------------------------------------------------------------------------------------------- */
 
+/* A chain of movement in fewer steps, where there are fewer. */
+static lt_value shorter(const lt_try *t, const lt_view *v) {
+  return lt_view_fits(v) && lt_view_cost(t->g, v) <= v->steps ? lt_view_emit(t->g, v) : 0;
+}
+
 static lt_value reshape_rule(const lt_try *t) {
   const lt_reshape_attrs *a = t->attrs;
   for (int64_t i = 0; i < a->shape.n; i++)
@@ -156,7 +161,12 @@ static lt_value reshape_rule(const lt_try *t) {
   lt_type to = lt_make_type(type(t, 0)->dtype, (unsigned)a->shape.n, a->shape.v);
   if (lt_type_eq(&to, type(t, 0))) return t->in[0];
   const lt_node *n = made_by(t, 0, LT_OP_reshape);
-  return n ? simple(t->g, LT_OP_reshape, a, n->in, 1) : repeated(t, &to);
+  if (n) return simple(t->g, LT_OP_reshape, a, n->in, 1);
+  lt_value y = repeated(t, &to);
+  lt_view v;
+  if (y || !made_by(t, 0, LT_OP_transpose)) return y;
+  lt_view_of(&v, t->g, t->in[0], NULL, NULL);
+  return lt_view_reshape(&v, to.rank, to.dim) ? shorter(t, &v) : 0;
 }
 
 /* Axes longer than 1 keep their order: nothing moves. */
@@ -177,16 +187,13 @@ static lt_value transpose_rule(const lt_try *t) {
   lt_reshape_attrs shape = {.shape = {.n = x.rank}};
   for (int64_t i = 0; i < a->perm.n; i++) shape.shape.v[i] = x.dim[a->perm.v[i]];
   lt_type to = lt_make_type(x.dtype, x.rank, shape.shape.v);
-  lt_value y = lt_see_conv(t->g, t->in[0], &a->perm);
-  if (!y) y = repeated(t, &to);
+  lt_value y = repeated(t, &to);
   if (y) return y;
   if (moves_nothing(&x, &a->perm)) return simple(t->g, LT_OP_reshape, &shape, t->in, 1);
-  const lt_node *n = made_by(t, 0, LT_OP_transpose);
-  if (!n) return 0;
-  const lt_transpose_attrs *first = n->attrs;
-  lt_transpose_attrs both = {.perm = {.n = a->perm.n}};
-  for (int64_t i = 0; i < a->perm.n; i++) both.perm.v[i] = first->perm.v[a->perm.v[i]];
-  return simple(t->g, LT_OP_transpose, &both, n->in, 1);
+  lt_view v;
+  lt_view_of(&v, t->g, t->in[0], NULL, NULL);
+  lt_view_transpose(&v, a->perm.v);
+  return v.steps ? shorter(t, &v) : 0;
 }
 
 /* [from, to) of every axis. */
