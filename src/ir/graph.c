@@ -58,7 +58,7 @@ void lt_node_fail(lt_graph *g, lt_op op, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s: %s", lt_op_title(g, op), text);
+  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s%s%s: %s", g->call ? g->call : "", g->call ? ": " : "", lt_op_title(g, op), text);
 }
 
 /* ---- emit -------------------------------------------------------------------------------------------------------- */
@@ -79,12 +79,23 @@ static void check_operands(lt_graph *g, lt_op op, const lt_value *in, unsigned n
   }
 }
 
-static void check_result(lt_graph *g, lt_op op, const lt_type *t) {
+/* "x f32[2, 3], W f32[3, 4]", for a message about all operands. */
+static const char *operands_text(lt_graph *g, lt_op op, const lt_value *in, unsigned n_in) {
+  lt_str s;
+  lt_str_init(&s, &g->arena);
+  lt_str_puts(&s, "");
+  for (unsigned i = 0; i < n_in && i < 4; i++)
+    if (in[i]) lt_str_printf(&s, "%s%s %s", s.n ? ", " : " (", lt_operand_name(&g->arena, op, i), lt_type_text(&g->arena, lt_type_of(g, in[i])));
+  if (s.n) lt_str_puts(&s, ")");
+  return s.at;
+}
+
+static void check_result(lt_graph *g, lt_op op, const lt_type *t, const lt_value *in, unsigned n_in) {
   int64_t count, bytes = 0;
   for (unsigned i = 0; i < t->rank; i++)
     if (t->dim[i] < 1) lt_node_fail(g, op, "the result %s has an empty axis", lt_type_text(&g->arena, t));
   bool ok = lt_type_count_ok(t, &count) && lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t->dtype));
-  if (!ok) lt_node_fail(g, op, "the size of %s overflows", lt_type_text(&g->arena, t));
+  if (!ok) lt_node_fail(g, op, "the size of %s overflows%s", lt_type_text(&g->arena, t), operands_text(g, op, in, n_in));
   if (g->max_bytes && bytes > g->max_bytes)
     lt_node_fail(g, op, "%s takes %lld bytes, more than the limit of %lld\nhelp: raise it with --max-bytes",
                  lt_type_text(&g->arena, t), (long long)bytes, (long long)g->max_bytes);
@@ -99,7 +110,7 @@ static lt_value append(lt_graph *g, lt_op op, void *attrs, const lt_value *in, u
   if (n_in) memcpy(operands, in, n_in * sizeof *in);
   lt_type *types = LT_NEW_ARRAY(&g->arena, lt_type, LT_MAX(n_out, LT_MAX(all, 1u)));
   o->infer(g, attrs, operands, all, types, &n_out);
-  for (unsigned i = 0; i < n_out; i++) check_result(g, op, &types[i]);
+  for (unsigned i = 0; i < n_out; i++) check_result(g, op, &types[i], operands, all);
   lt_node *n = LT_NEW(&g->arena, lt_node);
   *n = (lt_node){.op = op, .id = g->nodes.n, .n_in = (uint16_t)all, .n_out = (uint16_t)n_out, .in = operands,
                  .out = g->values.n, .attrs = attrs, .label = g->label, .origin = g->origin, .loc = g->loc};

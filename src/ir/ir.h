@@ -37,6 +37,11 @@ bool lt_broadcast(lt_type *out, const lt_type *a, const lt_type *b); /* NumPy's 
 const char *lt_type_text(lt_arena *a, const lt_type *t);
 bool lt_type_parse(lt_type *out, const char *text); /* numbers only, no named dims */
 
+/* Sizes along one axis (size.c): windows in an image of `size` with a border, and the smallest image that has `size` windows,
+ * cut by a border. NULL and *out ≥ 1, or what is wrong, as text in the arena. */
+const char *lt_conv_size(lt_arena *a, int64_t *out, int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after);
+const char *lt_deconv_size(lt_arena *a, int64_t *out, int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after);
+
 /* ---- attributes: a struct per op, generated from ops.def ------------------------------------------------------ */
 
 typedef enum lt_attr_kind {
@@ -170,6 +175,7 @@ struct lt_graph {
   lt_map names;                  /* value name → lt_value */
   lt_loc loc;                    /* given to nodes emitted next */
   const char *label, *origin;    /* likewise */
+  const char *call;              /* what is being written out in several ops, for messages; NULL: nothing */
   int64_t max_bytes;             /* a single value larger than this is an error; 0: no limit */
 };
 

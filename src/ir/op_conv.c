@@ -1,4 +1,4 @@
-/* op_conv.c: convolution, its two adjoints, and the windows written out (im2col, col2im).
+/* op_conv.c: convolution, its two adjoints, the transposed convolution, and the windows written out (im2col, col2im).
  *
  * conv2d is linear in x and in W; conv2d_grad_input and conv2d_grad_weight are the adjoints of these two linear maps, so
  * the gradients of the three are the three themselves. Letters: N images, C input channels, O output channels, G groups,
@@ -24,12 +24,16 @@ static const char *image_text(lt_graph *g, const char *name, lt_value v) {
   return lt_arena_printf(&g->arena, "%s %s", name, lt_text_of(g, v));
 }
 
-static void need_groups(lt_graph *g, lt_op op, int64_t groups, const char *what, int64_t channels, const char *image) {
-  if (groups < 1) lt_node_fail(g, op, "groups is %lld, it must be at least 1", (long long)groups);
-  if (channels % groups)
-    lt_node_fail(g, op, "groups=%lld does not divide the %lld %s channels of %s", (long long)groups, (long long)channels,
-                 what, image);
+/* groups must divide the channels of both operands, in[0] and in[1], called as `names` says. */
+static void need_groups(lt_graph *g, lt_op op, int64_t groups, const char *const names[2], const lt_value *in, const char *what,
+                        int64_t channels) {
+  if (groups >= 1 && channels % groups == 0) return;
+  const char *shapes = lt_arena_printf(&g->arena, "%s %s, %s %s", names[0], lt_text_of(g, in[0]), names[1], lt_text_of(g, in[1]));
+  if (groups < 1) lt_node_fail(g, op, "groups is %lld, it must be at least 1 (%s)", (long long)groups, shapes);
+  lt_node_fail(g, op, "groups=%lld does not divide the %lld %s channels (%s)", (long long)groups, (long long)channels, what, shapes);
 }
+
+static const char *const x_w[2] = {"x", "W"}, *const gy_w[2] = {"gy", "W"}, *const x_gy[2] = {"x", "gy"};
 
 /* ---- the one loop behind the three: walks all products x·W that meet in y, a row of outputs at a time ------------- */
 
@@ -92,8 +96,8 @@ LT_INFER(conv2d) {
   lt_need_float(g, LT_OP_conv2d, "x", in[0]);
   lt_need_dtype(g, LT_OP_conv2d, "x", in[0], "W", in[1]);
   const lt_type x = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
-  need_groups(g, LT_OP_conv2d, a->groups, "input", x.dim[1], image_text(g, "x", in[0]));
-  need_groups(g, LT_OP_conv2d, a->groups, "output", w.dim[0], image_text(g, "W", in[1]));
+  need_groups(g, LT_OP_conv2d, a->groups, x_w, in, "input", x.dim[1]);
+  need_groups(g, LT_OP_conv2d, a->groups, x_w, in, "output", w.dim[0]);
   if (x.dim[1] / a->groups != w.dim[1])
     lt_node_fail(g, LT_OP_conv2d, "x %s has %lld channels, W %s takes %lld (with groups=%lld)", lt_text_of(g, in[0]),
                  (long long)x.dim[1], lt_text_of(g, in[1]), (long long)(w.dim[1] * a->groups), (long long)a->groups);
@@ -162,7 +166,7 @@ LT_INFER(conv2d_grad_input) {
   lt_need_float(g, op, "gy", in[0]);
   lt_need_dtype(g, op, "gy", in[0], "W", in[1]);
   const lt_type y = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
-  need_groups(g, op, a->groups, "output", w.dim[0], image_text(g, "W", in[1]));
+  need_groups(g, op, a->groups, gy_w, in, "output", w.dim[0]);
   if (y.dim[1] != w.dim[0])
     lt_node_fail(g, op, "gy %s has %lld channels, W %s makes %lld", lt_text_of(g, in[0]), (long long)y.dim[1],
                  lt_text_of(g, in[1]), (long long)w.dim[0]);
@@ -205,8 +209,8 @@ LT_INFER(conv2d_grad_weight) {
   lt_need_float(g, op, "x", in[0]);
   lt_need_dtype(g, op, "x", in[0], "gy", in[1]);
   const lt_type x = *lt_type_of(g, in[0]), y = *lt_type_of(g, in[1]);
-  need_groups(g, op, a->groups, "input", x.dim[1], image_text(g, "x", in[0]));
-  need_groups(g, op, a->groups, "output", y.dim[1], image_text(g, "gy", in[1]));
+  need_groups(g, op, a->groups, x_gy, in, "input", x.dim[1]);
+  need_groups(g, op, a->groups, x_gy, in, "output", y.dim[1]);
   if (x.dim[0] != y.dim[0])
     lt_node_fail(g, op, "x %s and gy %s differ in the number of images", lt_text_of(g, in[0]), lt_text_of(g, in[1]));
   lt_window win = window_of(a->kernel, a->stride, a->pad, a->dilation);
@@ -234,6 +238,94 @@ LT_VJP(conv2d_grad_weight) {
   gin[1] = emit_conv(v->g, in[0], gout[0], a->stride, a->pad, a->dilation, a->groups);
 }
 
+/* ---- deconv2d: x [N, C, H, W], W [C, OC/G, KH, KW] → y [N, OC, *outsize]: conv2d_grad_input with its names turned round ---- */
+
+static lt_window deconv_window(const lt_deconv2d_attrs *a, const lt_type *w) {
+  return window_of((lt_pair){{w->dim[2], w->dim[3]}}, a->stride, a->pad, a->dilation);
+}
+
+static void need_deconv_operands(lt_graph *g, const lt_deconv2d_attrs *a, const lt_value *in) {
+  const lt_op op = LT_OP_deconv2d;
+  lt_need_rank(g, op, "x", in[0], 4, "[N, C, H, W]");
+  lt_need_rank(g, op, "W", in[1], 4, "[C, OC/groups, KH, KW]");
+  lt_need_float(g, op, "x", in[0]);
+  lt_need_dtype(g, op, "x", in[0], "W", in[1]);
+  const lt_type *x = lt_type_of(g, in[0]), *w = lt_type_of(g, in[1]);
+  need_groups(g, op, a->groups, x_w, in, "input", x->dim[1]);
+  if (x->dim[1] != w->dim[0])
+    lt_node_fail(g, op, "x %s has %lld channels, W %s takes %lld", lt_text_of(g, in[0]), (long long)x->dim[1],
+                 lt_text_of(g, in[1]), (long long)w->dim[0]);
+}
+
+/* The smallest size of y along axis k, or what is wrong. */
+static const char *smallest_size(lt_graph *g, const lt_window *w, unsigned k, int64_t size, int64_t *out) {
+  int64_t extent;
+  if (w->dilation[k] < 1) return "dilation must be at least 1";
+  if (!lt_mul_ok(&extent, w->kernel[k] - 1, w->dilation[k]) || !lt_add_ok(&extent, extent, 1)) return "the extent of the window overflows";
+  return lt_deconv_size(&g->arena, out, size, extent, w->stride[k], w->pad[k], w->pad[k + 2]);
+}
+
+/* outsize 0 becomes the smallest size of y. One that is given must have as many windows as x has elements. */
+static void need_outsize(lt_graph *g, lt_deconv2d_attrs *a, const lt_value *in) {
+  const lt_type x = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
+  lt_window win = deconv_window(a, &w);
+  int64_t *y = a->outsize.v, out[2];
+  bool given = y[0] || y[1];
+  for (unsigned k = 0; k < 2 && !given; k++) {
+    const char *why = smallest_size(g, &win, k, x.dim[2 + k], &y[k]);
+    if (why) lt_node_fail(g, LT_OP_deconv2d, "%s: %s (x %s, W %s)", k ? "width" : "height", why, lt_text_of(g, in[0]), lt_text_of(g, in[1]));
+  }
+  const char *size = lt_ints_text(&g->arena, y, 2);
+  if (y[0] < 1 || y[1] < 1)
+    lt_node_fail(g, LT_OP_deconv2d, "outsize %s must be at least 1 (x %s, W %s)", size, lt_text_of(g, in[0]), lt_text_of(g, in[1]));
+  lt_need_window(g, LT_OP_deconv2d, &win, lt_arena_printf(&g->arena, "x %s, outsize %s", lt_text_of(g, in[0]), size), y, out);
+  if (out[0] != x.dim[2] || out[1] != x.dim[3])
+    lt_node_fail(g, LT_OP_deconv2d, "outsize %s does not fit: W %s has %s windows there, x is %s\nhelp: without outsize it is the "
+                 "smallest that fits; stride - 1 more at most", size, lt_text_of(g, in[1]), lt_ints_text(&g->arena, out, 2),
+                 lt_text_of(g, in[0]));
+}
+
+LT_INFER(deconv2d) {
+  lt_deconv2d_attrs *a = attrs;
+  const lt_op op = LT_OP_deconv2d;
+  int64_t channels;
+  lt_value b = in[2];
+  need_deconv_operands(g, a, in);
+  need_outsize(g, a, in);
+  const lt_type x = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
+  if (!lt_mul_ok(&channels, w.dim[1], a->groups))
+    lt_node_fail(g, op, "the channels of the result overflow: groups=%lld, W %s", (long long)a->groups, lt_text_of(g, in[1]));
+  if (b) {
+    lt_need_rank(g, op, "b", b, 1, "[OC]");
+    lt_need_dtype(g, op, "x", in[0], "b", b);
+    if (lt_type_of(g, b)->dim[0] != channels)
+      lt_node_fail(g, op, "b %s must have one element for each of the %lld output channels of W %s (groups=%lld)", lt_text_of(g, b),
+                   (long long)channels, lt_text_of(g, in[1]), (long long)a->groups);
+  }
+  *out_type = lt_make_type(x.dtype, 4, (int64_t[]){x.dim[0], channels, a->outsize.v[0], a->outsize.v[1]});
+}
+
+LT_EVAL(deconv2d) {
+  const lt_deconv2d_attrs *a = n->attrs;
+  const lt_type *x = &in[0]->type, *w = &in[1]->type, *y = &out[0]->type;
+  conv_shape s = {deconv_window(a, w), y->dim[0], y->dim[1], w->dim[0], a->groups, {y->dim[2], y->dim[3]}, {x->dim[2], x->dim[3]}};
+  const lt_tensor *b = in[2];
+  int64_t plane = s.size[0] * s.size[1], total = lt_type_count(y);
+  for (int64_t i = 0; i < total; i++) out[0]->f[i] = b ? b->f[i / plane % s.c] : 0.0;
+  conv_all(&s, CONV_X, in[0]->f, out[0]->f, in[1]->f);
+}
+
+LT_EXPAND(deconv2d) {
+  const lt_deconv2d_attrs *a = n->attrs;
+  lt_conv2d_grad_input_attrs c = {.size = a->outsize, .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
+  out[0] = lt_emit(g, LT_OP_conv2d_grad_input, &c, in, 2);
+  if (!in[2]) return;
+  lt_value b = lt_reshape(g, in[2], 3, (int64_t[]){lt_type_of(g, in[2])->dim[0], 1, 1});
+  out[0] = lt_binary(g, LT_OP_add, out[0], b);
+}
+
+LT_VJP(deconv2d) { lt_vjp_by_expansion(v, n, in, gout, gin); }
+
 /* ---- im2col and col2im -------------------------------------------------------------------------------------------- */
 
 static lt_type col_type(lt_graph *g, lt_op op, lt_dtype t, const int64_t image[4], const int64_t k[2],
@@ -242,7 +334,8 @@ static lt_type col_type(lt_graph *g, lt_op op, lt_dtype t, const int64_t image[4
   if (!to_matrix) return lt_make_type(t, 6, (int64_t[]){image[0], image[1], k[0], k[1], out[0], out[1]});
   if (!lt_mul_ok(&rows, out[0], out[1]) || !lt_mul_ok(&rows, rows, image[0]) || !lt_mul_ok(&cols, k[0], k[1]) ||
       !lt_mul_ok(&cols, cols, image[1]))
-    lt_node_fail(g, op, "the size of the matrix overflows");
+    lt_node_fail(g, op, "the size of the matrix overflows: image %s, kernel %s, %s windows", lt_ints_text(&g->arena, image, 4),
+                 lt_ints_text(&g->arena, k, 2), lt_ints_text(&g->arena, out, 2));
   return lt_make_type(t, 2, (int64_t[]){rows, cols});
 }
 

@@ -8,6 +8,8 @@ static const struct { const char *family, *title, *text; } families[] = {
   {"conv", "Convolution", "Images are [N, C, H, W]. conv2d is linear in `x` and in `W`; its two gradients are the adjoints of these maps, so "
                           "the three are each other's gradients, to any order."},
   {"gemm", "Matrix products", NULL},
+  {"einsum", "Products over any axes", "Both become a matrix product of their operands with the axes brought together, or, where nothing "
+                                       "is summed or kept, a product element by element."},
   {"pool", "Pooling, gather", "Padding is left out of every window. The gradient of a maximum goes to the place of the first one, by "
                               "index, and so differentiates again."},
   {"map", "Elementwise", "Operands broadcast as in NumPy: counted from the last axis, dims are equal or one of them is 1. Element types "

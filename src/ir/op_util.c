@@ -51,18 +51,20 @@ void lt_need_axes(lt_graph *g, lt_op op, lt_value x, lt_ints *axes) {
 }
 
 /* Numbers of a window stay below 2^31, so that sums and products of two of them cannot overflow. */
-static void need_range(lt_graph *g, lt_op op, const char *what, const int64_t *v, int n, int64_t least) {
+static void need_range(lt_graph *g, lt_op op, const char *what, const int64_t *v, int n, int64_t least, const lt_window *w,
+                       const char *image) {
   for (int i = 0; i < n; i++)
     if (v[i] < least || v[i] > INT32_MAX)
-      lt_node_fail(g, op, "%s %s must be %s", what, lt_ints_text(&g->arena, v, n),
-                   v[i] > INT32_MAX ? "at most 2147483647" : least ? "at least 1" : "at least 0");
+      lt_node_fail(g, op, "%s %s must be %s (%s, kernel %s)", what, lt_ints_text(&g->arena, v, n),
+                   v[i] > INT32_MAX ? "at most 2147483647" : least ? "at least 1" : "at least 0", image,
+                   lt_ints_text(&g->arena, w->kernel, 2));
 }
 
 void lt_need_window(lt_graph *g, lt_op op, const lt_window *w, const char *image, const int64_t size[2], int64_t out[2]) {
-  need_range(g, op, "kernel", w->kernel, 2, 1);
-  need_range(g, op, "stride", w->stride, 2, 1);
-  need_range(g, op, "dilation", w->dilation, 2, 1);
-  need_range(g, op, "pad", w->pad, 4, 0);
+  need_range(g, op, "kernel", w->kernel, 2, 1, w, image);
+  need_range(g, op, "stride", w->stride, 2, 1, w, image);
+  need_range(g, op, "dilation", w->dilation, 2, 1, w, image);
+  need_range(g, op, "pad", w->pad, 4, 0, w, image);
   for (unsigned k = 0; k < 2; k++) {
     int64_t border = w->pad[k] + w->pad[k + 2], padded, extent = (w->kernel[k] - 1) * w->dilation[k] + 1;
     if (!lt_add_ok(&padded, size[k], border)) lt_node_fail(g, op, "the padded size of %s overflows", image);

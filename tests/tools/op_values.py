@@ -218,6 +218,26 @@ def convolutions():
              lambda v, gy: adjoint(lambda z: conv2d(v, z, None, s, p, d, g), w, gy))
 
 
+def deconvolutions():
+    """y is the gradient of sum(conv2d(y) * x) in y, plus b."""
+    for j, (y, k, s, p, d) in enumerate(configs(37, 40)):
+        g = [1, y[1]][j % 2]
+        c = [2, 1, 3][j % 3] * g
+        x, w = (y[0], c) + sizes(y, k, s, p, d), (c, y[1] // g) + k
+        smallest = tuple(s[i] * (x[2 + i] - 1) + d[i] * (k[i] - 1) + 1 - p[i] - p[i + 2] for i in range(2))
+        attrs = text(stride=s, pad=p, dilation=d, groups=g) + ("" if smallest == y[2:] else text(outsize=y[2:]))
+        back = lambda v, w: adjoint(lambda z: conv2d(z, w, None, s, p, d, g), y, v)
+        if j % 3:
+            case("deconv2d", f"x: {dims(x)}, W: {dims(w)}", f"deconv2d(x, W{attrs})", back)
+        else:
+            case("deconv2d", f"x: {dims(x)}, W: {dims(w)}, b: f64[{y[1]}]", f"deconv2d(x, W, b{attrs})",
+                 lambda v, w, b: back(v, w) + b[None, :, None, None])
+    for size, k, s, p in ((3, 3, 1, 0), (2, 4, 2, 1), (4, 2, 3, 0), (3, 5, 2, 2)):  # the chapter's size of the result
+        y = s * (size - 1) + k - 2 * p
+        case("deconv2d", f"x: f64[1, 2, {size}, {size}], W: f64[2, 1, {k}, {k}]", f"deconv2d(x, W{text(stride=s, pad=p)})",
+             lambda v, w: adjoint(lambda z: conv2d(z, w, None, (s, s), (p,) * 4), (1, 1, y, y), v))
+
+
 def columns():
     for j, (x, k, s, p, d) in enumerate(configs(41, 9)):
         attrs = text(kernel=k, stride=s, pad=p, dilation=d, to_matrix=bool(j % 2))
@@ -288,6 +308,41 @@ def products():
         turn = lambda v, t: np.swapaxes(v, -1, -2) if t else v
         case("matmul", f"a: f64[{a}], b: f64[{b}]", f"matmul(a, b{attrs})", lambda a, b: turn(a, ta) @ turn(b, tb))
         case("matmul", f"a: f64[2, 1, {a}], b: f64[3, {b}]", f"matmul(a, b{attrs})", lambda a, b: turn(a, ta) @ turn(b, tb))
+
+
+def loops(spec, a, b):
+    """einsum as it is defined: one loop for each index."""
+    ins, out = spec.replace(" ", "").split("->") if "->" in spec else (spec.replace(" ", ""), None)
+    left, right = ins.split(",")
+    if out is None:
+        out = "".join(sorted(c for c in left + right if (left + right).count(c) == 1))
+    extent = dict(zip(left, a.shape)) | dict(zip(right, b.shape))
+    names = sorted(extent)
+    y = np.zeros([extent[c] for c in out])
+    for at in np.ndindex(*[extent[c] for c in names]):
+        i = dict(zip(names, at))
+        y[tuple(i[c] for c in out)] += a[tuple(i[c] for c in left)] * b[tuple(i[c] for c in right)]
+    return y
+
+
+def any_axes():
+    for sa, sb, axes in (((2, 3), (3, 4), 1), ((2, 3, 4), (3, 4, 2), 2), ((2, 3), (2, 2), 0), ((3,), (3,), 1),
+                         ((2, 3, 4), (2, 3, 4), ((0, 1, 2), (0, 1, 2))), ((2, 3, 4), (5, 4, 2), ((0, 2), (2, 1))),
+                         ((2, 3, 4), (4, 3), ((-1,), (0,))), ((2, 3, 2, 2, 2, 3), (4, 3, 2, 2), ((1, 2, 3), (1, 2, 3))),
+                         ((2, 1, 3), (1, 5), ((1,), (0,)))):
+        lists = isinstance(axes, tuple)
+        attrs = text(axes_a=axes[0], axes_b=axes[1]) if lists else text(axes=axes)
+        case("tensordot", f"a: {dims(sa)}, b: {dims(sb)}", f"tensordot(a, b{attrs})", lambda a, b: np.tensordot(a, b, axes))
+    for spec, sa, sb in (("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("bc,ca", (2, 3), (3, 4)), ("ij,jk->ki", (2, 3), (3, 4)),
+                         ("ji,kj->ik", (3, 2), (4, 3)), ("b ij , b jk -> b ik", (2, 2, 3), (2, 3, 4)), ("ibj,bkj->kbi", (2, 3, 4), (3, 5, 4)),
+                         ("nchw,ochw->no", (2, 2, 3, 2), (3, 2, 3, 2)), ("nchw,oc->nohw", (2, 3, 2, 2), (4, 3)),
+                         ("ncijhw,ocij->nohw", (1, 2, 2, 2, 3, 2), (3, 2, 2, 2)), ("ij,ij->", (3, 4), (3, 4)), ("ij,ij->ij", (3, 4), (3, 4)),
+                         ("ij,ji->i", (3, 4), (4, 3)), ("i,j->ij", (3,), (4,)), ("i,j->ji", (3,), (4,)), ("ij,kl->k", (2, 3), (4, 2)),
+                         ("ij,kl", (2, 3), (1, 2)), ("aB,Bc", (2, 3), (3, 2)), ("ij,jk->", (2, 3), (3, 2)), ("abc,b->ac", (2, 3, 2), (3,)),
+                         ("ab,abc->cb", (2, 3), (2, 3, 4)), ("i,i", (5,), (5,)), ("nlhd,nmhd->nhlm", (1, 2, 2, 3), (1, 4, 2, 3))):
+        case("einsum", f"a: {dims(sa)}, b: {dims(sb)}", f"einsum(a, b, spec=\"{spec}\")", lambda a, b: loops(spec, a, b))
+    case("einsum", "a: f64[2, 3], b: f64", "einsum(a, b, spec=\"ij,\")", lambda a, b: a * b)
+    case("einsum", "a: f64, b: f64", "einsum(a, b, spec=\",->\")", lambda a, b: a * b)
 
 
 SPECIAL = "const x: f64[9] = [nan, inf, -inf, 0.0, -0.0, 1.0, -1.0, 2.5, -2.5] | "
@@ -476,6 +531,6 @@ def shapes():
 
 
 print("# Made by tests/tools/op_values.py; do not edit.")
-for part in (convolutions, columns, products, pools, gathers, elementwise, reductions, losses, norms, shapes):
+for part in (convolutions, deconvolutions, columns, products, any_axes, pools, gathers, elementwise, reductions, losses, norms, shapes):
     part()
 print(f"# {COUNT} cases")
