@@ -84,15 +84,22 @@ static bool leading_view(lt_view *out, const lt_raiser *s, const lt_node *n, con
   return false;
 }
 
-/* A bias of a convolution seen here goes into it. */
+/* b as the vector of a bias: it has one element for each channel and nothing else; 0: no. */
+static lt_value as_bias(lt_graph *g, lt_value b, int64_t channels) {
+  const lt_type t = *lt_type_of(g, b);
+  if (t.rank < 3 || t.rank > 4 || t.dim[t.rank - 3] != channels || lt_type_count(&t) != channels) return 0;
+  lt_view v;
+  lt_view_of(&v, g, b, NULL, NULL);
+  return lt_view_reshape(&v, 1, &channels) ? lt_view_emit(g, &v) : 0;
+}
+
+/* What is added to a convolution channel by channel goes into it. */
 static lt_value into_bias(lt_raiser *s, const lt_node *n, const lt_value *in) {
   for (unsigned k = 0; n->op == LT_OP_add && k < 2; k++) {
     const lt_node *conv = lt_node_of(s->to, in[k]);
-    if (conv->op != LT_OP_conv2d || conv->in[2] || !lt_raise_is(s, in[k], LT_SEEN) || lt_raise_is(s, in[k], LT_SHARED)) continue;
-    const lt_type b = *lt_type_of(s->to, in[!k]), y = *lt_type_of(s->to, in[k]);
-    if (b.rank != 4 || b.dim[1] != y.dim[1] || lt_type_count(&b) != b.dim[1]) continue;
-    lt_value bias = lt_reshape(s->to, in[!k], 1, &b.dim[1]);
-    return lt_emit(s->to, LT_OP_conv2d, conv->attrs, (lt_value[]){conv->in[0], conv->in[1], bias}, 3);
+    if (conv->op != LT_OP_conv2d || conv->in[2] || lt_raise_is(s, in[k], LT_SHARED | LT_ANCHOR)) continue;
+    lt_value bias = as_bias(s->to, in[!k], lt_type_of(s->to, in[k])->dim[1]);
+    if (bias) return lt_emit(s->to, LT_OP_conv2d, conv->attrs, (lt_value[]){conv->in[0], conv->in[1], bias}, 3);
   }
   return 0;
 }
@@ -106,7 +113,12 @@ static bool shared_way(const lt_raiser *s, lt_value v, lt_value base) {
 
 static lt_value pull(lt_raiser *s, const lt_node *n, const lt_value *in) {
   lt_view lead, other;
-  if (n->n_in > 3 || !leading_view(&lead, s, n, in)) return 0;
+  if (n->n_in > 3) return 0;
+  if (!leading_view(&lead, s, n, in)) {
+    lt_value y = into_bias(s, n, in);
+    if (y) lt_raise_mark(s, y, LT_SEEN);
+    return y;
+  }
   lt_value own[3] = {0};
   for (unsigned k = 0; k < n->n_in; k++) {
     lt_raise_view(&other, s, in[k]);
