@@ -9,6 +9,21 @@
  * are left out of everything. */
 #include "ir/pass/raise.h"
 
+/* ---- marks -------------------------------------------------------------------------------------------------------- */
+
+void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark) {
+  while (s->mark.n <= v) lt_vec_push(&s->to->arena, &s->mark, 0);
+  s->mark.at[v] |= (uint8_t)mark;
+}
+
+bool lt_raise_is(const lt_raiser *s, lt_value v, unsigned mark) { return v < s->mark.n && (s->mark.at[v] & mark); }
+
+static bool is_anchor(const void *ctx, lt_value v) { return lt_raise_is(ctx, v, LT_ANCHOR); }
+
+void lt_raise_view(lt_view *out, const lt_raiser *s, lt_value v) { lt_view_of(out, s->to, v, is_anchor, s); }
+
+/* ---- windows as letters -------------------------------------------------------------------------------------------- */
+
 enum { N, C, KH, KW, OH, OW, LETTERS };
 enum { IMAGE = 1 << N | 1 << OH | 1 << OW, FILTER = 1 << C | 1 << KH | 1 << KW };
 enum { FREE = LETTERS }; /* in words of forms: the axis of the other operand that is kept */
