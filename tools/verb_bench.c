@@ -109,10 +109,9 @@ int verb_bench(cli *c) {
   lathe_error e;
   double seconds = real_of(c, "seconds", 1);
   bool train = has(c, "train");
-  for (int i = 0; i < 2 && !train; i++) {
-    const char *only_train = i ? "optimizer" : "loss";
-    if (has(c, only_train)) fail_usage(c, "--%s goes with --train", only_train);
-  }
+  static const char *const only_train[] = {"loss", "optimizer", "weight-decay", "clip-norm", "freeze"};
+  for (size_t i = 0; i < sizeof only_train / sizeof only_train[0] && !train; i++)
+    if (has(c, only_train[i])) fail_usage(c, "--%s goes with --train", only_train[i]);
   result r = {.entry = train ? "train" : "run", .threads = (int)int_of(c, "threads", 1)};
   lathe_graph *g = load_graph(c);
   lathe_model *m = compile(c, g, train ? "--profile --entry train" : "--profile --entry run");

@@ -299,6 +299,15 @@ static bool updates_params(const lt_graph *g) {
   return false;
 }
 
+static void check_no_hooks(const entry *e) {
+  static const struct { lt_option_id id; const char *name; } options[] = {
+    {LT_OPT_optimizer, "optimizer"}, {LT_OPT_weight_decay, "weight-decay"}, {LT_OPT_clip_norm, "clip-norm"}, {LT_OPT_freeze, "freeze"}};
+  for (size_t i = 0; i < LT_COUNT(options); i++)
+    if (e->o->given[options[i].id])
+      lt_fail(e->g->job, LATHE_E_INVALID, NULL, "network `%s` updates its params itself, so --%s has nothing to act on", e->from->name,
+              options[i].name);
+}
+
 /* A network that updates its params itself is a step already (so the dump of a train entry compiles to the same). */
 static void make_train(entry *e) {
   lt_graph *g = e->g;
@@ -306,11 +315,16 @@ static void make_train(entry *e) {
   lt_value loss = make_loss(e, &name);
   if (!lt_name_of(g, loss)) lt_set_name(g, loss, lt_free_name(g, name));
   lt_add_output(g, name, loss);
-  if (updates_params(g)) return;
+  if (updates_params(g)) {
+    check_no_hooks(e);
+    return;
+  }
   leaves l = find_leaves(g, false);
   if (!l.n) lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: the loss depends on no param, there is nothing to train", e->spec->text);
+  l.n = lt_freeze(g, e->from, e->o, l.at, l.n);
   lt_value *grad = LT_NEW_ARRAY(&g->arena, lt_value, l.n);
   lt_grad_node(g, grad, &loss, NULL, 1, l.at, l.n);
+  lt_hooks_emit(g, e->o, l.at, grad, l.n);
   lt_optimizer_emit(g, lt_optimizer_find(e->o->optimizer), l.at, grad, l.n);
 }
 

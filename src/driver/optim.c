@@ -1,6 +1,11 @@
 /* optim.c: optimizers as graph operations: states, their updates and the params' updates, so that forward, loss, backward
- * and update compile into one step. SGD: p -= lr*g. Momentum: v = 0.9*v + g, p -= lr*v. Adam (Kingma and Ba, 2015), both
- * moments bias-corrected, epsilon outside the root. */
+ * and update compile into one step. The gradients come from entry.c, through the hooks of hooks.c.
+ *   sgd       p -= lr*g
+ *   momentum  v = 0.9*v + g, p -= lr*v
+ *   adagrad   h += g*g, p -= lr*g / (sqrt(h) + 1e-8) (Duchi, Hazan and Singer, 2011)
+ *   adadelta  msg = 0.95*msg + 0.05*g*g, d = sqrt((msdx + 1e-6) / (msg + 1e-6))*g, msdx = 0.95*msdx + 0.05*d*d,
+ *             p -= lr*d (Zeiler, 2012, with a rate, by default 1)
+ *   adam      Kingma and Ba, 2015: both moments bias-corrected, epsilon outside the root */
 #include "driver/entry.h"
 
 const char lt_hyper_name[] = "lr";
@@ -36,13 +41,22 @@ static lt_value state_of(moving *m, const char *suffix) {
   return lt_leaf(m->g, LT_OP_state, name, *lt_type_of(m->g, m->p), &(lt_init){.kind = LT_INIT_ZEROS});
 }
 
-/* state = decay * state + share * x */
-static lt_value decayed(moving *m, const char *suffix, double decay, double share, lt_value x) {
-  lt_value old = state_of(m, suffix);
-  lt_value kept = scaled(m, old, decay);
+/* old = decay * old + share * x */
+static lt_value move_state(moving *m, lt_value old, double decay, double share, lt_value x) {
+  lt_value kept = decay == 1 ? old : scaled(m, old, decay);
   lt_value now = plus(m, kept, share == 1 ? x : scaled(m, x, share));
   lt_add_update(m->g, old, now);
   return now;
+}
+
+static lt_value decayed(moving *m, const char *suffix, double decay, double share, lt_value x) {
+  return move_state(m, state_of(m, suffix), decay, share, x);
+}
+
+static lt_value squared(moving *m, lt_value x) { return lt_binary(m->g, LT_OP_mul, x, x); }
+
+static lt_value plus_number(moving *m, lt_value x, double by) {
+  return plus(m, x, lt_const_scalar(m->g, lt_type_of(m->g, x)->dtype, by));
 }
 
 /* ---- the optimizers ---------------------------------------------------------------------------------------------- */
@@ -51,6 +65,22 @@ static lt_value sgd(moving *m) { return m->grad; }
 
 static lt_value momentum(moving *m) { return decayed(m, ".v", 0.9, 1, m->grad); }
 
+static lt_value adagrad(moving *m) {
+  lt_value h = decayed(m, ".h", 1, 1, squared(m, m->grad));
+  lt_value root = lt_unary(m->g, LT_OP_sqrt, h);
+  return lt_binary(m->g, LT_OP_div, m->grad, plus_number(m, root, 1e-8));
+}
+
+static lt_value adadelta(moving *m) {
+  const double rho = 0.95, eps = 1e-6;
+  lt_graph *g = m->g;
+  lt_value grads = decayed(m, ".msg", rho, 1 - rho, squared(m, m->grad)), steps = state_of(m, ".msdx");
+  lt_value above = plus_number(m, steps, eps), below = plus_number(m, grads, eps);
+  lt_value ratio = lt_unary(g, LT_OP_sqrt, lt_binary(g, LT_OP_div, above, below));
+  lt_value step = lt_binary(g, LT_OP_mul, ratio, m->grad);
+  move_state(m, steps, rho, 1 - rho, squared(m, step));
+  return step;
+}
 
 static const double beta1 = 0.9, beta2 = 0.999;
 
@@ -58,15 +88,17 @@ static lt_value adam(moving *m) {
   lt_graph *g = m->g;
   lt_dtype t = lt_type_of(g, m->p)->dtype;
   lt_value first = decayed(m, ".m", beta1, 1 - beta1, m->grad);
-  lt_value second = decayed(m, ".v", beta2, 1 - beta2, lt_binary(g, LT_OP_mul, m->grad, m->grad));
+  lt_value second = decayed(m, ".v", beta2, 1 - beta2, squared(m, m->grad));
   lt_value above = lt_binary(g, LT_OP_mul, first, lt_cast(g, m->fix_m, t));
   lt_value root = lt_unary(g, LT_OP_sqrt, lt_binary(g, LT_OP_mul, second, lt_cast(g, m->fix_v, t)));
-  return lt_binary(g, LT_OP_div, above, plus(m, root, lt_const_scalar(g, t, 1e-8)));
+  return lt_binary(g, LT_OP_div, above, plus_number(m, root, 1e-8));
 }
 
 static const lt_optimizer optimizers[] = {
   {"sgd", 0.01, {NULL}, false, sgd},
   {"momentum", 0.01, {".v"}, false, momentum},
+  {"adagrad", 0.001, {".h"}, false, adagrad},
+  {"adadelta", 1, {".msg", ".msdx"}, false, adadelta},
   {"adam", 0.001, {".m", ".v"}, true, adam},
 };
 
