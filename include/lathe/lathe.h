@@ -118,7 +118,8 @@ LATHE_API char *lathe_model_report(const lathe_model *m, const char *what, lathe
 LATHE_API lathe_instance *lathe_open(lathe_model *m, const char *opts, lathe_error *e);
 LATHE_API void lathe_instance_free(lathe_instance *s);
 /* The memory behind an input, output, hyperparameter ("lr") or param/state by name. Inputs and outputs: owned by the
- * instance until bound to yours. After writing a param of a run model call lathe_repack. NULL: no such name. */
+ * instance until bound to yours. After writing a param of a run model call lathe_repack. NULL: no such name. An instance
+ * of a train model also has "step" (calls so far) and "seed", both i64; lathe_weights_save keeps them with the optimizer. */
 LATHE_API void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes);
 LATHE_API int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes); /* NULL data: back to the own buffer */
 LATHE_API int lathe_call(lathe_instance *s, const char *entry);  /* allocates nothing; 0 or a lathe_status */

@@ -147,6 +147,11 @@ lathe_instance *lathe_open(lathe_model *m, const char *opts, lathe_error *e) {
 
 /* ---- buffers ----------------------------------------------------------------------------------------------------- */
 
+void *lt_instance_hidden(lathe_instance *s, const char *name) {
+  if (!lt_instance_trains(s) || lt_model_item(s->model, name)) return NULL;
+  return !strcmp(name, "step") ? (void *)&s->step : !strcmp(name, "seed") ? (void *)&s->seed : NULL;
+}
+
 void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes) {
   if (bytes) *bytes = 0;
   if (!s || !name) return NULL;
@@ -157,9 +162,9 @@ void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes) {
     return c->bound ? c->bound : c->own;
   }
   const lt_image_item *item = lt_model_item(s->model, name);
-  if (!item) return NULL;
-  if (bytes) *bytes = (size_t)lt_type_bytes(&item->type);
-  return s->image + item->offset;
+  void *hidden = lt_instance_hidden(s, name);
+  if (bytes && (item || hidden)) *bytes = item ? (size_t)lt_type_bytes(&item->type) : sizeof s->step;
+  return item ? s->image + item->offset : hidden;
 }
 
 int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes) {
@@ -195,7 +200,9 @@ int lathe_call(lathe_instance *s, const char *entry) {
     if (status) return status;
   }
   fill_io(s, c);
-  return c->entry->run(c->io, c->region, s->scratch);
+  int status = c->entry->run(c->io, c->region, s->scratch);
+  s->step += status == LATHE_OK && c->entry->spec.kind == LT_ENTRY_TRAIN;
+  return status;
 }
 
 /* ---- filling inputs ---------------------------------------------------------------------------------------------- */

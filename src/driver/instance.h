@@ -34,7 +34,13 @@ struct lathe_instance {
   lathe_pool *pool;
   bool stale;           /* params were loaded: pack before the next run */
   uint64_t seed;
+  int64_t step;         /* calls of train entries so far, also those of the instance whose weights were loaded */
 };
+
+static inline bool lt_instance_trains(const lathe_instance *s) { return s->model->image_kind == LT_IMAGE_STATE; }
+/* What a training needs to go on beside its states: the i64 "step" and "seed", where it has no states of those names (no
+ * optimizer that counts, no dropout). NULL for other names, and for models that do not train. */
+void *lt_instance_hidden(lathe_instance *s, const char *name);
 
 /* ---- weights.c ---- */
 void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool partial);

@@ -1,7 +1,8 @@
 /* weights.c: params and states of an instance from and to .npz, and from one instance to another.
  *
  * A file's keys are the weights' names. Reading is strict: missing keys, extra ones and wrong shapes are one error that
- * lists them all. What an optimizer adds (moments, step, seed) may be in a file or not; a model without it passes over it. */
+ * lists them all. What an optimizer adds (moments, step, seed) may be in a file or not; a model without it passes over it.
+ * What a training needs to go on has a step and a seed even where no state holds them (lt_instance_hidden). */
 #include "base/npy.h"
 #include "driver/instance.h"
 
@@ -15,10 +16,13 @@ typedef struct reading {
   const char *path;
   lt_npz npz;
   const lt_npz_member **member; /* by item of the image */
+  const lt_npz_member *hidden[2]; /* by hidden_names */
   lt_str problems;
   int n_problems;
   bool partial;
 } reading;
+
+static const char *const hidden_names[] = {"step", "seed"};
 
 static void problem(reading *r) { lt_str_puts(&r->problems, r->n_problems++ ? "\n  " : "  "); }
 
@@ -36,6 +40,16 @@ static bool fits(const lt_npy *n, const lt_type *t) {
   return kind && n->rank == t->rank && (!n->rank || !memcmp(n->dim, t->dim, n->rank * sizeof *n->dim));
 }
 
+static bool match_hidden(reading *r, const lt_npz_member *member) {
+  const lt_type type = lt_scalar(LT_I64);
+  for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
+    if (!strcmp(member->name, hidden_names[i]) && lt_instance_hidden(r->s, member->name) && fits(&member->npy, &type)) {
+      r->hidden[i] = member;
+      return true;
+    }
+  return false;
+}
+
 static void match_member(reading *r, const lt_npz_member *member) {
   const lathe_model *m = r->s->model;
   const lt_image_item *item = lt_model_item(m, member->name);
@@ -47,7 +61,7 @@ static void match_member(reading *r, const lt_npz_member *member) {
                   member->npy.kind, lt_type_text(r->problems.arena, &item->type));
     return;
   }
-  if (r->partial || lt_optimizer_state(m->leaves, member->name)) return;
+  if (match_hidden(r, member) || r->partial || lt_optimizer_state(m->leaves, member->name)) return;
   const char **names = LT_NEW_ARRAY(r->problems.arena, const char *, m->image.n + 1);
   for (uint32_t i = 0; i < m->image.n; i++) names[i] = m->image.item[i].name;
   const char *near = lt_nearest(member->name, names);
@@ -92,7 +106,12 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool part
     if (!r.member[i]) continue;
     lt_npy_convert(&r.member[i]->npy, job, (lt_npy_where){path, r.member[i]->name}, (lathe_dtype)item->type.dtype, image + item->offset);
   }
+  int64_t hidden[LT_COUNT(hidden_names)];
+  for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
+    if (r.hidden[i]) lt_npy_convert(&r.hidden[i]->npy, job, (lt_npy_where){path, hidden_names[i]}, LATHE_I64, &hidden[i]);
   memcpy(s->image, image, (size_t)s->model->image.bytes);
+  for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
+    if (r.hidden[i]) memcpy(lt_instance_hidden(s, hidden_names[i]), &hidden[i], sizeof hidden[i]);
   s->stale = true;
 }
 
@@ -124,12 +143,17 @@ static void save_body(lt_job *job, void *arg) {
   check_instance(job, p->s);
   const lathe_model *m = p->s->model;
   lt_arena *a = lt_arena_new(job);
-  lt_npz_item *list = LT_NEW_ARRAY(a, lt_npz_item, m->image.n + 1);
+  lt_npz_item *list = LT_NEW_ARRAY(a, lt_npz_item, m->image.n + LT_COUNT(hidden_names));
+  const lt_type scalar = lt_scalar(LT_I64);
   size_t n = 0;
   for (uint32_t i = 0; i < m->image.n; i++) {
     const lt_image_item *item = &m->image.item[i];
     if (!m->network_own[i] && !p->flag) continue;
     list[n++] = (lt_npz_item){item->name, (lathe_dtype)item->type.dtype, item->type.rank, item->type.dim, p->s->image + item->offset};
+  }
+  for (size_t i = 0; p->flag && i < LT_COUNT(hidden_names); i++) {
+    void *hidden = lt_instance_hidden(p->s, hidden_names[i]);
+    if (hidden) list[n++] = (lt_npz_item){hidden_names[i], LATHE_I64, 0, scalar.dim, hidden};
   }
   lt_str text;
   lt_str_init(&text, a);
@@ -157,6 +181,8 @@ static void copy_body(lt_job *job, void *arg) {
         lt_fail(job, LATHE_E_MISMATCH, NULL, "weight `%s` has another shape in the other model", item->name);
       if (pass) memcpy(p->s->image + item->offset, p->from->image + other->offset, (size_t)lt_type_bytes(&item->type));
     }
+  bool both = lt_instance_trains(p->s) && lt_instance_trains(p->from);
+  if (both) p->s->step = p->from->step, p->s->seed = p->from->seed;
   p->s->stale = true;
 }
 
