@@ -87,7 +87,7 @@ LATHE_API int lathe_graph_port(const lathe_graph *g, size_t i, lathe_port *out);
 LATHE_API char *lathe_print(const lathe_graph *g, const char *opts, lathe_error *e);
 
 /* ---- models: compiled entries ---- */
-/* opts: --entry SPEC (several), --optimizer --lr --loss, --cpu --features, --math, --verify-each, --time-passes,
+/* opts: --entry SPEC (several), --optimizer --lr --loss --weight-decay --clip-norm --freeze, --cpu --features, --math, --verify-each, --time-passes,
  * --profile (also compile what lathe_profile needs). Default entry: run with all outputs.
  * A grad entry (--entry grad) has one output `grad_NAME` per float input and param: the gradient of the sum of all float
  * outputs. With --output-grad=NAME (an output; several) it has an input `output_grad_NAME`, and then only the outputs

@@ -165,6 +165,30 @@ START_TEST(frozen_params_cost_nothing) {
 }
 END_TEST
 
+/* Kernels of the digits' step whose op starts with `op`. */
+static int kernels_of(const char *op, const char *opts) {
+  char path[512], all[256];
+  lathe_error e;
+  lathe_kernel k;
+  int n = 0;
+  snprintf(path, sizeof path, "%s/models/digits.lathe", getenv("LT_TESTS"));
+  snprintf(all, sizeof all, "--entry train:loss %s", opts);
+  lathe_graph *g = take(lathe_load(path, NULL, &e), path, &e);
+  lathe_model *m = take(lathe_compile(g, all, &e), all, &e);
+  for (size_t i = 0; lathe_model_kernel(m, "train", i, &k); i++) n += strncmp(k.op, op, strlen(op)) == 0;
+  lathe_model_free(m);
+  lathe_graph_free(g);
+  return n;
+}
+
+START_TEST(nothing_is_computed_for_frozen_layers) {
+  ck_assert_int_gt(kernels_of("conv2d_grad", ""), 0);
+  ck_assert_int_eq(kernels_of("conv2d_grad", "--freeze conv1"), 0);
+  ck_assert_int_eq(kernels_of("linear_grad_input", ""), 1);
+  ck_assert_int_eq(kernels_of("linear_grad_input", "--freeze conv1"), 0);
+}
+END_TEST
+
 START_TEST(clipping_a_gradient_that_is_not_a_number_changes_nothing) {
   lathe_error e;
   lathe_model *m = compiled(&variants[0], "--clip-norm 0.5 --freeze l1");
@@ -223,6 +247,7 @@ START_TEST(mistakes) {
 }
 END_TEST
 
-LT_SUITE(steps, values, frozen_params_cost_nothing, clipping_a_gradient_that_is_not_a_number_changes_nothing,
+LT_SUITE(steps, values, frozen_params_cost_nothing, nothing_is_computed_for_frozen_layers,
+  clipping_a_gradient_that_is_not_a_number_changes_nothing,
   a_scalar_param_is_clipped, mistakes)
 LT_TEST_MAIN(steps)

@@ -67,6 +67,7 @@ END_TEST
 START_TEST(training) {
   same_bits("digits.lathe", "--entry train:loss --optimizer adam", "train", 20);
   same_bits("digits.lathe", "--entry train:loss --optimizer momentum", "train", 20);
+  same_bits("digits.lathe", "--entry train:loss --optimizer adadelta --weight-decay 0.01 --clip-norm 0.5", "train", 20);
 }
 END_TEST
 

@@ -12,6 +12,8 @@ typedef struct model { const char *file, *entry_opts, *entry; int calls; } model
 static const model models[] = {
   {"digits", "--entry run:logits", "run", 1}, {"digits", "--entry train:loss --optimizer adam", "train", 3},
   {"residual", "--entry run", "run", 1},      {"residual", "--entry train:loss --optimizer momentum", "train", 2},
+  {"digits", "--entry train:loss --optimizer adadelta --weight-decay 0.01 --clip-norm 0.5", "train", 3},
+  {"residual", "--entry train:loss --optimizer adagrad --clip-norm 0.1", "train", 2},
   {"depthwise", "--entry run", "run", 1},     {"lenet5", "--entry run", "run", 1},
   {"ops", "--entry run", "run", 1},           {"chapter", "--entry run", "run", 1},
   {"potential", "--entry run", "run", 1},
