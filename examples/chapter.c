@@ -1,7 +1,7 @@
 /* chapter.c: the convolution chapter of "Deep Learning from Scratch 3" (its framework is DeZero), listing by listing, through
  * Lathe's C API. Prints the shapes that the book prints, and for what it computes whether conv2d computes the same.
  *
- *   cc -std=c99 chapter.c $(pkg-config --cflags --libs lathe) && ./a.out
+ *   cc -std=c99 chapter.c $(pkg-config --cflags --libs lathe) -lm && ./a.out
  *
  * Shapes are known as soon as a value is made; nothing has to run for them. */
 #include <lathe/lathe.h>

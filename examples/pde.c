@@ -1,7 +1,7 @@
 /* pde.c: trains pde.lathe on fixed points of [0, 1] with Adam and a falling rate, then compares with the exact solution at
  * places between them. One call is one step: u, u'', the residual, its gradients in the weights, the update.
  *
- *   cc -std=c99 pde.c $(pkg-config --cflags --libs lathe) -o pde && ./pde pde.lathe
+ *   cc -std=c99 pde.c $(pkg-config --cflags --libs lathe) -lm -o pde && ./pde pde.lathe
  *
  * Prints the residual's mean square as it falls, and the largest error of u at the end (u itself reaches 0.44). */
 #include <lathe/lathe.h>

@@ -2,7 +2,7 @@
  * digit, beside it the size of the gradient of the class's score in each pixel, white the largest.
  *
  *   lathe train digits.lathe --data digits.npz:train_x --labels digits.npz:train_t --optimizer adam --save w.npz
- *   cc -std=c99 saliency.c $(pkg-config --cflags --libs lathe) -o saliency
+ *   cc -std=c99 saliency.c $(pkg-config --cflags --libs lathe) -lm -o saliency
  *   ./saliency saliency.lathe w.npz digits.npz 7 saliency.pgm        # the 8th digit of the test set */
 #include <lathe/lathe.h>
 #include <math.h>

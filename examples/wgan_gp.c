@@ -1,7 +1,7 @@
 /* wgan_gp.c: 200 steps of a WGAN-GP critic, in process: wgan_gp.lathe compiled to one call per step that holds the critic
  * three times, its gradient in x, and the gradient of that in the weights. Prints the loss of each step before its update.
  *
- *   cc -std=c99 wgan_gp.c $(pkg-config --cflags --libs lathe) -o wgan_gp && ./wgan_gp wgan_gp.lathe digits.npz
+ *   cc -std=c99 wgan_gp.c $(pkg-config --cflags --libs lathe) -lm -o wgan_gp && ./wgan_gp wgan_gp.lathe digits.npz
  *
  * Everything is fixed: real images are the first 16 digits of the training set, fakes, weights and the places between
  * real and fake follow from a rule. tests/tools/wgan_values.py computes the same in double precision. */
