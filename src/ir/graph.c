@@ -249,12 +249,14 @@ lt_value lt_broadcast_to(lt_graph *g, lt_value x, const lt_type *shape) {
 }
 
 lt_value lt_reduce(lt_graph *g, lt_op op, lt_value x, const lt_ints *axes, bool keepdims) {
-  lt_sum_attrs attrs = {.axes = *axes, .keepdims = keepdims};
+  lt_reduce_max_attrs attrs = {.axes = *axes, .keepdims = keepdims}; /* the longest: the others are its beginning */
   return lt_emit(g, op, &attrs, &x, 1);
 }
 
-_Static_assert(offsetof(lt_sum_attrs, keepdims) == offsetof(lt_mean_attrs, keepdims) &&
-                 offsetof(lt_sum_attrs, keepdims) == offsetof(lt_reduce_max_attrs, keepdims), "reductions are alike");
+_Static_assert(offsetof(lt_sum_attrs, keepdims) == offsetof(lt_reduce_max_attrs, keepdims) &&
+                 offsetof(lt_mean_attrs, keepdims) == offsetof(lt_reduce_max_attrs, keepdims) &&
+                 sizeof(lt_sum_attrs) <= sizeof(lt_reduce_max_attrs) && sizeof(lt_mean_attrs) <= sizeof(lt_reduce_max_attrs),
+               "reductions are alike");
 
 lt_value lt_sum_to(lt_graph *g, lt_value x, const lt_type *shape) {
   const lt_type *t = lt_type_of(g, x);
