@@ -77,6 +77,15 @@ LATHE_API int lathe_check(const lathe_graph *g, lathe_error *e);
 LATHE_API int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtype, int64_t dim[LATHE_MAX_RANK]); /* rank, or -1 */
 #include "lathe/build.h" /* typed constructors of every op and layer, generated */
 
+/* ---- sizes of images (pure functions; e may be NULL) ---- */
+/* One number means (x, x), two mean themselves; anything else is LATHE_E_INVALID. Returns 0 or a lathe_status. */
+LATHE_API int lathe_pair(const int64_t *x, size_t n, int64_t out[2], lathe_error *e);
+/* Along one axis, with `pad` on both sides: the number of windows, (size + 2*pad - kernel) / stride + 1, and the size of an
+ * image that has `size` windows, stride*(size - 1) + kernel - 2*pad. At least 1, or a lathe_status (negative) when size, kernel
+ * or stride is below 1, pad below 0, the kernel larger than the padded image, nothing left, or the result overflows. */
+LATHE_API int64_t lathe_conv_outsize(int64_t size, int64_t kernel, int64_t stride, int64_t pad, lathe_error *e);
+LATHE_API int64_t lathe_deconv_outsize(int64_t size, int64_t kernel, int64_t stride, int64_t pad, lathe_error *e);
+
 /* ---- looking at graphs ---- */
 typedef struct lathe_port { const char *name; const char *kind; /* "input" "param" "state" "output" "hyper" */
   lathe_dtype dtype; int32_t rank; int64_t dim[LATHE_MAX_RANK]; int64_t bytes; int64_t offset; /* in the portable image, or -1 */

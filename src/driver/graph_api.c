@@ -338,3 +338,42 @@ int lathe_graph_port(const lathe_graph *g, size_t i, lathe_port *out) {
   lt_port_of(out, o->name, "output", lt_type_of(g->g, o->value), -1);
   return 1;
 }
+
+/* ---- sizes --------------------------------------------------------------------------------------------------------- */
+
+typedef struct size_args { int64_t v[4]; const int64_t *x; size_t n; int64_t *out; bool conv; } size_args;
+
+static void pair_body(lt_job *job, void *arg) {
+  const size_args *p = arg;
+  if (!p->x || p->n < 1 || p->n > 2)
+    lt_fail(job, LATHE_E_INVALID, NULL, "pair: one number or two are meant, not %zu", p->x ? p->n : 0);
+  p->out[0] = p->x[0], p->out[1] = p->x[p->n - 1];
+}
+
+int lathe_pair(const int64_t *x, size_t n, int64_t out[2], lathe_error *e) {
+  return lt_protect(e, pair_body, &(size_args){.x = x, .n = n, .out = out});
+}
+
+static void outsize_body(lt_job *job, void *arg) {
+  const size_args *p = arg;
+  const int64_t *v = p->v;
+  lt_arena *a = lt_arena_new(job);
+  const char *why = (p->conv ? lt_conv_size : lt_deconv_size)(a, p->out, v[0], v[1], v[2], v[3], v[3]);
+  if (why) lt_fail(job, LATHE_E_INVALID, NULL, "%s: %s", p->conv ? "conv_outsize" : "deconv_outsize", why);
+}
+
+static int64_t outsize(const size_args *args, lathe_error *e) {
+  int64_t out = 0;
+  size_args p = *args;
+  p.out = &out;
+  int status = lt_protect(e, outsize_body, &p);
+  return status ? status : out;
+}
+
+int64_t lathe_conv_outsize(int64_t size, int64_t kernel, int64_t stride, int64_t pad, lathe_error *e) {
+  return outsize(&(size_args){.v = {size, kernel, stride, pad}, .conv = true}, e);
+}
+
+int64_t lathe_deconv_outsize(int64_t size, int64_t kernel, int64_t stride, int64_t pad, lathe_error *e) {
+  return outsize(&(size_args){.v = {size, kernel, stride, pad}, .conv = false}, e);
+}

@@ -1,7 +1,8 @@
 /* attrs.c: attribute expressions → values → the typed attribute structs of ops and layers; initial values.
  *
  * Attributes are whole numbers, floats, booleans, strings, lists, names of types, `none`. Whole numbers have + - * / with
- * checked overflow; a float is only ever written down, so that it reads back to the same bits. `none` means not given. */
+ * checked overflow and three functions; a float is only ever written down, so that it reads back to the same bits. `none`
+ * means not given. */
 #include "frontend/text.h"
 
 #include <math.h>
@@ -113,6 +114,42 @@ static void eval_list(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e
   v->n = e->n;
 }
 
+/* ---- functions of whole numbers: pair(x), get_conv_outsize(size, kernel, stride, pad), get_deconv_outsize(…) ---- */
+
+static void eval_pair(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, const char *what) {
+  lt_attr_value x;
+  if (e->n != 1 || e->args[0].key) fail_at(s, e->pos, "%s: pair takes one operand, a whole number or a pair of them", what);
+  lt_attr_eval(s, &x, e->args[0].value, what);
+  bool whole = x.kind == LT_V_INT, two = x.kind == LT_V_LIST && x.n == 2 && x.items[0].kind == LT_V_INT && x.items[1].kind == LT_V_INT;
+  if (!whole && !two) {
+    fail_at(s, x.pos, "%s: pair takes a whole number or a pair of them, not %s", what, lt_attr_value_text(s->arena, &x));
+  }
+  lt_attr_value *items = LT_NEW_ARRAY(s->arena, lt_attr_value, 2);
+  for (int i = 0; i < 2; i++) items[i] = whole ? x : x.items[i];
+  *v = (lt_attr_value){.kind = LT_V_LIST, .pos = e->pos, .items = items, .n = 2};
+}
+
+static void eval_outsize(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, const char *what, bool conv) {
+  int64_t n[4], out = 0;
+  bool by_name = false;
+  for (uint32_t i = 0; i < e->n; i++) by_name |= e->args[i].key != NULL;
+  if (e->n != 4 || by_name)
+    fail_at(s, e->pos, "%s: %s takes four whole numbers: size, kernel, stride, pad", what, e->text);
+  for (int i = 0; i < 4; i++) n[i] = lt_attr_eval_int(s, e->args[i].value, lt_arena_printf(s->arena, "an operand of %s", e->text));
+  const char *why = conv ? lt_conv_size(s->arena, &out, n[0], n[1], n[2], n[3], n[3]) : lt_deconv_size(s->arena, &out, n[0], n[1], n[2], n[3], n[3]);
+  if (why) fail_at(s, e->pos, "%s: %s: %s", what, e->text, why);
+  set_int(v, out);
+}
+
+static void eval_call(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, const char *what) {
+  if (!strcmp(e->text, "pair")) eval_pair(s, v, e, what);
+  else if (!strcmp(e->text, "get_conv_outsize")) eval_outsize(s, v, e, what, true);
+  else if (!strcmp(e->text, "get_deconv_outsize")) eval_outsize(s, v, e, what, false);
+  else
+    fail_at(s, e->pos, "%s is fixed when the network is built and cannot be a call of `%.60s`\n"
+      "help: pair, get_conv_outsize and get_deconv_outsize can be called here", what, e->text);
+}
+
 void lt_attr_eval(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, const char *what) {
   *v = (lt_attr_value){.pos = e->pos, .call = e};
   switch (e->kind) {
@@ -122,7 +159,7 @@ void lt_attr_eval(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, co
   case LT_E_NEG: eval_negative(s, v, e, what); return;
   case LT_E_LIST: eval_list(s, v, e, what); return;
   case LT_E_STRING: v->kind = LT_V_STRING, v->text = e->text; return;
-  case LT_E_CALL: fail_at(s, e->pos, "%s is fixed when the network is built and cannot be a call", what);
+  case LT_E_CALL: eval_call(s, v, e, what); return;
   case LT_E_WORD:
     v->kind = e->text[0] == 'n' ? LT_V_NONE : LT_V_BOOL;
     v->i = e->text[0] == 't';

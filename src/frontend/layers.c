@@ -1,5 +1,5 @@
 /* layers.c: one call with everything evaluated → nodes: which op or layer a call means, the parameters that layers make,
- * how they are named, and composites of ops. Shared by the text language (elab.c) and the C builder (lt_apply). */
+ * how they are named, and composites of ops. Shared by the text language (elab.c) and the C builder (apply.c). */
 #include "frontend/text.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
-enum { WEIGHTS = 1, OPS = 0 };
+enum { WEIGHTS = 1, OPS = 0, NO_DTYPE = -1 };
 
 #define LAYER(name, operands, weights, doc) static lt_attr_info attrs_of_##name[] = {
 #define ATTR(kind, name, def, doc) {#name, def, doc, LT_ATTR_##kind, 0},
@@ -117,37 +117,66 @@ static void check_positive(lt_graph *g, lt_layer layer, const char *what, int64_
   if (v < 1) layer_fail(g, layer, "%s is %lld, should be at least 1", what, (long long)v);
 }
 
+static void check_channels(lt_graph *g, lt_layer layer, const lt_type *x, int64_t in_channels, int64_t out_channels, int64_t groups) {
+  check_positive(g, layer, "out_channels", out_channels);
+  check_positive(g, layer, "groups", groups);
+  if (in_channels && in_channels != x->dim[1]) {
+    layer_fail(g, layer, "in_channels is %lld, but x %s has %lld channels", (long long)in_channels, lt_type_text(&g->arena, x),
+      (long long)x->dim[1]);
+  }
+  if (x->dim[1] % groups || out_channels % groups) {
+    layer_fail(g, layer, "groups=%lld must divide the channels of x, %lld, and out_channels, %lld", (long long)groups,
+      (long long)x->dim[1], (long long)out_channels);
+  }
+}
+
+/* dtype=, where given, says what x must be: weights have the type of what comes in. */
+static void check_dtype(lt_graph *g, lt_layer layer, const lt_type *x, int64_t dtype) {
+  if (dtype == NO_DTYPE || dtype == (int64_t)x->dtype) return;
+  layer_fail(g, layer, "dtype is %s, but x is %s, and weights are of the type of x\nhelp: cast(x, dtype=%s) converts x",
+    lt_dtype_name((lt_dtype)dtype), lt_type_text(&g->arena, x), lt_dtype_name((lt_dtype)dtype));
+}
+
 static lt_value emit_conv2d(lt_graph *g, const lt_conv2d_layer *a, const char *name, lt_value x) {
   const lt_layer self = LT_LAYER_conv2d;
   lt_type t = operand_type(g, self, x, 4, "[N, C, H, W]");
-  int64_t channels = t.dim[1];
-  check_positive(g, self, "out_channels", a->out_channels);
   check_positive(g, self, "kernel", LT_MIN(a->kernel.v[0], a->kernel.v[1]));
-  check_positive(g, self, "groups", a->groups);
-  if (a->in_channels && a->in_channels != channels) {
-    layer_fail(g, self, "in_channels is %lld, but x %s has %lld channels", (long long)a->in_channels, lt_type_text(&g->arena, &t),
-      (long long)channels);
-  }
-  if (channels % a->groups || a->out_channels % a->groups) {
-    layer_fail(g, self, "groups=%lld must divide the channels of x, %lld, and out_channels, %lld", (long long)a->groups,
-      (long long)channels, (long long)a->out_channels);
-  }
-  const int64_t dim[] = {a->out_channels, channels / a->groups, a->kernel.v[0], a->kernel.v[1]};
+  check_channels(g, self, &t, a->in_channels, a->out_channels, a->groups);
+  check_dtype(g, self, &t, a->dtype);
+  const int64_t dim[] = {a->out_channels, t.dim[1] / a->groups, a->kernel.v[0], a->kernel.v[1]};
   lt_value in[3] = {x, 0, 0};
+  bool bias = a->bias && !a->nobias;
   in[1] = leaf(g, LT_OP_param, name, "W", t.dtype, 4, dim, normal((double)dim[1] * (double)dim[2] * (double)dim[3]));
-  if (a->bias) in[2] = leaf(g, LT_OP_param, name, "b", t.dtype, 1, dim, zeros);
+  if (bias) in[2] = leaf(g, LT_OP_param, name, "b", t.dtype, 1, dim, zeros);
   lt_conv2d_attrs attrs = {.stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
-  return lt_emit(g, LT_OP_conv2d, &attrs, in, a->bias ? 3 : 2);
+  return lt_emit(g, LT_OP_conv2d, &attrs, in, bias ? 3 : 2);
+}
+
+static lt_value emit_deconv2d(lt_graph *g, const lt_deconv2d_layer *a, const char *name, lt_value x) {
+  const lt_layer self = LT_LAYER_deconv2d;
+  lt_type t = operand_type(g, self, x, 4, "[N, C, H, W]");
+  check_positive(g, self, "kernel", LT_MIN(a->kernel.v[0], a->kernel.v[1]));
+  check_channels(g, self, &t, a->in_channels, a->out_channels, a->groups);
+  check_dtype(g, self, &t, a->dtype);
+  const int64_t dim[] = {t.dim[1], a->out_channels / a->groups, a->kernel.v[0], a->kernel.v[1]};
+  lt_value in[3] = {x, 0, 0};
+  bool bias = a->bias && !a->nobias;
+  in[1] = leaf(g, LT_OP_param, name, "W", t.dtype, 4, dim, normal((double)(dim[0] / a->groups) * (double)dim[2] * (double)dim[3]));
+  if (bias) in[2] = leaf(g, LT_OP_param, name, "b", t.dtype, 1, &a->out_channels, zeros);
+  lt_deconv2d_attrs attrs = {.stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups, .outsize = a->outsize};
+  return lt_emit(g, LT_OP_deconv2d, &attrs, in, bias ? 3 : 2);
 }
 
 static lt_value emit_linear(lt_graph *g, const lt_linear_layer *a, const char *name, lt_value x) {
   lt_type t = operand_type(g, LT_LAYER_linear, x, 2, "[N, C]");
   check_positive(g, LT_LAYER_linear, "out", a->out);
+  check_dtype(g, LT_LAYER_linear, &t, a->dtype);
   const int64_t dim[] = {t.dim[1], a->out};
   lt_value in[3] = {x, 0, 0};
+  bool bias = a->bias && !a->nobias;
   in[1] = leaf(g, LT_OP_param, name, "W", t.dtype, 2, dim, normal((double)dim[0]));
-  if (a->bias) in[2] = leaf(g, LT_OP_param, name, "b", t.dtype, 1, dim + 1, zeros);
-  return lt_emit(g, LT_OP_linear, NULL, in, a->bias ? 3 : 2);
+  if (bias) in[2] = leaf(g, LT_OP_param, name, "b", t.dtype, 1, dim + 1, zeros);
+  return lt_emit(g, LT_OP_linear, NULL, in, bias ? 3 : 2);
 }
 
 static lt_value emit_batch_norm(lt_graph *g, const lt_batch_norm_layer *a, const char *name, lt_value x) {
@@ -164,14 +193,21 @@ static lt_value emit_batch_norm(lt_graph *g, const lt_batch_norm_layer *a, const
 
 /* ---- composites --------------------------------------------------------------------------------------------------- */
 
-static int64_t windows(int64_t size, int64_t before, int64_t after, int64_t kernel, int64_t stride) {
-  return (size + before + after - kernel) / stride + 1;
+/* The windows along H and W, or the composite's own message about why there are none. with: its other operand, or 0. */
+static lt_pair windows(lt_graph *g, lt_layer layer, const lt_type *x, lt_value with, lt_pair kernel, lt_pair stride, lt_quad pad) {
+  lt_pair out;
+  for (int k = 0; k < 2; k++) {
+    const char *why = lt_conv_size(&g->arena, &out.v[k], x->dim[2 + k], kernel.v[k], stride.v[k], pad.v[k], pad.v[2 + k]);
+    if (!why) continue;
+    layer_fail(g, layer, "%s: %s (x %s%s%s)", k ? "width" : "height", why, lt_type_text(&g->arena, x), with ? ", W " : "",
+      with ? lt_type_text(&g->arena, lt_type_of(g, with)) : "");
+  }
+  return out;
 }
 
 /* [N·OH·OW·rest] seen as [N, OH, OW, channels] → [N, channels, OH, OW]. */
-static lt_value to_image(lt_graph *g, lt_value rows, const lt_type *x, const lt_im2col_attrs *a, int64_t channels) {
-  const int64_t *p = a->pad.v, *k = a->kernel.v, *s = a->stride.v;
-  const int64_t dim[] = {x->dim[0], windows(x->dim[2], p[0], p[2], k[0], s[0]), windows(x->dim[3], p[1], p[3], k[1], s[1]), channels};
+static lt_value to_image(lt_graph *g, lt_value rows, int64_t n, lt_pair out, int64_t channels) {
+  const int64_t dim[] = {n, out.v[0], out.v[1], channels};
   return lt_transpose(g, lt_reshape(g, rows, 4, dim), (const int64_t[]){0, 3, 1, 2});
 }
 
@@ -184,38 +220,69 @@ static lt_value emit_conv2d_simple(lt_graph *g, const lt_conv2d_simple_layer *a,
     layer_fail(g, self, "x is %s, W is %s, should be [OC, %lld, KH, KW]", lt_type_text(&g->arena, &x), lt_type_text(&g->arena, &w),
       (long long)x.dim[1]);
   }
+  lt_type b = lt_make_type(x.dtype, 1, w.dim);
+  if (in[2] && !lt_type_eq(&b, lt_type_of(g, in[2]))) {
+    layer_fail(g, self, "x is %s, W is %s, b is %s, should be %s", lt_type_text(&g->arena, &x), lt_type_text(&g->arena, &w),
+      lt_type_text(&g->arena, lt_type_of(g, in[2])), lt_type_text(&g->arena, &b));
+  }
   lt_im2col_attrs attrs = {.kernel = {{w.dim[2], w.dim[3]}}, .stride = a->stride, .pad = a->pad, .dilation = {{1, 1}}, .to_matrix = true};
+  lt_pair out = windows(g, self, &x, in[1], attrs.kernel, a->stride, a->pad);
   lt_value col = lt_emit(g, LT_OP_im2col, &attrs, in, 1);
   const int64_t flat[] = {w.dim[0], w.dim[1] * w.dim[2] * w.dim[3]};
   lt_value matrix = lt_transpose(g, lt_reshape(g, in[1], 2, flat), (const int64_t[]){1, 0});
   lt_value y = lt_emit(g, LT_OP_linear, NULL, (lt_value[]){col, matrix, in[2]}, in[2] ? 3 : 2);
-  return to_image(g, y, &x, &attrs, w.dim[0]);
+  return to_image(g, y, x.dim[0], out, w.dim[0]);
 }
 
 static lt_value emit_pooling_simple(lt_graph *g, const lt_pooling_simple_layer *a, const lt_value *in) {
   lt_type x = operand_type(g, LT_LAYER_pooling_simple, in[0], 4, "[N, C, H, W]");
   lt_im2col_attrs attrs = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = {{1, 1}}, .to_matrix = true};
+  lt_pair out = windows(g, LT_LAYER_pooling_simple, &x, 0, a->kernel, a->stride, a->pad);
   lt_value col = lt_emit(g, LT_OP_im2col, &attrs, in, 1);
   const lt_type *t = lt_type_of(g, col);
   const int64_t rows[] = {t->dim[0] * x.dim[1], a->kernel.v[0] * a->kernel.v[1]};
   lt_reduce_max_attrs max = {.axes = {.n = 1, .v = {1}}, .all_ties = a->all_ties};
   lt_value windows_rows = lt_reshape(g, col, 2, rows), top = lt_emit(g, LT_OP_reduce_max, &max, &windows_rows, 1);
-  return to_image(g, top, &x, &attrs, x.dim[1]);
+  return to_image(g, top, x.dim[0], out, x.dim[1]);
+}
+
+static lt_value emit_pooling(lt_graph *g, const lt_pooling_layer *a, lt_value x) {
+  lt_type t = operand_type(g, LT_LAYER_pooling, x, 4, "[N, C, H, W]");
+  windows(g, LT_LAYER_pooling, &t, 0, a->kernel, a->stride, a->pad);
+  lt_max_pool_attrs attrs;
+  lt_attrs_default(LT_OP_max_pool, &attrs);
+  attrs.kernel = a->kernel, attrs.stride = a->stride, attrs.pad = a->pad, attrs.all_ties = a->all_ties;
+  attrs.pad_value = 0;
+  return lt_emit(g, LT_OP_max_pool, &attrs, &x, 1);
+}
+
+static lt_value emit_average_pooling(lt_graph *g, const lt_average_pooling_layer *a, lt_value x) {
+  lt_type t = operand_type(g, LT_LAYER_average_pooling, x, 4, "[N, C, H, W]");
+  windows(g, LT_LAYER_average_pooling, &t, 0, a->kernel, a->stride, a->pad);
+  lt_avg_pool_attrs attrs;
+  lt_attrs_default(LT_OP_avg_pool, &attrs);
+  attrs.kernel = a->kernel, attrs.stride = a->stride, attrs.pad = a->pad, attrs.count_include_pad = true;
+  return lt_emit(g, LT_OP_avg_pool, &attrs, &x, 1);
 }
 
 lt_value lt_layer_emit(lt_graph *g, lt_layer layer, const void *attrs, const char *name, const lt_value *in) {
-  const char *outer = g->label;
+  const char *outer = g->label, *outer_call = g->call;
   g->label = name;
+  g->call = lt_layer_table[layer].weights ? NULL : lt_layer_table[layer].name;
   lt_value y = 0;
   switch (layer) {
   case LT_LAYER_conv2d: y = emit_conv2d(g, attrs, name, in[0]); break;
+  case LT_LAYER_deconv2d: y = emit_deconv2d(g, attrs, name, in[0]); break;
   case LT_LAYER_linear: y = emit_linear(g, attrs, name, in[0]); break;
   case LT_LAYER_batch_norm: y = emit_batch_norm(g, attrs, name, in[0]); break;
   case LT_LAYER_conv2d_simple: y = emit_conv2d_simple(g, attrs, in); break;
   case LT_LAYER_pooling_simple: y = emit_pooling_simple(g, attrs, in); break;
+  case LT_LAYER_pooling: y = emit_pooling(g, attrs, in[0]); break;
+  case LT_LAYER_average_pooling: y = emit_average_pooling(g, attrs, in[0]); break;
   case LT_LAYER_none: case LT_LAYERS: break;
   }
   g->label = outer;
+  g->call = outer_call;
   return y;
 }
 
@@ -249,8 +316,24 @@ unsigned lt_result_count(const lt_graph *g, lt_value first) { return first ? lt_
 
 static void layer_defaults(lt_layer layer, void *attrs) {
   memset(attrs, 0, lt_layer_table[layer].attrs_size);
-  for (const lt_attr_info *a = lt_layer_table[layer].attrs(); a->name; a++)
+  for (const lt_attr_info *a = lt_layer_table[layer].attrs(); a->name; a++) {
     if (a->def[0] && strcmp(a->def, "none")) lt_attr_default(a->kind, a->def, (char *)attrs + a->offset);
+    else if (a->kind == LT_ATTR_dtype) *(int64_t *)((char *)attrs + a->offset) = NO_DTYPE;
+  }
+}
+
+/* bias= and nobias= say the same thing twice; both given must agree. */
+static void check_bias(const lt_names_seen *s, const lt_layer_info *l, const lt_attr_arg *args, unsigned n) {
+  const lt_attr_arg *bias = NULL, *nobias = NULL;
+  for (unsigned i = 0; i < n; i++) {
+    if (args[i].value.kind != LT_V_BOOL) continue;
+    if (!strcmp(args[i].key, "bias")) bias = &args[i];
+    if (!strcmp(args[i].key, "nobias")) nobias = &args[i];
+  }
+  if (!bias || !nobias || bias->value.i != nobias->value.i) return;
+  lt_loc loc = lt_loc_at(s->file, nobias->pos);
+  lt_fail(s->job, LATHE_E_INVALID, &loc, "%s: bias=%s and nobias=%s contradict each other\nhelp: one of them is enough", l->name,
+    bias->value.text, nobias->value.text);
 }
 
 static lt_value emit_layer(const lt_names_seen *s, lt_graph *g, const lt_call *c, const lt_value *in, unsigned n_in,
@@ -264,6 +347,7 @@ static lt_value emit_layer(const lt_names_seen *s, lt_graph *g, const lt_call *c
     lt_fail(g->job, LATHE_E_INVALID, &loc, "%s takes %u operand%s (%s), not %u", l->name, most, most == 1 ? "" : "s", l->operands, n_in);
   }
   layer_defaults(c->layer, attrs);
+  check_bias(s, l, args, n_args);
   lt_attrs_fill(s, &g->arena, l->name, l->attrs(), l->n_attrs, attrs, args, n_args, c->pos);
   if (n_in) memcpy(operands, in, n_in * sizeof *in);
   return lt_layer_emit(g, c->layer, attrs, c->name, operands);
@@ -283,68 +367,4 @@ lt_value lt_call_emit(const lt_names_seen *s, lt_graph *g, const lt_call *c, con
   lt_value y = lt_emit(g, c->op, attrs, in, n_in);
   g->label = outer;
   return y;
-}
-
-/* ---- the C builder ------------------------------------------------------------------------------------------------ */
-
-/* name= among the arguments: taken out, since it is no attribute. */
-static const char *take_name_argument(const lt_names_seen *s, const char *op, lt_attr_arg *args, unsigned *n) {
-  const char *name = NULL;
-  unsigned kept = 0;
-  for (unsigned i = 0; i < *n; i++) {
-    if (strcmp(args[i].key, "name")) {
-      args[kept++] = args[i];
-      continue;
-    }
-    if (name) lt_fail(s->job, LATHE_E_INVALID, NULL, "%s: `name` is given twice", op);
-    if (args[i].value.kind != LT_V_STRING) lt_fail(s->job, LATHE_E_INVALID, NULL, "%s: `name` must be a string", op);
-    name = args[i].value.text;
-    if (!name[0]) lt_fail(s->job, LATHE_E_INVALID, NULL, "%s: `name` is empty", op);
-  }
-  *n = kept;
-  return name;
-}
-
-static lt_attr_arg *read_attrs(const lt_names_seen *s, const char *op, const char *text, unsigned *n) {
-  lt_lexer lex;
-  lt_lex_init(&lex, s->job, s->arena, NULL, text ? text : "", text ? strlen(text) : 0);
-  const lt_expr *call = lt_parse_attrs(&lex, op);
-  lt_attr_arg *args = LT_NEW_ARRAY(s->arena, lt_attr_arg, call->n + 1);
-  for (uint32_t i = 0; i < call->n; i++) {
-    args[i].key = call->args[i].key;
-    lt_attr_eval(s, &args[i].value, call->args[i].value, lt_arena_printf(s->arena, "attribute `%s` of %s", args[i].key, op));
-  }
-  *n = call->n;
-  return args;
-}
-
-LT_NORETURN void lt_fail_unknown_op(lt_job *job, const lt_loc *loc, const char *name, const char *const *more) {
-  const char *near = lt_nearest(name, lt_op_names());
-  if (!near && more) near = lt_nearest(name, more);
-  lt_fail(job, LATHE_E_INVALID, loc, near ? "there is no op `%.80s`\nhelp: did you mean `%s`?"
-    : "there is no op `%.80s`\nhelp: `lathe ops` lists them%s", name, near ? near : more ? "; a block must be defined in the same file" : "");
-}
-
-void lt_apply(lt_graph *g, lt_namer *names, const char *op, const char *attrs, const lt_value *in, size_t n_in, lt_value *out, size_t n_out) {
-  lt_names_seen s = {.job = g->job, .arena = lt_arena_new(g->job)};
-  lt_call c;
-  unsigned n_args;
-  while (n_in && !in[n_in - 1]) n_in--;
-  lt_call_resolve(&c, op, NULL, NULL, (unsigned)LT_MIN(n_in, 99));
-  if (!c.op && !c.layer) lt_fail_unknown_op(g->job, NULL, op, NULL);
-  if (c.op && lt_op_table[c.op].flags & LT_LEAF)
-    lt_fail(g->job, LATHE_E_INVALID, NULL, "`%s` is no op with operands\nhelp: inputs, params, states and constants have calls of their own", op);
-  if (n_in > UINT16_MAX) lt_fail(g->job, LATHE_E_INVALID, NULL, "%s: %zu operands are too many", op, n_in);
-  lt_attr_arg *args = read_attrs(&s, op, attrs, &n_args);
-  const char *name = take_name_argument(&s, op, args, &n_args);
-  bool layer = lt_call_needs_name(&c);
-  if (name || layer) c.name = lt_namer_take(g, &names->layers, name ? name : op, name != NULL);
-  if (c.op == LT_OP_dropout) c.key = lt_namer_take(g, &names->keys, name ? name : op, false);
-  lt_value y = lt_call_emit(&s, g, &c, in, (unsigned)n_in, args, n_args);
-  unsigned results = lt_result_count(g, y);
-  if (results != n_out) {
-    lt_fail(g->job, LATHE_E_INVALID, NULL, "%s has %u result%s, %zu %s taken%s", op, results, results == 1 ? "" : "s", n_out,
-      n_out == 1 ? "is" : "are", n_out == 1 ? "\nhelp: use the call for several results" : "");
-  }
-  for (size_t i = 0; i < n_out; i++) out[i] = y + (lt_value)i;
 }

@@ -1,8 +1,8 @@
 /* text.h: inside the front end: tokens, the syntax tree, attribute values. Not for other layers (see frontend.h).
  *
  * text → lex.c tokens → parse.c tree (lt_file) → elab.c graph; attrs.c turns attribute expressions into typed structs,
- * layers.c makes layers. The tree and everything else here lives in a scratch arena freed with the job; what a graph keeps
- * is copied into its own arena. */
+ * layers.c makes layers, apply.c does for a program what value.c does for a text. The tree and everything else here lives in
+ * a scratch arena freed with the job; what a graph keeps is copied into its own arena. */
 #ifndef LT_TEXT_H
 #define LT_TEXT_H
 #include "frontend/frontend.h"
@@ -158,7 +158,6 @@ const lt_attr_value *lt_scope_attr(const struct lt_scope *s, const char *name, b
 
 /* Take a name for a layer (or, in `keys`, for a stream of random numbers). Exact: as it is, or fail; else with .1, .2 … */
 const char *lt_namer_take(lt_graph *g, lt_name_table *t, const char *name, bool exact);
-
 /* One op, layer or composite with everything evaluated. */
 typedef struct lt_call {
   const char *text;   /* as written */

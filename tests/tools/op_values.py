@@ -238,6 +238,26 @@ def deconvolutions():
              lambda v, w: adjoint(lambda z: conv2d(z, w, None, (s, s), (p,) * 4), (1, 1, y, y), v))
 
 
+def chapter_pools():
+    """Max and mean over windows of an image padded with zeros, written by hand."""
+    def padded(x, p):
+        return np.pad(x, ((0, 0), (0, 0), (p[0], p[2]), (p[1], p[3])))
+
+    def pool(x, k, s, p, fn):
+        z = padded(x, p)
+        oh, ow = sizes(x.shape, k, s, p, (1, 1))
+        y = np.zeros(x.shape[:2] + (oh, ow))
+        for i, j in np.ndindex(oh, ow):
+            y[:, :, i, j] = fn(z[:, :, i * s[0]:i * s[0] + k[0], j * s[1]:j * s[1] + k[1]], (2, 3))
+        return y
+    for x, k, s, p in (((1, 2, 4, 5), (2, 2), (1, 1), (0,) * 4), ((2, 1, 5, 4), (3, 2), (2, 1), (1,) * 4),
+                       ((1, 1, 3, 3), (2, 3), (2, 2), (0, 1, 2, 0)), ((1, 2, 5, 5), (5, 5), (1, 1), (0,) * 4)):
+        attrs = text(kernel=k, stride=s, pad=p)
+        case("max_pool", f"x: {dims(x)}", f"pooling(x{attrs})", lambda v: pool(v, k, s, p, np.max))
+        case("max_pool", f"x: {dims(x)}", f"pooling_simple(x{attrs})", lambda v: pool(v, k, s, p, np.max))
+        case("avg_pool", f"x: {dims(x)}", f"average_pooling(x{attrs})", lambda v: pool(v, k, s, p, np.mean))
+
+
 def columns():
     for j, (x, k, s, p, d) in enumerate(configs(41, 9)):
         attrs = text(kernel=k, stride=s, pad=p, dilation=d, to_matrix=bool(j % 2))
@@ -531,6 +551,6 @@ def shapes():
 
 
 print("# Made by tests/tools/op_values.py; do not edit.")
-for part in (convolutions, deconvolutions, columns, products, any_axes, pools, gathers, elementwise, reductions, losses, norms, shapes):
+for part in (convolutions, deconvolutions, columns, products, any_axes, pools, chapter_pools, gathers, elementwise, reductions, losses, norms, shapes):
     part()
 print(f"# {COUNT} cases")
