@@ -69,6 +69,11 @@ LATHE_API lathe_value lathe_number(lathe_graph *g, double v);                   
 LATHE_API lathe_value lathe_op(lathe_graph *g, const char *op, const char *attrs, const lathe_value *in, size_t n);
 /* The same for ops with several results: fills out[0..n_out). */
 LATHE_API void lathe_op_n(lathe_graph *g, const char *op, const char *attrs, const lathe_value *in, size_t n, lathe_value *out, size_t n_out);
+/* x through layers[0..n), each an op or layer without its operand: "relu", "conv2d(out_channels=8, kernel=3, pad=1)",
+ * "sequential(linear(out=10), tanh)". Weights are called NAME.0.W, NAME.2.W … by the layer's index; a layer's own name="…"
+ * stands for its index. name NULL: "sequential", made unique. An error in a layer's text has e.file "layers[2]", line and
+ * column. The texts are copied. */
+LATHE_API lathe_value lathe_sequential(lathe_graph *g, lathe_value x, const char *name, const char *const *layers, size_t n);
 LATHE_API void lathe_gradients(lathe_graph *g, lathe_value *out, const lathe_value *y, const lathe_value *seed, size_t ny, const lathe_value *wrt, size_t nwrt);
 LATHE_API void lathe_output(lathe_graph *g, const char *name, lathe_value v);
 LATHE_API void lathe_update(lathe_graph *g, lathe_value leaf, lathe_value v); /* leaf (a param or state) becomes v after the step */

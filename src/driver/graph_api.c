@@ -108,6 +108,7 @@ lt_graph *lt_graph_reread(lt_job *job, const lathe_graph *g, lt_texts dims) {
 typedef struct step {
   lathe_graph *g;
   const char *name, *type, *text;
+  const char *const *layers;
   const lathe_value *in, *seed, *wrt;
   size_t n, n_wrt, n_out;
   lathe_value *out;
@@ -234,6 +235,19 @@ void lathe_op_n(lathe_graph *g, const char *op, const char *attrs, const lathe_v
 lathe_value lathe_op(lathe_graph *g, const char *op, const char *attrs, const lathe_value *in, size_t n) {
   lathe_value v;
   lathe_op_n(g, op, attrs, in, n, &v, 1);
+  return v;
+}
+
+static void sequential_body(lt_job *job, void *arg) {
+  step *s = arg;
+  enter(s, job);
+  lt_value x = *take_values(job, s->g->g, s->in, 1, false);
+  s->out[0].id = lt_apply_sequence(s->g->g, &s->g->names, x, s->name, s->layers, s->n);
+}
+
+lathe_value lathe_sequential(lathe_graph *g, lathe_value x, const char *name, const char *const *layers, size_t n) {
+  lathe_value v;
+  build(g, sequential_body, &(step){.name = name, .in = &x, .layers = layers, .n = n, .out = &v, .n_out = 1});
   return v;
 }
 

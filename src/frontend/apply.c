@@ -1,5 +1,5 @@
-/* apply.c: calls that a program makes: one op or layer with its attributes as text (lt_apply). The same steps as in value.c,
- * without names in scope, blocks and places in a file. */
+/* apply.c: calls that a program makes: one op or layer with its attributes as text (lt_apply), or a sequence of them
+ * (lt_apply_sequence). The same steps as in value.c, without names in scope, blocks and places in a file. */
 #include "frontend/text.h"
 
 /* name= among the arguments: taken out, since it is no attribute. */
@@ -66,6 +66,7 @@ static lt_value apply_call(const applying *a, const char *op, const lt_expr *att
 void lt_apply(lt_graph *g, lt_namer *names, const char *op, const char *attrs, const lt_value *in, size_t n_in, lt_value *out, size_t n_out) {
   applying a = {.seen = {.job = g->job, .arena = lt_arena_new(g->job)}, .g = g, .names = names, .prefix = "", .base = op};
   lt_lexer lex;
+  if (!strcmp(op, "sequential")) lt_fail(g->job, LATHE_E_INVALID, NULL, "`sequential` is no op\nhelp: call lathe_sequential");
   lt_lex_init(&lex, g->job, a.seen.arena, NULL, attrs ? attrs : "", attrs ? strlen(attrs) : 0);
   lt_value y = apply_call(&a, op, lt_parse_attrs(&lex, op), in, n_in);
   unsigned results = lt_result_count(g, y);
@@ -74,4 +75,73 @@ void lt_apply(lt_graph *g, lt_namer *names, const char *op, const char *attrs, c
       n_out == 1 ? "is" : "are", n_out == 1 ? "\nhelp: use the call for several results" : "");
   }
   for (size_t i = 0; i < n_out; i++) out[i] = y + (lt_value)i;
+}
+
+/* ---- sequences ------------------------------------------------------------------------------------------------------ */
+
+LT_NORETURN static void fail_at(const applying *a, lt_pos pos, const char *fmt, ...) LT_PRINTF(3, 4);
+static void fail_at(const applying *a, lt_pos pos, const char *fmt, ...) {
+  lt_loc loc = lt_loc_at(a->seen.file, pos);
+  va_list ap;
+  va_start(ap, fmt);
+  lt_failv(a->seen.job, LATHE_E_INVALID, &loc, fmt, ap);
+}
+
+static lt_value apply_element(const applying *a, const lt_expr *x, lt_value v);
+
+/* The prefix of a sequence's n elements; its name is taken. */
+static const char *take_prefix(const applying *a, const char *name, bool exact, size_t n) {
+  const char *prefix = lt_arena_printf(a->seen.arena, "%s.", lt_namer_take(a->g, &a->names->layers, name, exact));
+  lt_namer_reserve(a->g, &a->names->layers, prefix, n);
+  lt_namer_reserve(a->g, &a->names->keys, prefix, n);
+  return prefix;
+}
+
+/* sequential(relu, linear(out=10), name="head") as an element. */
+static lt_value apply_inner(const applying *a, const lt_expr *x, lt_value v) {
+  lt_expr named = *x;
+  unsigned n = 0, elements = 0;
+  while (elements < x->n && !x->args[elements].key) elements++;
+  named.args += elements, named.n -= elements;
+  lt_attr_arg *args = eval_attrs(&a->seen, x->text, &named, &n);
+  const char *name = take_name_argument(&a->seen, x->text, args, &n);
+  if (n) fail_at(a, x->args[elements].pos, "sequential has no attribute `%.60s`\nhelp: it has `name`; others belong to its elements", args[0].key);
+  if (!elements) fail_at(a, x->pos, "sequential takes what the value goes through\nhelp: `sequential(linear(out=10), relu)`");
+  applying inner = *a;
+  inner.prefix = take_prefix(a, full_name(a, name), name != NULL, elements);
+  for (uint32_t i = 0; i < elements; i++) {
+    inner.base = lt_arena_printf(a->seen.arena, "%u", i);
+    v = apply_element(&inner, x->args[i].value, v);
+  }
+  return v;
+}
+
+static lt_value apply_element(const applying *a, const lt_expr *x, lt_value v) {
+  lt_expr call = *x;
+  if (x->kind != LT_E_NAME && x->kind != LT_E_CALL)
+    fail_at(a, x->pos, "an element of sequential is an op or a layer\nhelp: \"relu\" or a call without its operand, \"linear(out=10)\"");
+  if (lt_is_sequence(x)) return apply_inner(a, x, v);
+  if (x->kind == LT_E_NAME) call.args = NULL, call.n = 0;
+  if (call.n && !call.args[0].key)
+    fail_at(a, call.args[0].pos, "an element of sequential has no operands of its own here\nhelp: attributes go by name: \"linear(out=10)\"");
+  lt_value y = apply_call(a, x->text, &call, &v, 1);
+  unsigned results = lt_result_count(a->g, y);
+  if (results != 1) fail_at(a, x->pos, "`%s` has %u results, an element of sequential has one", x->text, results);
+  return y;
+}
+
+lt_value lt_apply_sequence(lt_graph *g, lt_namer *names, lt_value x, const char *name, const char *const *layers, size_t n) {
+  applying a = {.seen = {.job = g->job, .arena = lt_arena_new(g->job)}, .g = g, .names = names};
+  bool given = name && *name;
+  if (!n) lt_fail(g->job, LATHE_E_INVALID, NULL, "sequential takes at least one op or layer\nhelp: \"linear(out=10)\", \"relu\"");
+  a.prefix = take_prefix(&a, given ? name : "sequential", given, n);
+  for (size_t i = 0; i < n; i++) {
+    lt_lexer lex;
+    const char *text = layers[i] ? layers[i] : "";
+    a.seen.file = lt_arena_printf(a.seen.arena, "layers[%zu]", i); /* the place of what is wrong in it */
+    a.base = lt_arena_printf(a.seen.arena, "%zu", i);
+    lt_lex_init(&lex, g->job, a.seen.arena, a.seen.file, text, strlen(text));
+    x = apply_element(&a, lt_parse_expr(&lex), x);
+  }
+  return x;
 }

@@ -160,6 +160,7 @@ void lt_attr_eval(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, co
   case LT_E_LIST: eval_list(s, v, e, what); return;
   case LT_E_STRING: v->kind = LT_V_STRING, v->text = e->text; return;
   case LT_E_CALL: eval_call(s, v, e, what); return;
+  case LT_E_VALUE: fail_at(s, e->pos, "%s is fixed when the network is built and cannot be a value", what);
   case LT_E_WORD:
     v->kind = e->text[0] == 'n' ? LT_V_NONE : LT_V_BOOL;
     v->i = e->text[0] == 't';

@@ -337,10 +337,24 @@ static bool arg_is(const void *ctx, const char *key) {
   return false;
 }
 
-static bool call_has_weights(lt_elab *e, const lt_expr *x, int depth) {
+static bool call_has_weights(lt_elab *e, const lt_expr *x, unsigned before, int depth);
+
+/* An element is a call whose first operand has come before, or a bare name. */
+static bool sequence_has_weights(lt_elab *e, const lt_expr *x, unsigned before, int depth) {
+  for (uint32_t i = 0; i < x->n; i++) {
+    const lt_expr *part = x->args[i].value;
+    bool element = before + i > 0 && (part->kind == LT_E_NAME || part->kind == LT_E_CALL);
+    if (element ? call_has_weights(e, part, 1, depth) : expr_has_weights(e, part, depth)) return true;
+  }
+  return false;
+}
+
+/* before: operands that stand before those of the call. A bare name is a call without arguments. */
+static bool call_has_weights(lt_elab *e, const lt_expr *x, unsigned before, int depth) {
   uintptr_t block;
   lt_call c;
-  unsigned positional = 0;
+  unsigned positional = before;
+  if (lt_is_sequence(x)) return sequence_has_weights(e, x, before, depth);
   for (uint32_t i = 0; i < x->n; i++) {
     positional += !x->args[i].key;
     if (expr_has_weights(e, x->args[i].value, depth)) return true;
@@ -350,9 +364,11 @@ static bool call_has_weights(lt_elab *e, const lt_expr *x, int depth) {
   return lt_call_needs_name(&c);
 }
 
+bool lt_elab_sequence_has_weights(lt_elab *e, const lt_expr *x) { return sequence_has_weights(e, x, 0, 0); }
+
 static bool expr_has_weights(lt_elab *e, const lt_expr *x, int depth) {
   switch (x->kind) {
-  case LT_E_CALL: return call_has_weights(e, x, depth);
+  case LT_E_CALL: return call_has_weights(e, x, 0, depth);
   case LT_E_NEG: return expr_has_weights(e, x->items[0], depth);
   case LT_E_CHAIN:
     for (uint32_t i = 0; i < x->n; i++)
@@ -409,12 +425,13 @@ static void collect(lt_elab *e, const lt_block *b, lt_values *out) {
 void lt_elab_inline(lt_elab *e, const lt_block_call *c, lt_values *out) {
   lt_block *b = c->block;
   lt_scope *outer = e->scope, own = {.prefix = lt_arena_printf(e->arena, "%s.", c->name)};
-  const char *base = e->base;
+  const char *base = e->base, *within = e->within;
   if (e->blocks == LT_MAX_BLOCKS) lt_elab_fail(e, c->pos, "blocks nest more than %d deep", (int)LT_MAX_BLOCKS);
   pay(e, c->pos, 1);
   b->open = true;
   e->scope = &own;
   e->seen.scope = &own;
+  e->within = "";
   bind_attrs(e, c);
   snprintf(e->trace[e->blocks++], sizeof e->trace[0], "in block `%.40s` as `%.60s`, called on line %d", b->name, c->name, (int)c->pos.line);
   for (uint32_t i = 0; i < b->operands.n; i++) lt_elab_put(e, b->operands.at[i].name, (lt_entry){.v = c->in[i]});
@@ -424,6 +441,7 @@ void lt_elab_inline(lt_elab *e, const lt_block_call *c, lt_values *out) {
   e->scope = outer;
   e->seen.scope = outer;
   e->base = base;
+  e->within = within;
   e->blocks--;
 }
 
@@ -548,7 +566,7 @@ static void read_text(lt_job *job, void *arg) {
   lt_arena *arena = lt_arena_new(job);
   lt_lexer lex;
   lt_scope scope = {.prefix = ""};
-  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {job, arena, r->file, &scope}, .base = ""};
+  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {job, arena, r->file, &scope}, .base = "", .within = ""};
   lt_lex_init(&lex, job, arena, r->file, r->text, r->n);
   e->tree = lt_parse_file(&lex);
   const lt_network *net = choose_network(e, o->network);

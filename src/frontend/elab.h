@@ -28,7 +28,8 @@ typedef struct lt_elab {
   lt_namer names;
   lt_scope *scope;
   lt_names_seen seen;        /* scope again, for attributes */
-  const char *base;          /* the name that is being bound */
+  const char *base;          /* the name that is being bound, or the index of an element of a sequence */
+  const char *within;        /* what goes between the scope's prefix and a layer's name: "" or "net." in a sequence */
   LT_VEC(lt_bound) bound;    /* by value */
   int depth, blocks;         /* of calls within calls, and of blocks within blocks */
   char trace[LT_MAX_BLOCKS][160]; /* which blocks these are, for messages; they outlive the arena */
@@ -55,5 +56,6 @@ void lt_elab_results(lt_elab *e, const lt_expr *x, lt_values *out);
 typedef struct lt_block_call { lt_block *block; const char *name; lt_pos pos; const lt_value *in; const lt_attr_arg *args; unsigned n_args; } lt_block_call;
 void lt_elab_inline(lt_elab *e, const lt_block_call *c, lt_values *out);
 bool lt_elab_has_weights(lt_elab *e, lt_block *b, int depth);
+bool lt_elab_sequence_has_weights(lt_elab *e, const lt_expr *x); /* of a call of `sequential` */
 
 #endif

@@ -417,7 +417,7 @@ static void parse_block(parser *p, lt_file *f) {
   uintptr_t old;
   if (lt_map_gets(&f->block, b->name, &old))
     fail_at(p, b->pos, "there is a block `%s` already, on line %d", b->name, (int)((lt_block *)old)->pos.line);
-  if (lt_op_find(b->name, strlen(b->name)) || lt_layer_find(b->name, strlen(b->name)))
+  if (lt_op_find(b->name, strlen(b->name)) || lt_layer_find(b->name, strlen(b->name)) || !strcmp(b->name, "sequential"))
     fail_at(p, b->pos, "`%s` is an op and cannot be the name of a block", b->name);
   lt_map_puts(p->arena, &f->block, b->name, (uintptr_t)b);
   parse_block_params(p, b);

@@ -50,7 +50,8 @@ typedef enum lt_expr_kind {
   LT_E_LIST,   /* items */
   LT_E_CALL,   /* text(args) */
   LT_E_CHAIN,  /* terms: a + b - c, or a * b / c */
-  LT_E_NEG     /* -items[0] */
+  LT_E_NEG,    /* -items[0] */
+  LT_E_VALUE   /* value: made in elaboration, never read: what goes into an element of a sequence */
 } lt_expr_kind;
 
 typedef struct lt_expr lt_expr;
@@ -62,8 +63,11 @@ struct lt_expr {
   lt_pos pos;
   uint32_t n;
   const char *text;
-  union { const lt_expr **items; lt_arg *args; lt_term *terms; };
+  union { const lt_expr **items; lt_arg *args; lt_term *terms; lt_value value; };
 };
+
+/* sequential(x, relu, linear(out=10), …): no op, but a way of writing calls down (value.c, apply.c). */
+static inline bool lt_is_sequence(const lt_expr *e) { return e->kind == LT_E_CALL && !strcmp(e->text, "sequential"); }
 
 typedef struct lt_type_expr { lt_pos pos; lt_dtype dtype; uint32_t rank; const lt_expr *dim[LT_MAX_RANK]; } lt_type_expr;
 typedef LT_VEC(lt_expr *) lt_notes; /* @key(…) as calls */
@@ -158,6 +162,9 @@ const lt_attr_value *lt_scope_attr(const struct lt_scope *s, const char *name, b
 
 /* Take a name for a layer (or, in `keys`, for a stream of random numbers). Exact: as it is, or fail; else with .1, .2 … */
 const char *lt_namer_take(lt_graph *g, lt_name_table *t, const char *name, bool exact);
+/* Keep PREFIX0 … for the n elements of a sequence, so that nothing else is numbered into them. */
+void lt_namer_reserve(lt_graph *g, lt_name_table *t, const char *prefix, size_t n);
+
 /* One op, layer or composite with everything evaluated. */
 typedef struct lt_call {
   const char *text;   /* as written */

@@ -74,6 +74,7 @@ static lt_value value(lt_elab *e, const lt_expr *x) {
   case LT_E_CALL: return single(e, x);
   case LT_E_CHAIN: return chain(e, x);
   case LT_E_NEG: return negative(e, x);
+  case LT_E_VALUE: return x->value;
   case LT_E_STRING: lt_elab_fail(e, x->pos, "a string is no value to compute with\nhelp: strings are attributes, as in `name=\"stem\"`");
   case LT_E_LIST: lt_elab_fail(e, x->pos, "a list is no value to compute with\nhelp: write `const NAME: f32[…] = […]` and use the name");
   case LT_E_WORD:
@@ -126,7 +127,9 @@ static const char *explicit_name(lt_elab *e, const lt_expr *x) {
   return name;
 }
 
-static const char *with_prefix(lt_elab *e, const char *name) { return lt_arena_printf(e->arena, "%s%s", e->scope->prefix, name); }
+static const char *with_prefix(lt_elab *e, const char *name) {
+  return lt_arena_printf(e->arena, "%s%s%s", e->scope->prefix, e->within, name);
+}
 
 /* The instance's full name, taken, so that no other has it. needed: one made from the name being bound if none is given. */
 static const char *take_name(lt_elab *e, const lt_expr *x, bool needed) {
@@ -220,8 +223,9 @@ static lt_attr_arg *call_attrs(lt_elab *e, const lt_expr *x, const lt_call *c, u
 
 LT_NORETURN static void fail_unknown(lt_elab *e, const lt_expr *x) {
   const lt_file *f = e->tree;
-  const char **names = LT_NEW_ARRAY(e->arena, const char *, f->blocks.n + LT_LAYERS + 1);
+  const char **names = LT_NEW_ARRAY(e->arena, const char *, f->blocks.n + LT_LAYERS + 2);
   uint32_t n = 0;
+  names[n++] = "sequential";
   for (uint32_t i = 1; i < LT_LAYERS; i++) names[n++] = lt_layer_table[i].name;
   for (uint32_t i = 0; i < f->blocks.n; i++) names[n++] = f->blocks.at[i]->name;
   lt_loc loc = lt_loc_at(e->seen.file, x->pos);
@@ -331,11 +335,78 @@ static void call_block(lt_elab *e, const lt_expr *x, lt_block *b, lt_values *out
   lt_elab_inline(e, &c, out);
 }
 
+/* ---- sequences: sequential(x, conv2d(out_channels=8, kernel=3), relu, …, name="net") ------------------------------------- */
+
+static bool can_be_called(lt_elab *e, const char *name) {
+  return lt_op_find(name, strlen(name)) || lt_layer_find(name, strlen(name)) || lt_map_gets(&e->tree->block, name, NULL);
+}
+
+/* An element as the call it stands for: v goes before its operands. */
+static const lt_expr *element_call(lt_elab *e, const lt_expr *element, lt_value v) {
+  const lt_entry *found = element->kind == LT_E_NAME ? lt_elab_find(e, element->text) : NULL;
+  if (element->kind != LT_E_NAME && element->kind != LT_E_CALL)
+    lt_elab_fail(e, element->pos, "an element of sequential is an op, a layer or a block\nhelp: `relu` or a call without its first operand, `linear(out=10)`");
+  if (found && !can_be_called(e, element->text))
+    lt_elab_fail(e, element->pos, "`%s` is a value; an element of sequential is an op, a layer or a block", element->text);
+  uint32_t n = element->kind == LT_E_CALL ? element->n : 0;
+  lt_expr *call = LT_NEW(e->arena, lt_expr), *operand = LT_NEW(e->arena, lt_expr);
+  *operand = (lt_expr){.kind = LT_E_VALUE, .pos = element->pos, .text = "the value before", .value = v};
+  *call = *element;
+  call->kind = LT_E_CALL;
+  call->args = LT_NEW_ARRAY(e->arena, lt_arg, n + 1);
+  call->args[0] = (lt_arg){.pos = element->pos, .value = operand};
+  if (n) memcpy(call->args + 1, element->args, n * sizeof *call->args);
+  call->n = n + 1;
+  return call;
+}
+
+static lt_value element_value(lt_elab *e, const lt_expr *element, lt_value v) {
+  lt_values out = {0};
+  lt_elab_results(e, element_call(e, element, v), &out);
+  if (out.n != 1) lt_elab_fail(e, element->pos, "`%s` has %u results, an element of sequential has one", element->text, out.n);
+  if (!out.at[0]) lt_elab_fail(e, element->pos, "`%s` gives none, an element of sequential gives a value", element->text);
+  return out.at[0];
+}
+
+static void check_sequence(lt_elab *e, const lt_expr *x) {
+  for (uint32_t i = 0; i < x->n; i++)
+    if (x->args[i].key && strcmp(x->args[i].key, "name"))
+      lt_elab_fail(e, x->args[i].pos, "sequential has no attribute `%.60s`\nhelp: it has `name`; others belong to its elements", x->args[i].key);
+  if (by_position(x) < 2)
+    lt_elab_fail(e, x->pos, "sequential takes an operand and what it goes through\nhelp: `sequential(x, linear(out=10), relu)`");
+}
+
+static void reserve_elements(lt_elab *e, const char *inside, unsigned n, bool weights) {
+  const char *prefix = lt_arena_printf(e->arena, "%s%s", e->scope->prefix, inside);
+  if (weights) lt_namer_reserve(e->g, &e->names.layers, prefix, n);
+  lt_namer_reserve(e->g, &e->names.keys, prefix, n);
+}
+
+/* Elements are named by their index after the sequence, as layers in a block after its instance: net.0.W, net.2.W. */
+static void call_sequence(lt_elab *e, const lt_expr *x, lt_values *out) {
+  const char *base = e->base, *within = e->within;
+  check_sequence(e, x);
+  const char *name = take_name(e, x, lt_elab_sequence_has_weights(e, x));
+  const char *inside = lt_arena_printf(e->arena, "%s.", (name ? name : with_prefix(e, base)) + strlen(e->scope->prefix));
+  reserve_elements(e, inside, by_position(x) - 1, name != NULL);
+  lt_value v = present(e, x->args[0].value);
+  for (uint32_t i = 1; i < x->n && !x->args[i].key; i++) {
+    e->within = inside;
+    e->base = lt_arena_printf(e->arena, "%u", i - 1);
+    v = element_value(e, x->args[i].value, v);
+  }
+  e->base = base;
+  e->within = within;
+  lt_vec_push(e->arena, out, v);
+}
+
 void lt_elab_results(lt_elab *e, const lt_expr *x, lt_values *out) {
   uintptr_t block;
   if (x->kind != LT_E_CALL) {
     lt_value v = lt_elab_value(e, x);
     lt_vec_push(e->arena, out, v);
+  } else if (lt_is_sequence(x)) {
+    call_sequence(e, x, out);
   } else if (lt_map_gets(&e->tree->block, x->text, &block)) {
     call_block(e, x, (lt_block *)block, out);
   } else {

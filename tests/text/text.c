@@ -191,6 +191,7 @@ static void check_params(lt_job *job, lt_graph *g) { ck_assert_str_eq(leaves(job
 static void params_are(const char *body, const char *want) {
   char text[2000];
   snprintf(text, sizeof text, "block b(v) -> y { y = linear(v, out=2, bias=false) }\nblock plain(v) -> y { y = relu(v) }\n"
+    "block c(v) -> y { y = sequential(v, linear(out=2, bias=false), tanh) }\n"
     "network n(x: f32[4, 3]) -> y { %s }", body);
   expected = want;
   with_graph(text, (lt_text_options){0}, check_params);
@@ -211,6 +212,23 @@ START_TEST(names_of_weights) {
   params_are("a = linear(x, out=1, bias=false) y = x + linear(x, out=3, bias=false) * linear(x, out=1, bias=false)",
     "a.W[3, 1] y.W[3, 3] y.1.W[3, 1]");
   params_are("param W: f32[3, 2] = normal(scale=0.1) y = linear(x, W)", "W[3, 2]");
+}
+END_TEST
+
+START_TEST(names_in_sequences) {
+  params_are("y = sequential(x, linear(out=4), tanh, linear(out=2, bias=false))", "y.0.W[3, 4] y.0.b[4] y.2.W[4, 2]");
+  params_are("y = sequential(linear(x, out=3, bias=false), linear(out=2, bias=false), linear(out=1, bias=false), name=\"s\")",
+    "y.W[3, 3] s.0.W[3, 2] s.1.W[2, 1]");
+  params_are("y = sequential(linear(x, out=3, bias=false), linear(out=2, bias=false), linear(out=1, bias=false))",
+    "y.2.W[3, 3] y.0.W[3, 2] y.1.W[2, 1]"); /* y.0 and y.1 belong to the elements */
+  params_are("y = sequential(x, tanh, linear(out=2, bias=false)) y = linear(y, out=2, bias=false) y = sequential(y, linear(out=1, bias=false))",
+    "y.1.W[3, 2] y.2.W[2, 2] y.3.0.W[2, 1]");
+  params_are("y = sequential(x, b, plain, sequential(tanh, linear(out=4, bias=false), b, name=\"in\"), linear(out=1, name=\"last\", bias=false))",
+    "y.0.y.W[3, 2] y.in.1.W[2, 4] y.in.2.y.W[4, 2] y.last.W[2, 1]");
+  params_are("for i in 1..3 { x = sequential(x, add(linear(x, out=1, bias=false)), linear(out=i, bias=false), name=\"s{i}\") } y = x",
+    "s1.0.W[3, 1] s1.1.W[3, 1] s2.0.W[1, 1] s2.1.W[1, 2]");
+  params_are("y = sequential(x, tanh) y = linear(y, out=2, bias=false)", "y.W[3, 2]"); /* without weights it takes no name */
+  params_are("y = c(c(x))", "y.1.y.0.W[3, 2] y.y.0.W[2, 2]");
 }
 END_TEST
 
@@ -285,6 +303,11 @@ START_TEST(attributes) {
     "  y: f32[1, 1, 4, 4] = max_pool(x, kernel=[2, 3], stride=2, pad=[0, 1, 0, 0])\n"
     "  z: f32[1, 1, 2, 2] = max_pool(x, kernel=3, stride=3)\n"
     "  u: f32 = sum(z, axes=[0, 1, 2, 3])\n}\n");
+  text_is("block b(x, k=, p=pair(k)) -> y { y = max_pool(x, kernel=p, stride=pair([1, 2])) }\n"
+    "network n[H=9, K=3](x: f32[1, 1, H, get_conv_outsize(H, K, 2, 1) + 1]) -> y {"
+    " y: f32[1, 1, get_conv_outsize(H, K, 1, 0), 2] = b(x, k=K) y = reshape(y, shape=[get_deconv_outsize(4, K, 3, 1) + 4]) }",
+    (lt_text_options){0}, "network n(x: f32[1, 1, 9, 6]) -> y {\n  y.1: f32[1, 1, 7, 2] = max_pool(x, kernel=3, stride=[1, 2])\n"
+    "  y: f32[14] = reshape(y.1, shape=[14])\n}\n");
   text_is("network n(x: f32[2]) -> y { y = 2 - x * 3 / -4 - -x }", (lt_text_options){0}, "network n(x: f32[2]) -> y {\n"
     "  v1: f32[2] = mul(x, 3.0)\n  v2: f32[2] = div(v1, -4.0)\n  v3: f32[2] = sub(2.0, v2)\n  v4: f32[2] = neg(x)\n"
     "  y: f32[2] = sub(v3, v4)\n}\n");
@@ -373,7 +396,7 @@ static void read_residual(lt_job *job, void *arg) {
 START_TEST(out_of_memory) {
   char text[] = "block b(x, k=) -> y { y = relu(conv2d(x, out_channels=k, kernel=k, pad=1)) }\n"
     "network n[N=2](x: f32[N, 3, 8, 8], t: i32[N]) -> y, loss { h = x for i in 1..4 { h = b(h, k=i, name=\"b{i}\") }\n"
-    "const c: f32[3] = [1, 2, 3] y = linear(dropout(flatten(h)), out=10) loss = cross_entropy(y, t) + sum(c) * 1e-3 }";
+    "const c: f32[3] = [1, 2, 3] y = sequential(flatten(h), dropout, linear(out=10, nobias=true)) loss = cross_entropy(y, t) + sum(c) * 1e-3 }";
   lathe_error e;
   for (uint64_t n = 1;; n++) {
     lt_mem_fail_at(n, n % 2);
@@ -408,7 +431,7 @@ START_TEST(table_defaults) {
 }
 END_TEST
 
-LT_SUITE(text, models_round_trip, examples_round_trip, odd_dumps_round_trip, model_sizes, names_of_weights, weights_by_name,
+LT_SUITE(text, models_round_trip, examples_round_trip, odd_dumps_round_trip, model_sizes, names_of_weights, names_in_sequences, weights_by_name,
   names_of_the_rest, dimensions, several_networks, attributes, builder_equals_text, builder_errors, table_defaults,
   out_of_memory)
 LT_TEST_MAIN(text)
