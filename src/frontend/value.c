@@ -385,6 +385,7 @@ static void reserve_elements(lt_elab *e, const char *inside, unsigned n, bool we
 /* Elements are named by their index after the sequence, as layers in a block after its instance: net.0.W, net.2.W. */
 static void call_sequence(lt_elab *e, const lt_expr *x, lt_values *out) {
   const char *base = e->base, *within = e->within;
+  if (++e->depth > MAX_DEPTH) lt_elab_fail(e, x->pos, "calls and blocks nest more than %d deep", (int)MAX_DEPTH);
   check_sequence(e, x);
   const char *name = take_name(e, x, lt_elab_sequence_has_weights(e, x));
   const char *inside = lt_arena_printf(e->arena, "%s.", (name ? name : with_prefix(e, base)) + strlen(e->scope->prefix));
@@ -397,6 +398,7 @@ static void call_sequence(lt_elab *e, const lt_expr *x, lt_values *out) {
   }
   e->base = base;
   e->within = within;
+  e->depth--;
   lt_vec_push(e->arena, out, v);
 }
 

@@ -519,6 +519,7 @@ static const entry_case entries[] = {
   {"network n(x: f32[6, 17, 18, 24]) -> loss { loss = sum(tanh(conv2d(x, out_channels=3, kernel=3, pad=1))) }",
    "train:loss", "sgd"}, /* chunks of images */
   {"ops.lathe", "run", NULL},        {"residual.lathe", "run", NULL},       {"residual.lathe", "train:loss@N=2", "momentum"},
+  {"sequence.lathe", "run", NULL},   {"sequence.lathe", "grad@N=1", NULL},  {"sequence.lathe", "train:loss", "adam"},
   {"depthwise.lathe", "run", NULL},  {"depthwise.lathe", "grad@N=1", NULL}, {"lenet5.lathe", "run", NULL},
   
 };
