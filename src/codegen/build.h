@@ -21,7 +21,7 @@ typedef struct lt_unit {
   const lt_node *root;  /* the heavy node, else the last one */
   lt_ids node;          /* ids, in order */
   bool is_static;       /* depends on weights only */
-  bool done;            /* scheduled */
+  bool begun, done;     /* being scheduled; scheduled */
 } lt_unit;
 
 typedef enum lt_phase { LT_PHASE_ALL, LT_PHASE_PACK, LT_PHASE_RUN } lt_phase;

@@ -50,20 +50,23 @@ static void collect_units(lt_builder *b) {
 
 static void schedule(lt_builder *b, uint32_t unit);
 
-static void schedule_what_makes(lt_builder *b, lt_value v) {
-  const lt_node *n = lt_node_of(b->g, lt_base(b, v));
-  if (b->unit_of[n->id]) schedule(b, b->unit_of[n->id] - 1);
+/* What makes v, before `unit`, which reads it. */
+static void schedule_what_makes(lt_builder *b, lt_value v, uint32_t unit) {
+  uint32_t u = b->unit_of[lt_node_of(b->g, lt_base(b, v))->id];
+  if (u && u - 1 != unit) schedule(b, u - 1);
 }
 
 static void schedule(lt_builder *b, uint32_t unit) {
   lt_unit *u = &b->unit.at[unit];
   if (u->done) return;
-  u->done = true;
+  if (u->begun) lt_fail(b->job, LATHE_E_INTERNAL, NULL, "the cluster of %s waits for itself", lt_op_table[u->root->op].name);
+  u->begun = true;
   for (uint32_t i = 0; i < u->node.n; i++) {
     const lt_node *n = b->g->nodes.at[u->node.at[i]];
     for (unsigned k = 0; k < n->n_in; k++)
-      if (n->in[k]) schedule_what_makes(b, n->in[k]);
+      if (n->in[k]) schedule_what_makes(b, n->in[k], unit);
   }
+  u->done = true;
   lt_vec_push(b->a, &b->order, unit);
 }
 

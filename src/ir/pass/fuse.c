@@ -7,7 +7,9 @@
 
 enum { MOST_NODES = 24 }; /* in a cluster: its loads are live at once */
 
-typedef struct cluster { uint32_t nodes, first; bool heavy, reduces, closed; lt_type shape; } cluster;
+/* Ids of its first and last node; `until` is the last node of all clusters up to this one, which stand in the order of
+ * their first nodes. */
+typedef struct cluster { uint32_t nodes, first, last, until; bool heavy, reduces, closed; lt_type shape; } cluster;
 typedef struct fuser {
   lt_arena *a;
   const lt_graph *g;
@@ -16,6 +18,7 @@ typedef struct fuser {
   const uint32_t *uses;
   const bool *fixed;       /* by node, in a run entry: depends on weights only, is computed once; else NULL */
   uint32_t *of;            /* by node: cluster, 0: none */
+  uint32_t *before;        /* by node: the one that joined its cluster before it, as id + 1; 0: it is the first */
   uint32_t *seen, stamp;   /* of `waits` */
   LT_VEC(cluster) all;
 } fuser;
@@ -34,24 +37,45 @@ static bool takes_epilogue(lt_op op) {
   }
 }
 
-/* Does v depend on cluster c? Nodes before the cluster's first one cannot. */
-static bool waits(fuser *f, lt_value v, uint32_t c) {
-  const lt_node *n = lt_node_of(f->g, v);
-  if (n->id < f->all.at[c].first) return false;
-  if (f->of[n->id] == c) return true;
-  if (f->seen[n->id] == f->stamp) return false;
-  f->seen[n->id] = f->stamp;
+static void put(fuser *f, const lt_node *n, uint32_t c) {
+  cluster *to = &f->all.at[c];
+  f->before[n->id] = to->nodes ? to->last + 1 : 0;
+  f->of[n->id] = c;
+  to->nodes++, to->last = n->id;
+  for (uint32_t i = c; i < f->all.n; i++) f->all.at[i].until = n->id;
+}
+
+/* Nodes before this one cannot depend on cluster c: it is the first of c, or of a cluster that began before that and went
+ * on after it, whose later nodes may depend on c and whose earlier ones wait with them. */
+static uint32_t horizon(const fuser *f, uint32_t c) {
+  uint32_t at = f->all.at[c].first;
+  for (uint32_t i = c - 1; i > 0 && f->all.at[i].until >= at; i--)
+    if (f->all.at[i].first < at && f->all.at[i].last >= at) at = f->all.at[i].first;
+  return at;
+}
+
+static bool waits(fuser *f, lt_value v, uint32_t c, uint32_t from);
+
+static bool operands_wait(fuser *f, const lt_node *n, uint32_t c, uint32_t from) {
   for (unsigned k = 0; k < n->n_in; k++)
-    if (n->in[k] && waits(f, n->in[k], c)) return true;
-  /* what shares its kernel waits for the same */
+    if (n->in[k] && waits(f, n->in[k], c, from)) return true;
+  return false;
+}
+
+/* Does v depend on cluster c? What shares a kernel waits for the same. */
+static bool waits(fuser *f, lt_value v, uint32_t c, uint32_t from) {
+  const lt_node *n = lt_node_of(f->g, v);
+  if (n->id < from || f->seen[n->id] == f->stamp) return false;
   uint32_t own = f->of[n->id];
-  for (uint32_t i = own ? f->all.at[own].first : n->id; own && i < f->g->nodes.n; i++) {
-    const lt_node *m = f->g->nodes.at[i];
-    if (f->of[i] != own || f->seen[i] == f->stamp) continue;
-    f->seen[i] = f->stamp;
-    for (unsigned k = 0; k < m->n_in; k++)
-      if (m->in[k] && waits(f, m->in[k], c)) return true;
+  if (own == c) return true;
+  if (!own) {
+    f->seen[n->id] = f->stamp;
+    return operands_wait(f, n, c, from);
   }
+  uint32_t last = f->all.at[own].last;
+  for (uint32_t i = last + 1; i; i = f->before[i - 1]) f->seen[i - 1] = f->stamp;
+  for (uint32_t i = last + 1; i; i = f->before[i - 1])
+    if (operands_wait(f, f->g->nodes.at[i - 1], c, from)) return true;
   return false;
 }
 
@@ -62,20 +86,21 @@ static bool joins(fuser *f, const lt_node *n, unsigned k) {
   const cluster *to = &f->all.at[c];
   if (f->fixed && f->fixed[n->id] != f->fixed[to->first]) return false;
   if (to->closed || to->nodes >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out))) return false;
+  uint32_t from = horizon(f, c);
+  f->stamp++;
   for (unsigned j = 0; j < n->n_in; j++) {
     if (!n->in[j] || f->of[lt_node_of(f->g, n->in[j])->id] == c) continue;
-    f->stamp++;
-    if (waits(f, n->in[j], c)) return false;
+    if (waits(f, n->in[j], c, from)) return false;
   }
   return true;
 }
 
-static uint32_t open_cluster(fuser *f, const lt_node *n, bool heavy) {
+static void open_cluster(fuser *f, const lt_node *n, bool heavy) {
   if (f->all.n == 0) lt_vec_push(f->a, &f->all, (cluster){0});
-  cluster c = {.nodes = 1, .first = n->id, .heavy = heavy, .shape = *lt_type_of(f->g, n->out)};
+  cluster c = {.first = n->id, .heavy = heavy, .shape = *lt_type_of(f->g, n->out)};
   c.closed = heavy && !takes_epilogue(n->op);
   lt_vec_push(f->a, &f->all, c);
-  return f->all.n - 1;
+  put(f, n, f->all.n - 1);
 }
 
 /* Is v read through the guards of a pad? A reduction leaves out what they reject. */
@@ -131,19 +156,19 @@ static void place(fuser *f, const lt_node *n) {
   unsigned flags = lt_op_table[n->op].flags;
   if (flags & LT_MAP) {
     uint32_t c = best_cluster(f, n);
-    if (c) f->all.at[c].nodes++;
-    f->of[n->id] = c ? c : open_cluster(f, n, false);
+    if (c) put(f, n, c);
+    else open_cluster(f, n, false);
     return;
   }
   if (flags & LT_LEAF || f->move[n->id] != LT_MOVE_NOT) return;
   if (joins_prologue(f, n)) {
     uint32_t c = f->of[lt_node_of(f->g, n->in[0])->id];
-    f->of[n->id] = c;
+    put(f, n, c);
     cluster *p = &f->all.at[c];
-    p->nodes++, p->reduces = p->heavy = true, p->shape = *lt_type_of(f->g, n->out);
+    p->reduces = p->heavy = true, p->shape = *lt_type_of(f->g, n->out);
     return;
   }
-  f->of[n->id] = open_cluster(f, n, true);
+  open_cluster(f, n, true);
 }
 
 static bool copy_marked(lt_rewrite *r, const lt_node *n, const lt_value *in) {
@@ -161,6 +186,7 @@ void lt_pass_fuse(lt_graph *to, const lt_graph *from) {
   f.uses = lt_use_counts(f.a, from, f.live);
   f.fixed = from->mode == LT_MODE_RUN ? lt_static_nodes(f.a, from) : NULL;
   f.of = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
+  f.before = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
   f.seen = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
   for (uint32_t i = 0; i < from->nodes.n; i++)
     if (f.live[i]) place(&f, from->nodes.at[i]);
