@@ -385,8 +385,25 @@ LT_EVAL(scatter_add) {
   }
 }
 
+/* All of index is below this, as far as its op tells. */
+static int64_t index_bound(const lt_graph *g, lt_value index) {
+  const lt_node *n = lt_node_of(g, index);
+  while (n->op == LT_OP_reshape) n = lt_node_of(g, n->in[0]);
+  const lt_type *x = n->n_in ? lt_type_of(g, n->in[0]) : NULL;
+  if (n->op == LT_OP_max_pool_index) return x->dim[2] * x->dim[3];
+  if (n->op == LT_OP_argmax) return x->dim[((const lt_argmax_attrs *)n->attrs)->axis];
+  return lt_type_of(g, index)->dtype == LT_I32 ? (int64_t)INT32_MAX + 1 : INT64_MAX;
+}
+
+/* What is dropped has no gradient, but gather makes NaN of an index past the end: there it gets -1. */
 LT_VJP(scatter_add) {
   const lt_scatter_add_attrs *a = n->attrs;
   lt_gather_attrs b = {.axis = a->axis};
-  gin[0] = lt_emit(v->g, LT_OP_gather, &b, (lt_value[]){gout[0], in[1]}, 2);
+  lt_value index = in[1];
+  if (index_bound(v->g, index) > a->size) {
+    lt_value none = lt_number(v->g, index, -1), size = lt_number(v->g, index, (double)a->size);
+    lt_value inside = lt_binary(v->g, LT_OP_less, index, size);
+    index = lt_emit(v->g, LT_OP_select, NULL, (lt_value[]){inside, index, none}, 3);
+  }
+  gin[0] = lt_emit(v->g, LT_OP_gather, &b, (lt_value[]){gout[0], index}, 2);
 }
