@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { KINK = 1, POSITIVE = 2, INTS = 4, BOOLS = 8, BIG = 16 };
+enum { KINK = 1, POSITIVE = 2, INTS = 4, BOOLS = 8, BIG = 16, NETWORK = 32 };
 #define SEED(n) ((n) << 8)
 
 typedef struct op_case {
