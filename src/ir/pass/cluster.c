@@ -28,10 +28,27 @@ static void settle_pad(const lt_graph *g, const lt_node *pad, lt_move *move) {
 }
 
 /* Matrix products and reductions read what is below their operand as well: no pad may be there. */
-static void settle_unguarded(const lt_graph *g, const lt_node *user, lt_move *move) {
-  const lt_node *n = lt_node_of(g, user->in[0]);
+static void settle_unguarded(const lt_graph *g, lt_value operand, lt_move *move) {
+  const lt_node *n = lt_node_of(g, operand);
   for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0]))
     if (n->op == LT_OP_pad) move[n->id] = LT_MOVE_NOT;
+}
+
+static bool reduces(const lt_node *n) { return n->op == LT_OP_sum || n->op == LT_OP_reduce_max; }
+
+/* The same for elementwise nodes that are computed inside a reduction, once `fuse` has said so. */
+static void settle_prologues(lt_arena *a, const lt_graph *g, const bool *live, lt_move *move) {
+  uint32_t *reduction = LT_NEW_ARRAY(a, uint32_t, g->nodes.n + 1); /* by cluster */
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *n = g->nodes.at[i];
+    if (n->cluster && n->cluster <= g->nodes.n && reduces(n)) reduction[n->cluster] = i;
+  }
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *n = g->nodes.at[i];
+    bool inside = n->cluster && n->cluster <= g->nodes.n && (lt_op_table[n->op].flags & LT_MAP) && i < reduction[n->cluster];
+    for (unsigned k = 0; inside && (!live || live[i]) && k < n->n_in; k++)
+      if (n->in[k]) settle_unguarded(g, n->in[k], move);
+  }
 }
 
 lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
@@ -56,9 +73,9 @@ lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
     const lt_node *n = g->nodes.at[i];
     if (live && !live[i]) continue;
     if (n->op == LT_OP_pad && move[i] == LT_MOVE_VIRTUAL) settle_pad(g, n, move);
-    bool reduces = n->op == LT_OP_sum || n->op == LT_OP_reduce_max;
-    if (n->op == LT_OP_linear || n->op == LT_OP_matmul || reduces) settle_unguarded(g, n, move);
+    if (n->op == LT_OP_linear || n->op == LT_OP_matmul || reduces(n)) settle_unguarded(g, n->in[0], move);
   }
+  settle_prologues(a, g, live, move);
   return move;
 }
 
