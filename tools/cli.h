@@ -13,7 +13,7 @@ enum { EXIT_WORK = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
 
 /* ---- command line (args.c) ---- */
 
-#include "lathe/options.def" /* V_RUN … V_TABLE: verbs as bits; TO_LOAD … TO_PRINT: calls that get an option */
+#include "lathe/options.def" /* V_RUN … V_COMPILE: verbs as bits; TO_LOAD … TO_EMIT: calls that get an option */
 
 typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_DIM, O_NAME_FILE } option_kind;
 typedef struct option {
@@ -126,6 +126,7 @@ int verb_run(cli *c);
 int verb_grad(cli *c);
 int verb_train(cli *c);
 int verb_bench(cli *c);
+int verb_compile(cli *c);
 int verb_print(cli *c);
 int verb_opt(cli *c);
 int verb_viz(cli *c);

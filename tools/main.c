@@ -14,6 +14,8 @@ const verb verbs[] = {
   {"train", V_TRAIN, "MODEL", "train a network on arrays in files",
     "A builtin loss is applied to the network's first output; a network with a scalar output may name it instead, and\n"
     "then its integer input gets the labels.", verb_train},
+  {"compile", V_COMPILE, "MODEL", "a network as an object file and a C header, for this machine or another",
+    "Without --target the CPU is this machine's; with it, the target's generic one unless --cpu names another.", verb_compile},
   {"bench", V_BENCH, "MODEL", "time each kernel and the whole, against the machine's FMA peak", NULL, verb_bench},
   {"print", V_PRINT, "MODEL", "the network as text, which reads back as the same network", NULL, verb_print},
   {"opt", V_OPT, "F.lathe", "run passes over a network and print what they made of it", NULL, verb_opt},

@@ -109,6 +109,13 @@ LATHE_API char *lathe_print(const lathe_graph *g, const char *opts, lathe_error 
  * float input and param. --mode=train: batch statistics, dropout on. */
 LATHE_API lathe_model *lathe_compile(const lathe_graph *g, const char *opts, lathe_error *e);
 LATHE_API void lathe_model_free(lathe_model *m);
+/* An object file, with its C header, for this machine or another (docs/aot.md). opts: -o F.o (needed), --header F.h,
+ * --depfile F.d, --prefix NAME, --emit obj|asm|llvm|ir, --target TRIPLE, --cpu, --features, --opt speed|size, --entry SPEC
+ * (several), --parallel, --max-scratch BYTES, --weight-data embed|extern, --weights-out F.bin, --params-out F.bin, and what
+ * lathe_compile takes. The weights are those of `weights` (any model of the network, also a trained one), else --weights
+ * F.npz, else drawn from --seed S; NULL and neither: none, then --weight-data extern. Files appear whole or not at all.
+ * 0, or a lathe_status with *e filled. Thread-safe as long as nobody calls `weights` or builds g meanwhile. */
+LATHE_API int lathe_emit(const lathe_graph *g, const lathe_instance *weights, const char *opts, lathe_error *e);
 typedef int (*lathe_fn)(const void *io, void *region, void *scratch);
 /* Entry point with an object's signature: io is a struct of pointers (lathe_model_port's order: inputs, hyperparameters,
  * outputs, then `const lathe_parallel *`, may be null); region the packed weights (run) or the state (train), 64-aligned;

@@ -30,7 +30,7 @@ typedef struct lt_builder {
   lt_arena *a;
   lt_job *job;
   const lt_graph *g;
-  const lt_image *image;
+  const lt_image *image, *grads; /* grads: NULL but in a half of a training step */
   const bool *live;       /* by node */
   const bool *fixed;      /* by node: depends on weights only */
   const lt_move *move;    /* by node */

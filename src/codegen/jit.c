@@ -5,7 +5,6 @@
 #include "codegen/module.h"
 
 #include <llvm-c/LLJIT.h>
-#include <llvm-c/Object.h>
 #include <stdio.h>
 
 typedef struct symbol { char name[64]; void *at; } symbol;
@@ -42,28 +41,10 @@ static void check(lt_job *job, const lt_code *c, LLVMErrorRef error) {
 
 static void dispose_buffer(void *b) { LLVMDisposeMemoryBuffer(b); }
 
-static void dispose_binary(void *b) { LLVMDisposeBinary(b); }
-
-/* The object's own copy of the truth: a symbol in no section is undefined. */
+/* The object's own copy of the truth. */
 static void check_closed(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object) {
-  char *message = NULL;
-  LLVMBinaryRef binary = LLVMCreateBinary(object, NULL, &message);
-  if (!binary) {
-    const char *text = lt_arena_strdup(a, message);
-    LLVMDisposeMessage(message);
-    lt_fail(job, LATHE_E_INTERNAL, NULL, "the compiled object cannot be read: %s", text);
-  }
-  char open[128] = "";
-  LLVMSymbolIteratorRef s = LLVMObjectFileCopySymbolIterator(binary);
-  LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(binary);
-  for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, s) && !*open; LLVMMoveToNextSymbol(s)) {
-    LLVMMoveToContainingSection(section, s);
-    if (LLVMObjectFileIsSectionIteratorAtEnd(binary, section) && *LLVMGetSymbolName(s)) snprintf(open, sizeof open, "%s", LLVMGetSymbolName(s));
-  }
-  LLVMDisposeSectionIterator(section);
-  LLVMDisposeSymbolIterator(s);
-  dispose_binary(binary);
-  if (*open) lt_fail(job, LATHE_E_INTERNAL, NULL, "compiled code calls `%s`, which it must not", open);
+  const char *const *open = lt_undefined(job, a, object);
+  if (*open) lt_fail(job, LATHE_E_INTERNAL, NULL, "compiled code calls `%s`, which it must not", *open);
 }
 
 static void find_symbol(lt_job *job, lt_code *c, const char *name) {

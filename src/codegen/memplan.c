@@ -74,19 +74,40 @@ static int64_t place(const lt_plan *p, const uint32_t *order, uint32_t i, placed
   return at;
 }
 
-void lt_plan_memory(lt_plan *p, lt_arena *a) {
-  uint32_t *order = LT_NEW_ARRAY(a, uint32_t, p->n_buffer + 1u), n = 0;
+/* Behind order[0..fixed), which have their places: scratch buffers by size. Returns the end of what they take. */
+static int64_t place_all(lt_plan *p, lt_arena *a, uint32_t *order, uint32_t fixed) {
+  uint32_t n = fixed;
   for (uint32_t i = 0; i < p->n_buffer; i++) {
     if (p->buffer[i].region != LT_REGION_SCRATCH || p->buffer[i].first < 0) continue;
     uint32_t k = n++;
-    for (; k > 0 && p->buffer[order[k - 1]].bytes < p->buffer[i].bytes; k--) order[k] = order[k - 1];
+    for (; k > fixed && p->buffer[order[k - 1]].bytes < p->buffer[i].bytes; k--) order[k] = order[k - 1];
     order[k] = i;
   }
   placed *busy = LT_NEW_ARRAY(a, placed, n + 1u);
-  p->scratch_bytes = 0;
-  for (uint32_t i = 0; i < n; i++) {
+  int64_t end = 0;
+  for (uint32_t i = fixed; i < n; i++) {
     lt_buffer *x = &p->buffer[order[i]];
     x->offset = place(p, order, i, busy);
-    p->scratch_bytes = LT_MAX(p->scratch_bytes, x->offset + aligned(x->bytes));
+    end = LT_MAX(end, x->offset + aligned(x->bytes));
   }
+  return end;
+}
+
+void lt_plan_memory(lt_plan *p, lt_arena *a) {
+  p->scratch_bytes = place_all(p, a, LT_NEW_ARRAY(a, uint32_t, p->n_buffer + 1u), 0);
+}
+
+/* What stands in the image stays, from the kernel that writes it on. */
+void lt_plan_memory_in_out(lt_plan *p, lt_arena *a) {
+  uint32_t *order = LT_NEW_ARRAY(a, uint32_t, p->n_buffer + 1u), n = 0;
+  for (uint32_t i = 0; i < p->n_buffer; i++) {
+    if (p->buffer[i].region != LT_REGION_OUT || p->buffer[i].first < 0) continue;
+    p->buffer[i].last = INT32_MAX;
+    order[n++] = i;
+  }
+  int64_t end = place_all(p, a, order, n);
+  for (uint32_t i = 0; i < p->n_buffer; i++)
+    if (p->buffer[i].region == LT_REGION_SCRATCH) p->buffer[i].region = LT_REGION_OUT;
+  p->scratch_bytes = 0;
+  p->out_bytes = LT_MAX(p->out_bytes, end);
 }

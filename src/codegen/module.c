@@ -2,7 +2,8 @@
  * what it is given, computes addresses and calls kernels in order.
  *
  *   int NAME(io, region, scratch)                        run, train, grad
- *   int NAME(io, region, out, scratch)                   with two regions: pack, backward, apply
+ *   int NAME(io, region, out, scratch)                   with two regions: backward, apply
+ *   int NAME(out, region)                                pack
  *   int NAME_step(io, region, out, scratch, i64 kernel)  one kernel, for bench
  *
  * A kernel's buffers are passed as an array of addresses in the entry's frame, which is its only memory. Kernels with
@@ -62,7 +63,8 @@ typedef struct entry {
   LLVMValueRef consts;
   LLVMValueRef io, region, out, scratch, parallel, *slot, *present; /* in the function being filled; present: i1 or NULL */
   LLVMValueRef bufs;
-  bool two_regions;
+  const lt_module *module;
+  const lt_module_entry *as;
 } entry;
 
 static LLVMTypeRef kernel_type(lt_ll *l) { return LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64}, 2, false); }
@@ -71,13 +73,6 @@ static LLVMValueRef load_ptr(lt_ll *l, LLVMValueRef base, int64_t index) {
   LLVMValueRef i = lt_ll_i64(l, index);
   return LLVMBuildLoad2(l->b, l->ptr, LLVMBuildInBoundsGEP2(l->b, l->ptr, base, &i, 1, ""), "");
 }
-
-static LLVMValueRef bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes) {
-  LLVMValueRef n = lt_ll_i64(l, bytes);
-  return bytes ? LLVMBuildInBoundsGEP2(l->b, l->i8, base, &n, 1, "") : base;
-}
-
-static LLVMValueRef is_null(lt_ll *l, LLVMValueRef p) { return LLVMBuildICmp(l->b, LLVMIntEQ, p, LLVMConstNull(l->ptr), ""); }
 
 /* run(parallel, n, kernel, bufs): the tasks in a loop, or given to the caller's threads. */
 static void emit_run(entry *e) {
@@ -89,7 +84,7 @@ static void emit_run(entry *e) {
   LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
   LLVMValueRef parallel = LLVMGetParam(l->fn, 0), n = LLVMGetParam(l->fn, 1), fn = LLVMGetParam(l->fn, 2), bufs = LLVMGetParam(l->fn, 3);
   LLVMBasicBlockRef serial = lt_ll_block(l), threads = lt_ll_block(l);
-  LLVMBuildCondBr(l->b, is_null(l, parallel), serial, threads);
+  LLVMBuildCondBr(l->b, lt_ll_is_null(l, parallel), serial, threads);
   LLVMPositionBuilderAtEnd(l->b, serial);
   lt_ll_loop loop = {0};
   lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), n, 1);
@@ -103,29 +98,13 @@ static void emit_run(entry *e) {
   LLVMBuildRetVoid(l->b);
 }
 
-static void return_int(lt_ll *l, int value) { LLVMBuildRet(l->b, LLVMConstInt(l->i32, (uint64_t)(int64_t)value, true)); }
-
-static void return_if(lt_ll *l, LLVMValueRef bad, int status) {
-  if (!bad) return;
-  LLVMBasicBlockRef fail = lt_ll_block(l), go_on = lt_ll_block(l);
-  LLVMBuildCondBr(l->b, bad, fail, go_on);
-  LLVMPositionBuilderAtEnd(l->b, fail);
-  return_int(l, status);
-  LLVMPositionBuilderAtEnd(l->b, go_on);
-}
-
 static LLVMValueRef either(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return a ? LLVMBuildOr(l->b, a, b, "") : b; }
-
-static LLVMValueRef misaligned(lt_ll *l, LLVMValueRef p, int64_t align) {
-  LLVMValueRef low = LLVMBuildAnd(l->b, LLVMBuildPtrToInt(l->b, p, l->i64, ""), lt_ll_i64(l, align - 1), "");
-  return LLVMBuildICmp(l->b, LLVMIntNE, low, lt_ll_i64(l, 0), "");
-}
 
 /* A region of no bytes may be null, and is not looked at. */
 static LLVMValueRef bad_region(lt_ll *l, LLVMValueRef bad, LLVMValueRef p, int64_t bytes) {
   if (bytes == 0) return bad;
-  bad = either(l, bad, is_null(l, p));
-  return either(l, bad, misaligned(l, p, LT_ALIGN));
+  bad = either(l, bad, lt_ll_is_null(l, p));
+  return either(l, bad, lt_ll_misaligned(l, p, LT_ALIGN));
 }
 
 static LLVMValueRef bad_slots(entry *e) {
@@ -133,57 +112,26 @@ static LLVMValueRef bad_slots(entry *e) {
   LLVMValueRef bad = NULL;
   for (uint32_t i = 0; i < e->plan->n_slot; i++) {
     const lt_slot *s = &e->plan->slot[i];
+    if (s->unused) continue;
     int64_t align = (int64_t)lt_dtype_size(s->type.dtype);
     e->slot[i] = load_ptr(l, e->io, i);
-    e->present[i] = s->nullable ? LLVMBuildNot(l->b, is_null(l, e->slot[i]), "") : NULL;
-    if (!s->nullable) bad = either(l, bad, is_null(l, e->slot[i]));
-    if (align > 1) bad = either(l, bad, misaligned(l, e->slot[i], align));
+    e->present[i] = s->nullable ? LLVMBuildNot(l->b, lt_ll_is_null(l, e->slot[i]), "") : NULL;
+    if (!s->nullable) bad = either(l, bad, lt_ll_is_null(l, e->slot[i]));
+    if (align > 1) bad = either(l, bad, lt_ll_misaligned(l, e->slot[i], align));
     if (!s->nullable || s->role == LT_SLOT_OUTPUT) continue;
-    e->slot[i] = LLVMBuildSelect(l->b, e->present[i], e->slot[i], bytes_on(l, e->consts, s->def_offset), "");
+    e->slot[i] = LLVMBuildSelect(l->b, e->present[i], e->slot[i], lt_ll_bytes_on(l, e->consts, s->def_offset), "");
   }
   return bad;
 }
 
-static LLVMValueRef load_word(lt_ll *l, LLVMTypeRef t, LLVMValueRef base, int64_t offset) {
-  return LLVMBuildLoad2(l->b, t, bytes_on(l, base, offset), "");
-}
-
-static uint64_t magic_word(void) {
-  uint64_t word = 0;
-  for (int i = 7; i >= 0; i--) word = word << 8 | (unsigned char)LT_IMAGE_MAGIC[i];
-  return word;
-}
-
-/* An i1: the region's header is not what the plan demands. */
-static LLVMValueRef bad_header(const entry *e) {
-  lt_ll *l = e->l;
-  if (!e->plan->region_kinds) return NULL;
-  LLVMValueRef magic = load_word(l, l->i64, e->region, offsetof(lt_image_header, magic));
-  LLVMValueRef abi = load_word(l, l->i32, e->region, offsetof(lt_image_header, abi));
-  LLVMValueRef kind = load_word(l, l->i32, e->region, offsetof(lt_image_header, kind));
-  LLVMValueRef model = load_word(l, l->i64, e->region, offsetof(lt_image_header, model));
-  LLVMValueRef bad = LLVMBuildICmp(l->b, LLVMIntNE, magic, LLVMConstInt(l->i64, magic_word(), false), "");
-  bad = either(l, bad, LLVMBuildICmp(l->b, LLVMIntNE, abi, LLVMConstInt(l->i32, LATHE_ABI_1, false), ""));
-  bad = either(l, bad, LLVMBuildICmp(l->b, LLVMIntNE, model, LLVMConstInt(l->i64, e->plan->model, false), ""));
-  LLVMValueRef bit = LLVMBuildAnd(l->b, kind, LLVMConstInt(l->i32, 31, false), "");
-  bit = LLVMBuildAnd(l->b, LLVMBuildLShr(l->b, LLVMConstInt(l->i32, e->plan->region_kinds, false), bit, ""), LLVMConstInt(l->i32, 1, false), "");
-  bad = either(l, bad, LLVMBuildICmp(l->b, LLVMIntEQ, bit, LLVMConstInt(l->i32, 0, false), ""));
-  return either(l, bad, LLVMBuildICmp(l->b, LLVMIntUGT, kind, LLVMConstInt(l->i32, 31, false), ""));
-}
-
-static void store_word(lt_ll *l, LLVMTypeRef t, uint64_t v, LLVMValueRef base, int64_t offset) {
-  LLVMBuildStore(l->b, LLVMConstInt(t, v, false), bytes_on(l, base, offset));
-}
-
-static void write_header(const entry *e) {
-  lt_ll *l = e->l;
-  if (!e->two_regions || !e->plan->out_kind) return;
-  store_word(l, l->i64, magic_word(), e->out, offsetof(lt_image_header, magic));
-  store_word(l, l->i32, LATHE_ABI_1, e->out, offsetof(lt_image_header, abi));
-  store_word(l, l->i32, e->plan->out_kind, e->out, offsetof(lt_image_header, kind));
-  store_word(l, l->i64, e->plan->model, e->out, offsetof(lt_image_header, model));
-  store_word(l, l->i64, (uint64_t)e->plan->out_bytes, e->out, offsetof(lt_image_header, bytes));
-  for (int i = 0; i < 4; i++) store_word(l, l->i64, 0, e->out, (int64_t)offsetof(lt_image_header, zero) + 8 * i);
+/* A null region is the object's own, where there is one of its kind. */
+static void choose_region(entry *e) {
+  const lt_object *o = e->module->object;
+  for (unsigned i = 0; o && i < LT_COUNT(o->embedded); i++) {
+    if (!o->embedded[i].symbol || !(e->plan->region_kinds >> o->embedded[i].kind & 1)) continue;
+    LLVMValueRef none = lt_ll_is_null(e->l, e->region);
+    e->region = LLVMBuildSelect(e->l->b, none, e->module->embedded[i], e->region, "");
+  }
 }
 
 static uint32_t buffers_of(lt_ll *l, const lt_kernel *k, uint32_t **out) {
@@ -202,23 +150,29 @@ static void emit_prologue(entry *e) {
     most = LT_MAX(most, n);
   }
   e->bufs = LLVMBuildArrayAlloca(l->b, l->ptr, LLVMConstInt(l->i32, most, false), "bufs");
-  return_if(l, is_null(l, e->io), LATHE_E_POINTER);
+  if (e->io) lt_ll_return_if(l, lt_ll_is_null(l, e->io), LATHE_E_POINTER);
+  choose_region(e);
   LLVMValueRef bad = bad_slots(e);
   bad = bad_region(l, bad, e->region, p->region_bytes);
   bad = bad_region(l, bad, e->scratch, p->scratch_bytes);
-  if (e->two_regions) bad = bad_region(l, bad, e->out, p->out_bytes);
-  return_if(l, bad, LATHE_E_POINTER);
-  return_if(l, bad_header(e), LATHE_E_MODEL);
-  e->parallel = load_ptr(l, e->io, p->n_slot);
+  if (e->out) bad = bad_region(l, bad, e->out, p->out_bytes);
+  lt_ll_return_if(l, bad, LATHE_E_POINTER);
+  if (p->region_kinds)
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->region, (lt_header_of){p->region_kinds, p->model, p->state_model}), LATHE_E_MODEL);
+  if (p->out_kinds && e->out)
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->out, (lt_header_of){p->out_kinds, p->model, p->state_model}), LATHE_E_MODEL);
+  const lt_object *o = e->module->object;
+  bool parallel = e->io && (!o || o->parallel);
+  e->parallel = parallel ? load_ptr(l, e->io, p->n_slot) : LLVMConstNull(l->ptr);
 }
 
 static LLVMValueRef address_of(const entry *e, const lt_buffer *b) {
   switch (b->region) {
-  case LT_REGION_IO: return bytes_on(e->l, e->slot[b->slot], b->offset);
-  case LT_REGION_STATE: return bytes_on(e->l, e->region, b->offset);
-  case LT_REGION_OUT: return bytes_on(e->l, e->out, b->offset);
-  case LT_REGION_SCRATCH: return bytes_on(e->l, e->scratch, b->offset);
-  default: return bytes_on(e->l, e->consts, b->offset);
+  case LT_REGION_IO: return lt_ll_bytes_on(e->l, e->slot[b->slot], b->offset);
+  case LT_REGION_STATE: return lt_ll_bytes_on(e->l, e->region, b->offset);
+  case LT_REGION_OUT: return lt_ll_bytes_on(e->l, e->out, b->offset);
+  case LT_REGION_SCRATCH: return lt_ll_bytes_on(e->l, e->scratch, b->offset);
+  default: return lt_ll_bytes_on(e->l, e->consts, b->offset);
   }
 }
 
@@ -259,28 +213,51 @@ static void emit_call(entry *e, uint32_t index) {
 
 static void begin_function(entry *e, const char *name, bool out, bool kernel) {
   lt_ll *l = e->l;
+  bool pack = e->as->pack;
   unsigned n = 0;
   LLVMTypeRef param[5];
-  for (n = 0; n < (out ? 4u : 3u); n++) param[n] = l->ptr;
+  for (n = 0; n < (pack ? 2u : out ? 4u : 3u); n++) param[n] = l->ptr;
   if (kernel) param[n++] = l->i64;
-  if (LLVMGetNamedFunction(l->mod, name))
-    lt_fail(l->job, LATHE_E_INVALID, NULL, "two entries would be called `%s`\nhelp: give one of them another name: --entry OTHER=run:…", name);
-  l->fn = LLVMAddFunction(l->mod, name, LLVMFunctionType(l->i32, param, n, false));
-  lt_ll_attributes(l, l->fn);
-  LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
+  lt_ll_begin(l, name, l->i32, param, n, false);
   n = 0;
-  e->io = LLVMGetParam(l->fn, n++);
+  e->io = pack ? NULL : LLVMGetParam(l->fn, n++);
+  if (pack) e->out = LLVMGetParam(l->fn, n++);
   e->region = LLVMGetParam(l->fn, n++);
-  if (out) e->out = LLVMGetParam(l->fn, n++);
-  e->scratch = LLVMGetParam(l->fn, n++);
+  if (out && !pack) e->out = LLVMGetParam(l->fn, n++);
+  e->scratch = pack ? NULL : LLVMGetParam(l->fn, n++);
+}
+
+/* What no kernel writes of a second region that the entry makes is zero: gaps, and what no gradient is for. */
+static void zero_gaps(const entry *e) {
+  const lt_plan *p = e->plan;
+  if (!p->out_kind || p->out_kind == LT_IMAGE_PACKED) return;
+  int64_t at = LT_IMAGE_HEADER;
+  while (at < p->out_bytes) {
+    int64_t next = p->out_bytes, end = at;
+    for (uint32_t i = 0; i < p->n_buffer; i++) {
+      const lt_buffer *x = &p->buffer[i];
+      if (x->region != LT_REGION_OUT || x->first < 0 || x->offset + x->bytes <= at) continue;
+      if (x->offset <= at) end = LT_MAX(end, x->offset + x->bytes);
+      else next = LT_MIN(next, x->offset);
+    }
+    if (end == at) lt_ll_zero(e->l, lt_ll_bytes_on(e->l, e->out, at), next - at), at = next;
+    else at = end;
+  }
+}
+
+static uint64_t model_of(const lt_plan *p, uint32_t kind) {
+  if (kind == LT_IMAGE_PACKED) return p->packed_model ? p->packed_model : p->model;
+  return kind != LT_IMAGE_PARAMS && p->state_model ? p->state_model : p->model;
 }
 
 static void emit_entry(entry *e) {
-  begin_function(e, e->plan->name, e->two_regions, false);
+  const lt_plan *p = e->plan;
+  begin_function(e, e->as->symbol ? e->as->symbol : p->name, e->as->two_regions, false);
   emit_prologue(e);
-  for (uint32_t i = 0; i < e->plan->n_kernel; i++) emit_call(e, i);
-  write_header(e);
-  return_int(e->l, 0);
+  for (uint32_t i = 0; i < p->n_kernel; i++) emit_call(e, i);
+  if (e->out) zero_gaps(e);
+  if (e->out && p->out_kind) lt_ll_write_header(e->l, e->out, p->out_kind, model_of(p, p->out_kind), p->out_bytes);
+  lt_ll_return(e->l, 0);
 }
 
 static void emit_step(entry *e) {
@@ -290,13 +267,13 @@ static void emit_step(entry *e) {
   LLVMBasicBlockRef none = lt_ll_block(l);
   LLVMValueRef sw = LLVMBuildSwitch(l->b, LLVMGetParam(l->fn, 4), none, e->plan->n_kernel);
   LLVMPositionBuilderAtEnd(l->b, none);
-  return_int(l, LATHE_E_INVALID);
+  lt_ll_return(l, LATHE_E_INVALID);
   for (uint32_t i = 0; i < e->plan->n_kernel; i++) {
     LLVMBasicBlockRef block = lt_ll_block(l);
     LLVMAddCase(sw, lt_ll_i64(l, i), block);
     LLVMPositionBuilderAtEnd(l->b, block);
     emit_call(e, i);
-    return_int(l, 0);
+    lt_ll_return(l, 0);
   }
 }
 
@@ -312,9 +289,9 @@ static LLVMValueRef emit_consts(lt_ll *l, const lt_plan *p) {
   return g;
 }
 
-static void emit_plan(lt_ll *l, kernels *all, entry *run, const lt_module_entry *m) {
+static void emit_plan(const lt_module *module, lt_ll *l, kernels *all, entry *run, const lt_module_entry *m) {
   const lt_plan *p = m->plan;
-  entry e = {.l = l, .plan = p, .kernels = all, .run = run->run, .run_type = run->run_type, .two_regions = m->two_regions};
+  entry e = {.l = l, .plan = p, .kernels = all, .run = run->run, .run_type = run->run_type, .module = module, .as = m};
   e.function = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_kernel + 1u);
   e.slot = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   e.present = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
@@ -334,12 +311,27 @@ static void release(void *arg) {
   if (m->l.ctx) LLVMContextDispose(m->l.ctx);
 }
 
+/* "…stack frame size (64) exceeds limit (0) in function 'kernel.3'" */
+static void note_frame(lt_module *m, const char *text) {
+  const char *size = strstr(text, "stack frame size ("), *name = strstr(text, "in function '");
+  if (!size || !name) return;
+  name += strlen("in function '");
+  size_t n = strcspn(name, "'");
+  for (uint32_t i = 0; i < m->n_frame; i++) {
+    size_t k;
+    const char *own = LLVMGetValueName2(m->frame[i].fn, &k);
+    if (k == n && memcmp(own, name, n) == 0) m->frame[i].bytes = strtoll(size + strlen("stack frame size ("), NULL, 10);
+  }
+}
+
 /* Called from inside LLVM: only notes what was said (no unwinding through frames that are not ours). */
 static void note(LLVMDiagnosticInfoRef info, void *arg) {
-  char *into = arg;
-  if (LLVMGetDiagInfoSeverity(info) != LLVMDSError || *into) return;
+  lt_module *m = arg;
+  bool error = LLVMGetDiagInfoSeverity(info) == LLVMDSError;
+  if (error ? *m->problem : !m->n_frame) return;
   char *text = LLVMGetDiagInfoDescription(info);
-  snprintf(into, 256, "%s", text);
+  if (error) snprintf(m->problem, sizeof m->problem, "%s", text);
+  else note_frame(m, text);
   LLVMDisposeMessage(text);
 }
 
@@ -353,7 +345,14 @@ static void open_target(lt_module *m, const lt_target *t) {
   LLVMTargetRef target;
   char *message = NULL;
   if (LLVMGetTargetFromTriple(t->triple, &target, &message)) fail_llvm(m, "code generation", message);
-  m->machine = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMTargetMachineOptionsRef o = LLVMCreateTargetMachineOptions();
+  LLVMTargetMachineOptionsSetCPU(o, t->cpu);
+  LLVMTargetMachineOptionsSetFeatures(o, t->features);
+  if (t->abi && *t->abi) LLVMTargetMachineOptionsSetABI(o, t->abi);
+  LLVMTargetMachineOptionsSetCodeGenOptLevel(o, LLVMCodeGenLevelDefault);
+  LLVMTargetMachineOptionsSetRelocMode(o, LLVMRelocPIC);
+  m->machine = LLVMCreateTargetMachineWithOptions(target, t->triple, o);
+  LLVMDisposeTargetMachineOptions(o);
   LLVMSetTarget(m->l.mod, t->triple);
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(m->machine);
   LLVMSetModuleDataLayout(m->l.mod, layout);
@@ -380,21 +379,29 @@ static void verify(lt_module *m) {
   LLVMDisposeMessage(message);
 }
 
-lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entries, size_t n) {
+lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entries, size_t n, const lt_object *o) {
   lt_llvm_init();
   lt_module *m = LT_NEW(a, lt_module);
   m->l = (lt_ll){.job = job, .arena = a, .target = t};
+  m->object = o;
   lt_defer(job, release, m);
   open_context(&m->l);
-  LLVMContextSetDiagnosticHandler(m->l.ctx, note, m->problem);
+  LLVMContextSetDiagnosticHandler(m->l.ctx, note, m);
   open_target(m, t);
+  if (o) lt_object_begin(m);
   kernels all = {0};
   entry run = {.l = &m->l};
   emit_run(&run);
-  for (size_t i = 0; i < n; i++) emit_plan(&m->l, &all, &run, &entries[i]);
+  for (size_t i = 0; i < n; i++) emit_plan(m, &m->l, &all, &run, &entries[i]);
+  if (o && o->state) lt_emit_state(&m->l, o->state);
   m->functions = all.n;
+  if (o) lt_object_end(m);
   verify(m);
   return m;
+}
+
+lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entries, size_t n) {
+  return lt_module_linkable(job, a, t, entries, n, NULL);
 }
 
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type) {

@@ -4,8 +4,15 @@
 #include "codegen/codegen.h"
 #include "codegen/ll.h"
 
+/* What a function needs of the stack, as LLVM has told. */
+typedef struct lt_frame { LLVMValueRef fn; int64_t bytes; bool open; int64_t deepest; /* with what it calls; 0: not known yet */ } lt_frame;
+
 typedef struct lt_module {
   lt_ll l;
+  const lt_object *object;      /* NULL: for the JIT */
+  LLVMValueRef embedded[2];
+  lt_frame *frame;              /* by function, of objects only */
+  uint32_t n_frame;
   LLVMTargetMachineRef machine;
   uint32_t functions;           /* kernels after sharing */
   char problem[256];            /* what LLVM said first; "": nothing */
@@ -13,8 +20,31 @@ typedef struct lt_module {
 
 /* Emit kernels and entries. Freed when the job ends. */
 lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n);
+lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, const lt_object *o);
+void lt_object_begin(lt_module *m); /* object.c: globals that entries read */
+void lt_object_end(lt_module *m);   /* object.c: sections, attributes */
+/* state.c: the functions that fill a state image. */
+void lt_emit_state(lt_ll *l, const lt_state_code *s);
 /* Run the code generator. The buffer belongs to the caller. */
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type);
+/* libcalls.c: local functions for what a code generator calls by name. */
+typedef struct lt_libcalls { uint64_t wanted; } lt_libcalls; /* bits of rows there */
+bool lt_libcalls_want(lt_libcalls *all, const char *name);   /* false: nobody knows it, or it is there already */
+void lt_libcalls_add(lt_module *m, const lt_libcalls *all);
+/* Names that the object leaves undefined, NULL-terminated, each once. */
+const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object);
+/* image.c: short forms for functions beside kernels: entries and what fills images. */
+LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes);
+LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p);
+LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align);
+void lt_ll_return(lt_ll *l, int value);
+void lt_ll_return_if(lt_ll *l, LLVMValueRef bad, int status); /* bad NULL: never */
+void lt_ll_begin(lt_ll *l, const char *name, LLVMTypeRef result, const LLVMTypeRef *param, unsigned n, bool internal);
+/* An i1: `image` does not begin with a header of one of these kinds; and writing one. */
+typedef struct lt_header_of { uint32_t kinds; uint64_t model, state_model; } lt_header_of;
+LLVMValueRef lt_ll_bad_header(lt_ll *l, LLVMValueRef image, lt_header_of want);
+void lt_ll_zero(lt_ll *l, LLVMValueRef at, int64_t bytes);
+void lt_ll_write_header(lt_ll *l, LLVMValueRef image, uint32_t kind, uint64_t model, int64_t bytes);
 /* Load it into this process and look up its symbols (jit.c). */
 lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol, size_t n);
 #endif

@@ -22,6 +22,12 @@ void lt_image_of(lt_image *out, lt_arena *a, const lt_graph *g) {
   out->bytes = at;
 }
 
+const lt_image_item *lt_image_find(const lt_image *image, const char *name) {
+  for (uint32_t i = 0; image && i < image->n; i++)
+    if (!strcmp(image->item[i].name, name)) return &image->item[i];
+  return NULL;
+}
+
 /* ---- units and their order --------------------------------------------------------------------------------------- */
 
 static bool is_leaf(const lt_node *n) { return lt_op_table[n->op].flags & LT_LEAF; }
@@ -144,8 +150,10 @@ static void place_leaves(lt_builder *b) {
   const lt_graph *g = b->g;
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     lt_value v = g->nodes.at[i]->out;
-    if (g->nodes.at[i]->op == LT_OP_input && b->phase != LT_PHASE_PACK)
-      place_in(b, v, LT_REGION_IO, add_slot(b, lt_name_of(g, v), lt_type_of(g, v), LT_SLOT_INPUT), 0);
+    if (g->nodes.at[i]->op != LT_OP_input || b->phase == LT_PHASE_PACK) continue;
+    const lt_image_item *grad = lt_image_find(b->grads, lt_name_of(g, v));
+    if (grad) place_in(b, v, LT_REGION_OUT, 0, grad->offset);
+    else place_in(b, v, LT_REGION_IO, add_slot(b, lt_name_of(g, v), lt_type_of(g, v), LT_SLOT_INPUT), 0);
   }
   for (uint32_t i = 0; b->phase != LT_PHASE_RUN && i < b->image->n; i++) {
     lt_value v = lt_find(g, b->image->item[i].name);
@@ -164,7 +172,7 @@ static lt_value written_as(const lt_builder *b, lt_value v) {
   return b->unit_of[lt_node_of(b->g, v)->id] ? v : 0;
 }
 
-/* An entry that also updates weights may be called without its outputs (plan.h: kernels that store to one are skipped). So
+/* An entry that also updates weights or writes gradients may be called without its outputs (plan.h: kernels that store to one are skipped). So
  * such a kernel must do nothing else, and nobody may read what it writes. */
 static bool may_be_skipped(const lt_builder *b, lt_value v) {
   const lt_graph *g = b->g;
@@ -188,10 +196,12 @@ static void place_outputs(lt_builder *b, uint32_t *slot) {
   const lt_graph *g = b->g;
   for (uint32_t i = 0; i < g->outputs.n; i++) {
     lt_value v = g->outputs.at[i].value, w = written_as(b, v);
-    slot[i] = add_slot(b, g->outputs.at[i].name, lt_type_of(g, v), LT_SLOT_OUTPUT);
+    const lt_image_item *grad = lt_image_find(b->grads, g->outputs.at[i].name);
+    slot[i] = grad ? 0 : add_slot(b, g->outputs.at[i].name, lt_type_of(g, v), LT_SLOT_OUTPUT);
     bool direct = w && !b->place[w].set && plain(b, w) && !(b->phase == LT_PHASE_RUN && b->fixed[lt_node_of(g, w)->id]);
-    if (direct && g->updates.n) direct = may_be_skipped(b, w);
-    if (direct) place_in(b, w, LT_REGION_IO, slot[i], 0);
+    if (direct && !grad && (g->updates.n || b->grads)) direct = may_be_skipped(b, w);
+    if (direct && grad) place_in(b, w, LT_REGION_OUT, 0, grad->offset);
+    else if (direct) place_in(b, w, LT_REGION_IO, slot[i], 0);
   }
 }
 
@@ -201,9 +211,11 @@ static void copy_outputs(lt_builder *b, const uint32_t *slot) {
     lt_value v = g->outputs.at[i].value;
     lt_place p = lt_place_of(b, v);
     const lt_buffer *x = p.set ? &b->buffer.at[p.buffer] : NULL;
-    if (x && x->region == LT_REGION_IO && x->slot == slot[i]) continue;
-    lt_buffer y = {.region = LT_REGION_IO, .slot = slot[i], .bytes = lt_type_bytes(lt_type_of(g, v)),
-                   .dtype = lt_type_of(g, v)->dtype, .name = g->outputs.at[i].name};
+    const lt_image_item *grad = lt_image_find(b->grads, g->outputs.at[i].name);
+    lt_buffer y = {.region = grad ? LT_REGION_OUT : LT_REGION_IO, .slot = slot[i], .offset = grad ? grad->offset : 0,
+                   .bytes = lt_type_bytes(lt_type_of(g, v)), .dtype = lt_type_of(g, v)->dtype,
+                   .name = lt_arena_strdup(b->a, g->outputs.at[i].name)};
+    if (x && x->region == y.region && x->slot == y.slot && x->offset == y.offset) continue;
     lt_lower_copy(b, v, (lt_place){add_buffer(b, y), 0, true}, g->outputs.at[i].name, "copy");
   }
 }
@@ -367,9 +379,9 @@ static void finish(lt_builder *b) {
 }
 
 static void begin(lt_builder *b, lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name,
-                  lt_phase phase) {
+                  lt_phase phase, const lt_image *grads) {
   *out = (lt_plan){.name = lt_arena_strdup(a, name)};
-  *b = (lt_builder){.a = a, .job = a->job, .g = g, .image = image, .phase = phase, .plan = out};
+  *b = (lt_builder){.a = a, .job = a->job, .g = g, .image = image, .grads = grads, .phase = phase, .plan = out};
   lt_str_init(&b->consts, a);
   b->live = lt_live_nodes(a, g);
   b->fixed = lt_static_nodes(a, g);
@@ -390,9 +402,9 @@ static void lower_units(lt_builder *b) {
   }
 }
 
-void lt_plan_single(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name) {
+void lt_plan_half(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads, const char *name) {
   lt_builder b;
-  begin(&b, out, a, g, image, name, LT_PHASE_ALL);
+  begin(&b, out, a, g, image, name, LT_PHASE_ALL, grads);
   uint32_t *slot = LT_NEW_ARRAY(a, uint32_t, g->outputs.n + 1u);
   place_updates(&b);
   place_outputs(&b, slot);
@@ -400,20 +412,25 @@ void lt_plan_single(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image
   copy_outputs(&b, slot);
   copy_updates(&b);
   out->region_bytes = image->n ? image->bytes : 0;
+  out->out_bytes = grads ? grads->bytes : 0;
   finish(&b);
+}
+
+void lt_plan_single(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name) {
+  lt_plan_half(out, a, g, image, NULL, name);
 }
 
 void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name) {
   lt_builder b;
   int64_t bytes, *at;
-  begin(&b, pack, a, g, image, "pack", LT_PHASE_PACK);
+  begin(&b, pack, a, g, image, "pack", LT_PHASE_PACK, NULL);
   at = packed_offsets(&b, &bytes);
   place_packed(&b, at, LT_REGION_OUT);
   lower_units(&b);
   copy_packed_leaves(&b, at);
   pack->region_bytes = image->n ? image->bytes : 0, pack->out_bytes = bytes;
   finish(&b);
-  begin(&b, run, a, g, image, name, LT_PHASE_RUN);
+  begin(&b, run, a, g, image, name, LT_PHASE_RUN, NULL);
   uint32_t *slot = LT_NEW_ARRAY(a, uint32_t, g->outputs.n + 1u);
   place_packed(&b, at, LT_REGION_STATE);
   place_outputs(&b, slot);

@@ -147,7 +147,10 @@ typedef struct lt_kernel {
 typedef enum lt_slot_role { LT_SLOT_INPUT, LT_SLOT_HYPER, LT_SLOT_OUTPUT } lt_slot_role;
 /* nullable: a null pointer is allowed. HYPER: `def`, in the slot's dtype, stands in consts at offset def_offset. OUTPUT:
  * kernels that store to it are skipped (they store nowhere else). */
-typedef struct lt_slot { const char *name; lt_type type; lt_slot_role role; bool nullable; double def; int64_t def_offset; } lt_slot;
+typedef struct lt_slot {
+  const char *name; lt_type type; lt_slot_role role; bool nullable; double def; int64_t def_offset;
+  bool unused;          /* stands in the io struct, but this entry does not look at it (a half of a training step) */
+} lt_slot;
 /* The first 64 bytes of every image (little endian): what a wrong file or pointer is recognised by. */
 typedef enum lt_image_kind { LT_IMAGE_PARAMS = 1, LT_IMAGE_STATE, LT_IMAGE_GRADS, LT_IMAGE_PACKED } lt_image_kind;
 typedef struct lt_image_header { char magic[8]; uint32_t abi, kind; uint64_t model, bytes, zero[4]; } lt_image_header;
@@ -164,7 +167,10 @@ typedef struct lt_plan {
    * 0: the header is not looked at). Otherwise it returns LATHE_E_MODEL. */
   uint32_t region_kinds;
   uint64_t model;               /* hash of what fixes the images' meaning */
+  uint64_t state_model;         /* of images of kind STATE and GRADS, which hold more than PARAMS; 0: model */
+  uint64_t packed_model;        /* of an image of kind PACKED that the entry writes */
   uint32_t out_kind;            /* the entry writes the header of `out`: of this kind, this model and out_bytes; 0: no */
+  uint32_t out_kinds;           /* what it demands of the header of `out`, which it then reads; 0: nothing */
 } lt_plan;
 
 /* The entry's region: where each param and state (and moment) stands in the portable image. One image serves all entries of
@@ -181,7 +187,18 @@ void lt_image_of(lt_image *out, lt_arena *a, const lt_graph *g);
  * `layout`. All memory in `a`. */
 void lt_plan_single(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name);
 void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name);
+/* One half of a training step (driver/split.h): inputs and outputs that `grads` names stand in LT_REGION_OUT there. */
+void lt_plan_half(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads, const char *name);
 void lt_plan_memory(lt_plan *p, lt_arena *a);            /* memplan.c: scratch offsets, in-place reuse */
+/* The same with scratch inside `out`, over what is written later and behind the end: for a pack entry, whose caller gives
+ * no scratch. out_bytes grows where that is not enough. */
+void lt_plan_memory_in_out(lt_plan *p, lt_arena *a);
+/* plan_join.c: pack plans of several entries as one, each writing its part of the image: from's buffers in OUT are moved
+ * by `shift` bytes. `from` is used up. */
+void lt_plan_join(lt_plan *to, lt_plan *from, lt_arena *a, int64_t shift);
+/* What a plan computes and where, without names: plans with equal texts fill their regions with the same bytes. */
+void lt_plan_key(lt_str *out, const lt_plan *p);
+const lt_image_item *lt_image_find(const lt_image *image, const char *name); /* NULL: none */
 void lt_plan_print(lt_str *out, const lt_plan *p);       /* a readable dump */
 /* Two kernels with the same key are the same code up to buffer addresses (used to share functions). The text excludes
  * names, buffers' offsets and flop counts. */

@@ -1,4 +1,5 @@
-/* target.c: the host as LLVM sees it, limited by --cpu and --features, and the row of targets.def that fits.
+/* target.c: the host as LLVM sees it, limited by --cpu and --features, or another machine by its triple; and the row of
+ * targets.def that fits.
  *
  * --cpu takes the host's own name (all its features), a level (x86-64-v3) or a CPU of targets.def (its level's features,
  * its tuning). --features "+a,-b" then adds and removes. Whatever is asked for must be among the host's features, so that
@@ -12,15 +13,17 @@
 #include <unistd.h>
 
 typedef struct lt_row { const char *name, *arch, *needs; unsigned bytes, regs; bool fma; unsigned latency; const char *doc; } lt_row;
-typedef struct lt_level { const char *name, *arch, *features; } lt_level;
+typedef struct lt_level { const char *name, *arch, *cpu, *features; } lt_level;
 typedef struct lt_cpu { const char *name, *level; } lt_cpu;
+typedef struct lt_arch { const char *prefix, *arch; unsigned pointer; const char *level, *abi, *doc; } lt_arch;
+typedef struct lt_more { const char *arch, *list; } lt_more;
 
 static const lt_row rows[] = {
 #define TARGET(name, arch, needs, bytes, regs, fma, latency, doc) {name, arch, needs, bytes, regs, fma, latency, doc},
 #include "codegen/targets.def"
 };
 static const lt_level levels[] = {
-#define LEVEL(name, arch, features) {name, arch, features},
+#define LEVEL(name, arch, cpu, features) {name, arch, cpu, features},
 #include "codegen/targets.def"
 };
 static const lt_cpu cpus[] = {
@@ -28,9 +31,25 @@ static const lt_cpu cpus[] = {
 #include "codegen/targets.def"
 };
 
+static const lt_arch archs[] = {
+#define ARCH(prefix, arch, pointer, level, abi, doc) {prefix, arch, pointer, level, abi, doc},
+#include "codegen/targets.def"
+};
+static const lt_more more[] = {
+#define FEATURES(arch, list) {arch, list},
+#include "codegen/targets.def"
+};
+
+/* Debian's LLVM has all of these; one that was built without a target lacks its functions, and does not link. */
 static void start_llvm(void) {
-  LLVMInitializeNativeTarget();
-  LLVMInitializeNativeAsmPrinter();
+#define START(name) LLVMInitialize##name##TargetInfo(), LLVMInitialize##name##Target(), LLVMInitialize##name##TargetMC(), \
+                    LLVMInitialize##name##AsmPrinter()
+  START(X86);
+  START(AArch64);
+  START(ARM);
+  START(RISCV);
+  START(WebAssembly);
+#undef START
 }
 
 void lt_llvm_init(void) {
@@ -84,7 +103,7 @@ static const char *const *names_of(lt_arena *a, const char *list) {
 
 static const char *const *cpu_names(lt_arena *a, const char *arch, const char *host) {
   LT_VEC(const char *) v = {0};
-  lt_vec_push(a, &v, host);
+  if (*host) lt_vec_push(a, &v, host);
   for (size_t i = 0; i < LT_COUNT(levels); i++)
     if (strcmp(levels[i].arch, arch) == 0) lt_vec_push(a, &v, levels[i].name);
   for (size_t i = 0; i < LT_COUNT(cpus); i++)
@@ -96,10 +115,12 @@ static const char *const *cpu_names(lt_arena *a, const char *arch, const char *h
 }
 
 static const lt_level *level_of(const char *cpu, const char *arch) {
-  for (size_t i = 0; i < LT_COUNT(cpus); i++)
-    if (strcmp(cpus[i].name, cpu) == 0) cpu = cpus[i].level;
-  for (size_t i = 0; i < LT_COUNT(levels); i++)
-    if (strcmp(levels[i].name, cpu) == 0 && strcmp(levels[i].arch, arch) == 0) return &levels[i];
+  for (size_t i = 0; i < LT_COUNT(levels); i++) {
+    if (strcmp(levels[i].arch, arch) != 0) continue;
+    if (strcmp(levels[i].name, cpu) == 0) return &levels[i];
+    for (size_t k = 0; k < LT_COUNT(cpus); k++)
+      if (strcmp(cpus[k].name, cpu) == 0 && strcmp(cpus[k].level, levels[i].name) == 0) return &levels[i];
+  }
   return NULL;
 }
 
@@ -134,7 +155,7 @@ static const char *cpu_features(lt_target *out, lt_job *job, lt_arena *a, const 
     lt_str_printf(&s, "%s+%.*s", s.n ? "," : "", (int)len, p);
     p += len + (p[len] == ',');
   }
-  out->cpu = level->name;
+  out->cpu = level->cpu;
   out->tune = strcmp(cpu, level->name) == 0 ? NULL : lt_arena_strdup(a, cpu);
   return s.at;
 }
@@ -179,6 +200,8 @@ static char *copy_message(lt_arena *a, char *message) {
   return s;
 }
 
+/* ---- all of it ---- */
+
 static int64_t cache_bytes(int name, int64_t otherwise) {
   long n = sysconf(name);
   return n > 0 ? n : otherwise;
@@ -188,6 +211,25 @@ static const lt_row *row_of(const char *arch, const char *features) {
   for (size_t i = 0; i < LT_COUNT(rows); i++)
     if ((!*rows[i].arch || strcmp(rows[i].arch, arch) == 0) && has_all(features, rows[i].needs)) return &rows[i];
   return &rows[LT_COUNT(rows) - 1];
+}
+
+static const lt_arch *arch_of(const char *triple) {
+  for (size_t i = 0; i < LT_COUNT(archs); i++)
+    if (strncmp(triple, archs[i].prefix, strlen(archs[i].prefix)) == 0) return &archs[i];
+  return NULL;
+}
+
+/* What follows from triple and features. */
+static void describe(lt_target *out, const char *arch) {
+  const lt_row *row = row_of(arch, out->features);
+  const lt_arch *known = arch_of(out->triple);
+  out->row = row->name;
+  out->vector_bytes = row->bytes;
+  out->vector_regs = row->regs;
+  out->fma = row->fma;
+  out->fma_latency = row->latency;
+  out->pointer_bytes = known ? known->pointer : (unsigned)sizeof(void *);
+  out->abi = known ? known->abi : "";
 }
 
 void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, const char *features) {
@@ -202,14 +244,74 @@ void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, c
     list = take_away(a, lt_arena_printf(a, "%s%s%s", list, *list ? "," : "", features));
   }
   out->features = list;
-  const lt_row *row = row_of(arch, list);
-  out->row = row->name;
-  out->vector_bytes = row->bytes;
-  out->vector_regs = row->regs;
-  out->fma = row->fma;
-  out->fma_latency = row->latency;
+  describe(out, arch);
   out->l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
   out->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512 << 10);
+}
+
+/* ---- another machine ---- */
+
+static const lt_arch *read_triple(lt_target *out, lt_job *job, lt_arena *a, const char *triple) {
+  out->triple = copy_message(a, LLVMNormalizeTargetTriple(triple));
+  const lt_arch *arch = arch_of(out->triple);
+  if (arch) return arch;
+  const char **names = LT_NEW_ARRAY(a, const char *, LT_COUNT(archs) + 1);
+  for (size_t i = 0; i < LT_COUNT(archs); i++) names[i] = archs[i].prefix;
+  const char *word = lt_arena_strndup(a, triple, strcspn(triple, "-")), *near = lt_nearest(word, names);
+  if (near) lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: did you mean `%s`?", word, near);
+  lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: x86_64, aarch64, armv7, riscv64 or wasm32, as in aarch64-linux-gnu",
+          word);
+}
+
+/* A comma-separated list with "+" before each name. */
+static void add_features(lt_str *s, const char *list) {
+  for (const char *p = list; *p;) {
+    size_t len = strcspn(p, ",");
+    lt_str_printf(s, "%s+%.*s", s->n ? "," : "", (int)len, p);
+    p += len + (p[len] == ',');
+  }
+}
+
+/* Every feature that some level of the architecture has, and the further ones. */
+static const char *all_features(lt_arena *a, const char *arch) {
+  lt_str s;
+  lt_str_init(&s, a);
+  for (size_t i = 0; i < LT_COUNT(levels); i++)
+    if (strcmp(levels[i].arch, arch) == 0) add_features(&s, levels[i].features);
+  for (size_t i = 0; i < LT_COUNT(more); i++)
+    if (strcmp(more[i].arch, arch) == 0) add_features(&s, more[i].list);
+  return s.n ? s.at : "";
+}
+
+void lt_target_cross(lt_target *out, lt_job *job, lt_arena *a, const char *triple, const char *cpu, const char *features) {
+  bool here = !triple || !*triple;
+  if (here && (!cpu || !*cpu || strcmp(cpu, "native") == 0) && (!features || !*features)) {
+    lt_target_host(out, job, a, NULL, NULL);
+    return;
+  }
+  lt_llvm_init();
+  lt_target host;
+  lt_target_host(&host, job, a, NULL, NULL);
+  *out = (lt_target){.l1_bytes = 32 << 10, .l2_bytes = 512 << 10}; /* not this machine's: objects are the same wherever made */
+  const lt_arch *arch = read_triple(out, job, a, here ? host.triple : triple);
+  bool native = (here && (!cpu || !*cpu)) || (cpu && strcmp(cpu, "native") == 0);
+  if (native && arch_of(host.triple) != arch)
+    lt_fail(job, LATHE_E_INVALID, NULL, "--cpu native: this machine is %s, not %s", host.triple, out->triple);
+  if (!native && (!cpu || !*cpu)) cpu = arch->level;
+  const lt_level *level = native ? NULL : level_of(cpu, arch->arch);
+  if (!native && !level) unknown_cpu(job, a, cpu, arch->arch, "");
+  out->cpu = native ? host.cpu : level->cpu;
+  out->tune = native || strcmp(cpu, level->name) == 0 ? NULL : lt_arena_strdup(a, cpu);
+  lt_str list;
+  lt_str_init(&list, a);
+  lt_str_puts(&list, native ? host.features : "");
+  if (level) add_features(&list, level->features);
+  if (features && *features) {
+    check_features(job, a, features, "", all_features(a, arch->arch));
+    lt_str_printf(&list, "%s%s", list.n ? "," : "", features);
+  }
+  out->features = take_away(a, list.at);
+  describe(out, arch->arch);
 }
 
 void lt_targets_print(lt_str *out) {

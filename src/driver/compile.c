@@ -1,4 +1,5 @@
-/* compile.c: from a network to a model: entries → passes → plans → code. The whole way is lt_pipeline and model_body. */
+/* compile.c: from a network to a model: entries → passes → plans → code. The whole way is lt_pipeline and compile_body. What
+ * makes objects (emit.c) goes the same way up to the code. */
 #include "driver/model.h"
 
 #include <time.h>
@@ -25,10 +26,18 @@ lt_graph *lt_network_entry(lt_job *job, const lathe_graph *g, const lt_entry_spe
 }
 
 /* A grad entry changes nothing: what `mode` adds to move running statistics goes away. */
-lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po) {
+lt_graph *lt_settle(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po) {
   lt_graph *fixed = lt_run_passes(job, entry, pipeline, 1, po);
   if (spec->kind == LT_ENTRY_GRAD) fixed->updates.n = 0;
-  lt_graph *done = lt_run_passes(job, fixed, pipeline + 1, LT_COUNT(pipeline) - 1, po);
+  return fixed;
+}
+
+lt_graph *lt_reduce_graph(lt_job *job, lt_graph *settled, lt_pass_options *po) {
+  return lt_run_passes(job, settled, pipeline + 1, LT_COUNT(pipeline) - 1, po);
+}
+
+lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po) {
+  lt_graph *fixed = lt_settle(job, entry, spec, po), *done = lt_reduce_graph(job, fixed, po);
   lt_graph_drop(job, fixed);
   return done;
 }
@@ -77,10 +86,10 @@ static void make_image(lathe_model *m, lt_job *job, const lt_graph *network) {
 
 /* ---- plans ------------------------------------------------------------------------------------------------------- */
 
-/* What fixes the meaning of the images: names, types and places of their items. */
-static uint64_t image_hash(lt_arena *a, const lt_image *image) {
-  uint64_t h = lt_hash(&image->bytes, sizeof image->bytes, LATHE_ABI_1);
-  for (uint32_t i = 0; i < image->n; i++) {
+/* What fixes the meaning of an image: names, types and places of its items. */
+static uint64_t image_hash(lt_arena *a, const lt_image *image, int64_t bytes) {
+  uint64_t h = lt_hash(&bytes, sizeof bytes, LATHE_ABI_1);
+  for (uint32_t i = 0; i < image->n && image->item[i].offset < bytes; i++) {
     const char *type = lt_type_text(a, &image->item[i].type);
     h = lt_hash(image->item[i].name, strlen(image->item[i].name) + 1, h);
     h = lt_hash(type, strlen(type), h);
@@ -88,33 +97,69 @@ static uint64_t image_hash(lt_arena *a, const lt_image *image) {
   return h;
 }
 
-static void identify(lathe_model *m, lt_model_entry *e) {
-  enum { PORTABLE = 1 << LT_IMAGE_PARAMS | 1 << LT_IMAGE_STATE };
-  uint64_t model = image_hash(&m->arena, &m->image);
-  e->plan.model = model;
-  if (!e->split) {
-    unsigned kinds = e->spec.kind == LT_ENTRY_TRAIN ? 1u << LT_IMAGE_STATE : PORTABLE;
-    e->plan.region_kinds = e->plan.region_bytes ? kinds : 0;
-    return;
-  }
-  e->pack.region_kinds = e->pack.region_bytes ? PORTABLE : 0;
-  e->pack.model = model;
-  e->pack.out_kind = e->pack.out_bytes ? LT_IMAGE_PACKED : 0;
-  e->plan.region_kinds = e->plan.region_bytes ? 1u << LT_IMAGE_PACKED : 0;
+/* The network's own come before what training adds. */
+static void measure_image(lathe_model *m) {
+  m->own_bytes = LT_IMAGE_HEADER;
+  for (uint32_t i = 0; i < m->image.n; i++)
+    if (m->network_own[i]) m->own_bytes = i + 1 < m->image.n ? m->image.item[i + 1].offset : m->image.bytes;
+  m->hash = image_hash(&m->arena, &m->image, m->own_bytes);
+  m->state_hash = image_hash(&m->arena, &m->image, m->image.bytes);
 }
 
-static void plan_entry(lathe_model *m, lt_model_entry *e) {
+uint32_t lt_model_pack_kinds(void) { return 1u << LT_IMAGE_PARAMS | 1u << LT_IMAGE_STATE; }
+
+static void identify(const lathe_model *m, lt_plan *p, uint32_t kinds) {
+  p->region_kinds = p->region_bytes ? kinds : 0;
+  p->model = m->hash;
+  p->state_model = m->state_hash;
+}
+
+/* What a run entry reads stands in the packed image: where another entry packs the same, there, else behind the rest. */
+static void share_pack(lathe_model *m, lt_job *job, lt_model_entry *e, lt_plan *pack, const char **keys, int64_t *at) {
+  uint32_t i = (uint32_t)(e - m->entry);
+  lt_str key;
+  lt_str_init(&key, lt_arena_new(job));
+  lt_plan_key(&key, pack);
+  keys[i] = lt_arena_printf(key.arena, "%llx.%zu", (unsigned long long)lt_hash(key.at, key.n, 0), key.n);
+  at[i] = m->pack.out_bytes;
+  for (uint32_t k = 0; k < i; k++)
+    if (keys[k] && strcmp(keys[k], keys[i]) == 0) at[i] = at[k];
+  if (at[i] == m->pack.out_bytes) lt_plan_join(&m->pack, pack, &m->arena, at[i]);
+  for (uint32_t k = 0; k < e->plan.n_buffer; k++)
+    if (e->plan.buffer[k].region == LT_REGION_STATE) e->plan.buffer[k].offset += at[i];
+}
+
+static void plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, const char **keys, int64_t *at) {
   e->split = e->spec.kind == LT_ENTRY_RUN;
   if (e->split) {
-    lt_plan_split(&e->plan, &e->pack, &m->arena, e->graph, &m->image, e->spec.name);
-    bool first = !strcmp(e->spec.name, "run");
-    e->pack.name = first ? "pack" : lt_arena_printf(&m->arena, "%s_pack", e->spec.name);
-    lt_plan_memory(&e->pack, &m->arena);
-  } else {
-    lt_plan_single(&e->plan, &m->arena, e->graph, &m->image, e->spec.name);
+    lt_plan pack;
+    lt_plan_split(&e->plan, &pack, &m->arena, e->graph, &m->image, e->spec.name);
+    if (pack.out_bytes) share_pack(m, job, e, &pack, keys, at);
+    return;
   }
-  lt_plan_memory(&e->plan, &m->arena);
-  identify(m, e);
+  lt_plan_single(&e->plan, &m->arena, e->graph, &m->image, e->spec.name);
+  identify(m, &e->plan, e->spec.kind == LT_ENTRY_TRAIN ? 1u << LT_IMAGE_STATE : lt_model_pack_kinds());
+}
+
+/* Once all entries are planned: scratch of packing inside the image, and who reads what. A packed image is known by the
+ * weights and by all that is packed of them. */
+static void finish_pack(lathe_model *m, lt_job *job) {
+  lt_str key;
+  if (!m->pack.out_bytes) return;
+  lt_plan_memory_in_out(&m->pack, &m->arena);
+  identify(m, &m->pack, lt_model_pack_kinds());
+  m->pack.out_kind = LT_IMAGE_PACKED;
+  lt_str_init(&key, lt_arena_new(job));
+  lt_plan_key(&key, &m->pack);
+  uint64_t packed = lt_hash(key.at, key.n, m->hash);
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    lt_plan *p = &m->entry[i].plan;
+    if (!m->entry[i].split || !p->region_bytes) continue;
+    p->region_bytes = m->pack.out_bytes;
+    p->region_kinds = 1u << LT_IMAGE_PACKED;
+    p->model = packed;
+  }
+  m->pack.packed_model = packed;
 }
 
 /* Integers that choose: below which value is this input useful? */
@@ -150,29 +195,28 @@ static int64_t add_default(lathe_model *m, lt_plan *p, float value) {
 }
 
 /* The scalar input `lr` of a train entry may be left out: then the option's value, or the optimizer's own, holds. */
-static void set_hyper(lathe_model *m, lt_model_entry *e) {
+void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p) {
   if (e->spec.kind != LT_ENTRY_TRAIN) return;
-  for (uint32_t i = 0; i < e->plan.n_slot; i++) {
-    lt_slot *s = &e->plan.slot[i];
+  for (uint32_t i = 0; i < p->n_slot; i++) {
+    lt_slot *s = &p->slot[i];
     if (s->role == LT_SLOT_OUTPUT) s->nullable = true;
     bool rate = s->role == LT_SLOT_INPUT && !strcmp(s->name, lt_hyper_name) && s->type.rank == 0 && s->type.dtype == LT_F32;
     if (!rate) continue;
     s->role = LT_SLOT_HYPER;
     s->nullable = true;
     s->def = m->options.given[LT_OPT_lr] ? m->options.lr : lt_optimizer_rate(lt_optimizer_find(m->options.optimizer));
-    s->def_offset = add_default(m, &e->plan, (float)s->def);
+    s->def_offset = add_default(m, p, (float)s->def);
   }
 }
 
 /* ---- code -------------------------------------------------------------------------------------------------------- */
 
-static void list_units(lathe_model *m) {
-  m->unit = LT_NEW_ARRAY(&m->arena, lt_module_entry, 2 * m->n_entry);
-  for (uint32_t i = 0; i < m->n_entry; i++) {
-    lt_model_entry *e = &m->entry[i];
-    m->unit[m->n_unit++] = (lt_module_entry){.plan = &e->plan, .steps = m->options.profile};
-    if (e->split) m->unit[m->n_unit++] = (lt_module_entry){.plan = &e->pack, .two_regions = true};
-  }
+static void list_units(lathe_model *m, bool pack_alone) {
+  m->unit = LT_NEW_ARRAY(&m->arena, lt_module_entry, m->n_entry + 1);
+  m->n_unit = 0;
+  for (uint32_t i = 0; i < m->n_entry && !pack_alone; i++)
+    m->unit[m->n_unit++] = (lt_module_entry){.plan = &m->entry[i].plan, .steps = m->options.profile};
+  if (m->pack.out_bytes) m->unit[m->n_unit++] = (lt_module_entry){.plan = &m->pack, .pack = true};
 }
 
 /* ISO C has no conversion from object to function pointers; POSIX promises that the bits are the same. */
@@ -181,16 +225,21 @@ static void symbol(const lathe_model *m, const char *name, void *fn) {
   memcpy(fn, &at, sizeof at);
 }
 
-static void find_symbols(lathe_model *m, lt_job *job) {
-  for (uint32_t i = 0; i < m->n_entry; i++) {
-    lt_model_entry *e = &m->entry[i];
-    const char *step = lt_arena_printf(&m->arena, "%s_step", e->plan.name);
-    symbol(m, e->plan.name, &e->run);
-    if (m->options.profile) symbol(m, step, &e->step);
-    if (e->split) symbol(m, e->pack.name, &e->pack_run);
-    if (!e->run || (e->split && !e->pack_run) || (m->options.profile && !e->step))
-      lt_fail(job, LATHE_E_INTERNAL, NULL, "the compiled module lacks entry `%s`", e->plan.name);
-  }
+static void find_entry(lathe_model *m, lt_job *job, lt_model_entry *e) {
+  symbol(m, e->plan.name, &e->run);
+  if (m->options.profile) symbol(m, lt_arena_printf(&m->arena, "%s_step", e->plan.name), &e->step);
+  if (!e->run || (m->options.profile && !e->step))
+    lt_fail(job, LATHE_E_INTERNAL, NULL, "the compiled module lacks entry `%s`", e->plan.name);
+}
+
+void lt_model_jit(lathe_model *m, lt_job *job, bool pack_alone) {
+  list_units(m, pack_alone);
+  lt_code *code = lt_jit(job, &m->target, m->unit, m->n_unit);
+  m->code = code;
+  for (uint32_t i = 0; i < m->n_entry && !pack_alone; i++) find_entry(m, job, &m->entry[i]);
+  if (!m->pack.out_bytes) return;
+  symbol(m, m->pack.name, &m->pack_run);
+  if (!m->pack_run) lt_fail(job, LATHE_E_INTERNAL, NULL, "the compiled module lacks `%s`", m->pack.name);
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
@@ -254,7 +303,7 @@ static void check_names(lathe_model *m, lt_job *job) {
   }
 }
 
-static void make_entries(lathe_model *m, lt_job *job, const lathe_graph *g) {
+static void make_entries(lathe_model *m, lt_job *job, const lathe_graph *g, int call) {
   static const char *const usual[] = {"run"};
   lt_texts specs = m->options.entry.n ? m->options.entry : (lt_texts){usual, 1};
   m->entry = LT_NEW_ARRAY(&m->arena, lt_model_entry, specs.n);
@@ -263,14 +312,31 @@ static void make_entries(lathe_model *m, lt_job *job, const lathe_graph *g) {
   for (uint32_t i = 0; i < specs.n; i++) make_entry(m, job, g, &m->entry[i], specs.at[i], &before[i]);
   check_names(m, job);
   make_image(m, job, g->g);
+  measure_image(m);
+  m->pack = (lt_plan){.name = "pack"};
+  const char **keys = LT_NEW_ARRAY(&m->arena, const char *, specs.n);
+  int64_t *at = LT_NEW_ARRAY(&m->arena, int64_t, specs.n);
   for (uint32_t i = 0; i < specs.n; i++) {
     lt_graph_enter(m->entry[i].graph, job);
-    plan_entry(m, &m->entry[i]);
+    plan_entry(m, job, &m->entry[i], keys, at);
     note_limits(m, &m->entry[i], before[i]);
-    set_hyper(m, &m->entry[i]);
+    lt_set_hyper(m, &m->entry[i], &m->entry[i].plan);
+    if (call == TO_EMIT && m->entry[i].spec.kind == LT_ENTRY_TRAIN) lt_split_step(m, job, before[i], &m->entry[i]);
     lt_graph_drop(job, before[i]);
     if (m->entry[i].spec.kind == LT_ENTRY_TRAIN) m->image_kind = LT_IMAGE_STATE;
   }
+  finish_pack(m, job);
+}
+
+lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, int call) {
+  lt_graph_check(job, g);
+  lathe_model *m = model_alloc(job);
+  lt_options_read(&m->options, job, &m->arena, opts, call);
+  m->timed = m->options.time_passes;
+  m->name = lt_arena_strdup(&m->arena, g->g->name);
+  m->image_kind = LT_IMAGE_PARAMS;
+  make_entries(m, job, g, call);
+  return m;
 }
 
 typedef struct compile_args {
@@ -282,18 +348,9 @@ typedef struct compile_args {
 static void compile_body(lt_job *job, void *arg) {
   compile_args *p = arg;
   double begin = milliseconds();
-  lt_graph_check(job, p->g);
-  lathe_model *m = model_alloc(job);
-  lt_options_read(&m->options, job, &m->arena, p->opts, TO_COMPILE);
-  m->timed = m->options.time_passes;
-  m->name = lt_arena_strdup(&m->arena, p->g->g->name);
-  m->image_kind = LT_IMAGE_PARAMS;
-  make_entries(m, job, p->g);
+  lathe_model *m = lt_model_plan(job, p->g, p->opts, TO_COMPILE);
   lt_target_host(&m->target, job, &m->arena, m->options.cpu, m->options.features);
-  list_units(m);
-  lt_code *code = lt_jit(job, &m->target, m->unit, m->n_unit);
-  m->code = code;
-  find_symbols(m, job);
+  lt_model_jit(m, job, false);
   m->compile_ms = milliseconds() - begin;
   p->out = m;
 }

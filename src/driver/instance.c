@@ -11,8 +11,8 @@
 static void instance_delete(void *p) {
   lathe_instance *s = p;
   for (uint32_t i = 0; i < s->n_cell; i++) lt_mem_free(s->cell[i].own);
-  for (uint32_t i = 0; i < s->n_call; i++) lt_mem_free(s->call[i].packed);
   lt_mem_free(s->image);
+  lt_mem_free(s->packed);
   lt_mem_free(s->scratch);
   lathe_pool_free(s->pool);
   lathe_model_free(s->model);
@@ -75,46 +75,56 @@ static void make_cells(lathe_instance *s, lt_job *job) {
   for (uint32_t i = 0; i < s->n_cell; i++) s->cell[i].own = zeroed(job, (int64_t)s->cell[i].bytes);
 }
 
-static void make_regions(lathe_instance *s, lt_job *job) {
-  lathe_model *m = s->model;
-  int64_t scratch = 0, image = LT_MAX(m->image.bytes, (int64_t)LT_IMAGE_HEADER);
+static void make_images(lathe_instance *s, lt_job *job) {
+  const lathe_model *m = s->model;
+  int64_t image = LT_MAX(m->image.bytes, (int64_t)LT_IMAGE_HEADER);
   s->image = zeroed(job, image);
   lt_image_header h = {.abi = LATHE_ABI_1, .kind = m->image_kind, .bytes = (uint64_t)image};
+  h.model = m->image_kind == LT_IMAGE_STATE ? m->state_hash : m->hash;
   memcpy(h.magic, LT_IMAGE_MAGIC, sizeof h.magic);
+  memcpy(s->image, &h, sizeof h);
+  if (m->pack.out_bytes) s->packed = zeroed(job, m->pack.out_bytes);
+}
+
+static void make_regions(lathe_instance *s, lt_job *job) {
+  int64_t scratch = 0;
+  make_images(s, job);
   for (uint32_t i = 0; i < s->n_call; i++) {
     lt_call *c = &s->call[i];
-    h.model = c->entry->plan.model;
-    scratch = LT_MAX(scratch, LT_MAX(c->entry->plan.scratch_bytes, c->entry->pack.scratch_bytes));
-    if (c->entry->split && c->entry->plan.region_bytes) c->packed = zeroed(job, c->entry->plan.region_bytes);
-    c->region = c->entry->split ? c->packed : s->image;
+    scratch = LT_MAX(scratch, c->entry->plan.scratch_bytes);
+    c->region = c->entry->split ? s->packed : s->image;
   }
-  memcpy(s->image, &h, sizeof h);
   if (scratch) s->scratch = zeroed(job, scratch);
-  s->pack_io = LT_NEW_ARRAY(&s->arena, const void *, 1); /* pack has no slots: the null `parallel` alone */
 }
 
 /* ---- initial values ---------------------------------------------------------------------------------------------- */
+
+bool lt_is_seed(const lt_image_item *x) {
+  return !strcmp(x->name, "seed") && !x->is_param && x->type.dtype == LT_I64 && !x->type.rank;
+}
 
 static void init_weights(lathe_instance *s) {
   const lathe_model *m = s->model;
   for (uint32_t i = 0; i < m->image.n; i++) {
     const lt_image_item *item = &m->image.item[i];
     lt_init_fill(&m->init[i], &item->type, item->name, s->seed, s->image + item->offset);
-    bool seed = !strcmp(item->name, "seed") && !item->is_param && item->type.dtype == LT_I64 && !item->type.rank;
-    if (seed) memcpy(s->image + item->offset, &s->seed, sizeof s->seed);
+    if (lt_is_seed(item)) memcpy(s->image + item->offset, &s->seed, sizeof s->seed);
   }
 }
 
 int lathe_repack(lathe_instance *s) {
   if (!s) return LATHE_E_INVALID;
-  for (uint32_t i = 0; i < s->n_call; i++) {
-    const lt_call *c = &s->call[i];
-    if (!c->entry->split) continue;
-    int status = c->entry->pack_run(s->pack_io, s->image, c->packed, s->scratch);
-    if (status) return status;
-  }
-  s->stale = false;
-  return LATHE_OK;
+  int status = s->packed ? s->model->pack_run(s->packed, s->image) : LATHE_OK;
+  if (!status) s->stale = false;
+  return status;
+}
+
+lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, uint64_t seed) {
+  lathe_instance *s = instance_alloc(job, m);
+  s->seed = seed;
+  make_images(s, job);
+  init_weights(s);
+  return s;
 }
 
 typedef struct open_args {

@@ -17,8 +17,7 @@ typedef struct lt_call {
   const lt_model_entry *entry;
   const void **io;      /* the struct that the entry takes; filled in each call */
   uint32_t *cell;       /* by slot */
-  void *packed;         /* 64-aligned image of a run entry */
-  void *region;         /* what is passed: packed or the portable image */
+  void *region;         /* what is passed: the packed image or the portable one */
 } lt_call;
 
 struct lathe_instance {
@@ -29,8 +28,8 @@ struct lathe_instance {
   lt_call *call;
   uint32_t n_call;
   unsigned char *image; /* portable: header, params, states */
+  void *packed;         /* the image that run entries read; NULL: none */
   void *scratch;
-  const void **pack_io;
   lathe_pool *pool;
   bool stale;           /* params were loaded: pack before the next run */
   uint64_t seed;
@@ -41,8 +40,15 @@ static inline bool lt_instance_trains(const lathe_instance *s) { return s->model
 /* What a training needs to go on beside its states: the i64 "step" and "seed", where it has no states of those names (no
  * optimizer that counts, no dropout). NULL for other names, and for models that do not train. */
 void *lt_instance_hidden(lathe_instance *s, const char *name);
+/* One with images alone, without inputs, outputs and scratch: enough for weights. m->pack_run must be there. Freed by the
+ * job when it fails. */
+lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, uint64_t seed);
+
+bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed itself */
 
 /* ---- weights.c ---- */
+/* The params and states of `from` by name into `to`. */
+void lt_weights_copy(lt_job *job, lathe_instance *to, const lathe_instance *from);
 void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool partial);
 
 #endif

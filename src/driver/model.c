@@ -106,10 +106,8 @@ static void report_passes(lt_str *s, lt_job *job, const lathe_model *m) {
 }
 
 static void report_plan(lt_str *s, const lathe_model *m) {
-  for (uint32_t i = 0; i < m->n_entry; i++) {
-    if (m->entry[i].split) lt_plan_print(s, &m->entry[i].pack);
-    lt_plan_print(s, &m->entry[i].plan);
-  }
+  if (m->pack.out_bytes) lt_plan_print(s, &m->pack);
+  for (uint32_t i = 0; i < m->n_entry; i++) lt_plan_print(s, &m->entry[i].plan);
 }
 
 static void report_body(lt_job *job, void *arg) {

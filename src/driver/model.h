@@ -8,15 +8,19 @@
 
 #include <stdatomic.h>
 
+/* A training step in two: gradients of the params (and what the batch says of states) into an image, and what follows from
+ * them (split.c). Both take the step's io struct. */
+typedef struct lt_halves { lt_plan backward, apply; lt_image grads; } lt_halves;
+
 typedef struct lt_model_entry {
   lt_entry_spec spec;
   lt_graph *graph;       /* after all passes: plans point into it */
-  lt_plan plan, pack;    /* pack: of run entries only */
-  bool split;            /* reads a packed image of its own */
+  lt_plan plan;
+  bool split;            /* a run entry: reads the packed image */
+  lt_halves *halves;     /* of train entries of objects; NULL: none */
   int64_t *limit;        /* by slot: integers of this input are below it (labels: the classes); 0: unknown */
   lt_entry_fn run;
   lt_step_fn step;       /* NULL without --profile */
-  lt_entry2_fn pack_run; /* NULL without split */
 } lt_model_entry;
 
 struct lathe_model {
@@ -32,6 +36,10 @@ struct lathe_model {
   lt_code *code;
   lt_graph *leaves;      /* every param and state: the image's names and types */
   lt_image image;
+  int64_t own_bytes;     /* how far the network's own params and states reach: an image of kind PARAMS */
+  uint64_t hash, state_hash; /* of what fixes the meaning of images of kind PARAMS, and of STATE and GRADS */
+  lt_plan pack;          /* what all run entries read, in one image of pack.out_bytes; no kernels: nothing is packed */
+  lt_pack_fn pack_run;   /* NULL: nothing to pack */
   lt_init *init;         /* by item of the image */
   bool *network_own;     /* by item: in weight files; else what training adds (moments, step, seed) */
   uint32_t image_kind;   /* lt_image_kind of a region made by an instance */
@@ -43,10 +51,23 @@ void lt_model_retain(lathe_model *m);
 const lt_model_entry *lt_model_find(const lathe_model *m, const char *entry); /* NULL: none */
 const lt_image_item *lt_model_item(const lathe_model *m, const char *name);   /* NULL: none */
 
+/* Everything but the target and the code: entries, passes, plans, the image. `call` is TO_COMPILE or TO_EMIT. The job frees
+ * it when it fails. */
+lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, int call);
+/* Code for the host of the entries (or of `pack` alone), looked up. m->target is set. */
+void lt_model_jit(lathe_model *m, lt_job *job, bool pack_alone);
+uint32_t lt_model_pack_kinds(void); /* of images that `pack` and grad entries take, as bits */
+
 /* The passes every entry goes through, in order (compile.c). */
 const lt_pass *lt_pipeline(size_t *n);
 /* An entry as a graph before any pass, and after all of them. */
 lt_graph *lt_network_entry(lt_job *job, const lathe_graph *g, const lt_entry_spec *spec, const lt_options *o);
 lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po);
+/* split.c: fills e->halves, unless the step cannot be cut there (a network with updates of its own). */
+void lt_split_step(lathe_model *m, lt_job *job, lt_graph *before, lt_model_entry *e);
+void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p); /* compile.c: lr may be left out, and so may outputs */
+/* The two parts of it: settling the mode, which adds states and updates, and the rest. */
+lt_graph *lt_settle(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po);
+lt_graph *lt_reduce_graph(lt_job *job, lt_graph *settled, lt_pass_options *po);
 
 #endif

@@ -29,6 +29,7 @@ static const char *call_name(unsigned to) {
          : to & TO_COMPILE ? "lathe_compile"
          : to & TO_OPEN    ? "lathe_open"
          : to & TO_PRINT   ? "lathe_print"
+         : to & TO_EMIT    ? "lathe_emit"
                            : "the command";
 }
 
@@ -147,7 +148,7 @@ void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text
   if (!text) return;
   words w = split(job, a, text);
   for (uint32_t i = 0; i < w.n; i++) {
-    const char *p = w.at[i], *eq = strchr(p, '=');
+    const char *p = strcmp(w.at[i], "-o") ? w.at[i] : "--output", *eq = strchr(p, '=');
     if (strncmp(p, "--", 2) || !p[2])
       lt_fail(job, LATHE_E_INVALID, NULL, "`%.60s` is not an option\nhelp: options start with --", p);
     size_t n = eq ? (size_t)(eq - p - 2) : strlen(p + 2);
@@ -167,12 +168,12 @@ void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text
 
 static void print_calls(lt_str *out, unsigned to) {
   const char *sep = "";
-  for (unsigned bit = TO_LOAD; bit <= TO_PRINT; bit *= 2)
+  for (unsigned bit = TO_LOAD; bit <= TO_EMIT; bit *= 2)
     if (to & bit) lt_str_printf(out, "%s`%s`", sep, call_name(bit)), sep = ", ";
 }
 
 static void print_verbs(lt_str *out, unsigned verbs) {
-  static const char *const names[] = {"run", "grad", "train", "bench", "print", "opt", "viz", "info", "ops"};
+  static const char *const names[] = {"run", "grad", "train", "bench", "print", "opt", "viz", "info", "ops", "targets", "compile"};
   const char *sep = "";
   for (unsigned i = 0; i < LT_COUNT(names); i++)
     if (verbs & 1u << i) lt_str_printf(out, "%s%s", sep, names[i]), sep = " ";

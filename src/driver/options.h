@@ -34,7 +34,7 @@ typedef struct lt_options {
   bool given[LT_OPT_COUNT];
 } lt_options;
 
-/* call is one of TO_LOAD … TO_PRINT; strings point into the arena. */
+/* call is one of TO_LOAD … TO_EMIT; strings point into the arena. */
 void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text, int call);
 void lt_options_print(lt_str *out, bool markdown); /* the table */
 

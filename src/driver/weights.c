@@ -167,23 +167,27 @@ int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, 
 
 /* ---- copying ----------------------------------------------------------------------------------------------------- */
 
-static void copy_body(lt_job *job, void *arg) {
-  weights_args *p = arg;
-  check_instance(job, p->s);
-  check_instance(job, p->from);
-  const lathe_model *to = p->s->model;
+void lt_weights_copy(lt_job *job, lathe_instance *into, const lathe_instance *from) {
+  const lathe_model *to = into->model;
   for (int pass = 0; pass < 2; pass++) /* first check, then change */
     for (uint32_t i = 0; i < to->image.n; i++) {
-      const lt_image_item *item = &to->image.item[i], *other = lt_model_item(p->from->model, item->name);
+      const lt_image_item *item = &to->image.item[i], *other = lt_model_item(from->model, item->name);
       if (!other && !to->network_own[i]) continue;
       if (!other) lt_fail(job, LATHE_E_MISMATCH, NULL, "the other model has no weight `%s`", item->name);
       if (!lt_type_eq(&item->type, &other->type))
         lt_fail(job, LATHE_E_MISMATCH, NULL, "weight `%s` has another shape in the other model", item->name);
-      if (pass) memcpy(p->s->image + item->offset, p->from->image + other->offset, (size_t)lt_type_bytes(&item->type));
+      if (pass) memcpy(into->image + item->offset, from->image + other->offset, (size_t)lt_type_bytes(&item->type));
     }
-  bool both = lt_instance_trains(p->s) && lt_instance_trains(p->from);
-  if (both) p->s->step = p->from->step, p->s->seed = p->from->seed;
-  p->s->stale = true;
+  bool both = lt_instance_trains(into) && lt_instance_trains(from);
+  if (both) into->step = from->step, into->seed = from->seed;
+  into->stale = true;
+}
+
+static void copy_body(lt_job *job, void *arg) {
+  weights_args *p = arg;
+  check_instance(job, p->s);
+  check_instance(job, p->from);
+  lt_weights_copy(job, p->s, p->from);
 }
 
 int lathe_weights_copy(lathe_instance *to, const lathe_instance *from, lathe_error *e) {

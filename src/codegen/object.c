@@ -1,0 +1,260 @@
+/* object.c: modules as objects for others to link: sections that a linker can leave out, embedded bytes, nothing undefined,
+ * a stack that is known.
+ *
+ * Embedded bytes never pass through LLVM: their global is a mark and zeros, and the finished object is searched for the
+ * mark (it stands there once, in one piece, in every format) and written over.
+ *
+ * Functions that the code generator calls by name on some targets (64-bit division on a 32-bit machine) are found as
+ * undefined symbols of a first object and then put into the module as local functions; see libcalls.c. */
+#include "codegen/module.h"
+
+#include <llvm-c/Object.h>
+#include <stdio.h>
+
+typedef enum format { ELF, MACHO, COFF, WASM } format;
+
+static format format_of(const char *triple) {
+  if (strstr(triple, "apple") || strstr(triple, "darwin") || strstr(triple, "macho")) return MACHO;
+  if (strstr(triple, "windows") || strstr(triple, "win32")) return COFF;
+  return strncmp(triple, "wasm", 4) == 0 ? WASM : ELF;
+}
+
+static void dispose_buffer(void *b) { LLVMDisposeMemoryBuffer(b); }
+
+/* ---- embedded bytes ---- */
+
+enum { MARK = 32 };
+
+/* Not a text that anything else would contain: 32 bytes of a counter-based generator, another for each place. */
+static void mark_of(unsigned char *mark, unsigned place) {
+  for (unsigned i = 0; i < MARK; i++) mark[i] = (unsigned char)(lt_random_u32(0x4C61746865, 77, place * MARK + i) >> 13);
+}
+
+static LLVMValueRef embed(lt_module *m, unsigned place, const lt_embedded *x) {
+  lt_ll *l = &m->l;
+  unsigned char mark[MARK];
+  mark_of(mark, place);
+  LLVMValueRef part[2] = {LLVMConstStringInContext2(l->ctx, (const char *)mark, MARK, true),
+                          LLVMConstNull(LLVMArrayType2(l->i8, (uint64_t)x->bytes - MARK))};
+  LLVMValueRef all = LLVMConstStructInContext(l->ctx, part, 2, true);
+  LLVMValueRef g = LLVMAddGlobal(l->mod, LLVMTypeOf(all), lt_arena_printf(l->arena, "embedded.%u", place));
+  LLVMSetInitializer(g, all);
+  LLVMSetGlobalConstant(g, true);
+  LLVMSetAlignment(g, LT_ALIGN);
+  LLVMSetLinkage(g, LLVMInternalLinkage);
+  LLVMAddAlias2(l->mod, LLVMTypeOf(all), 0, g, x->symbol); /* the code's own reference is to the local name: no GOT */
+  return g;
+}
+
+void lt_object_begin(lt_module *m) {
+  for (unsigned i = 0; i < LT_COUNT(m->object->embedded); i++)
+    if (m->object->embedded[i].symbol) m->embedded[i] = embed(m, i, &m->object->embedded[i]);
+}
+
+static unsigned char *find_mark(unsigned char *from, unsigned char *end, const unsigned char *mark) {
+  for (unsigned char *p = from; end - p >= MARK; p++) {
+    p = memchr(p, mark[0], (size_t)(end - p - MARK + 1));
+    if (!p) return NULL;
+    if (memcmp(p, mark, MARK) == 0) return p;
+  }
+  return NULL;
+}
+
+static void patch(lt_job *job, unsigned char *object, size_t n, unsigned place, const lt_embedded *x) {
+  unsigned char mark[MARK], *end = object + n;
+  mark_of(mark, place);
+  unsigned char *at = find_mark(object, end, mark);
+  bool once = at && end - at >= x->bytes && !find_mark(at + 1, end, mark);
+  for (int64_t i = MARK; once && i < x->bytes; i++) once = at[i] == 0;
+  if (!once) lt_fail(job, LATHE_E_INTERNAL, NULL, "the place of `%s` cannot be found in the object", x->symbol);
+  memcpy(at, x->data, (size_t)x->bytes);
+}
+
+/* ---- sections and attributes ---- */
+
+static void set_section(lt_module *m, LLVMValueRef v, const char *kind) {
+  size_t n;
+  const char *name = LLVMGetValueName2(v, &n), *prefix = m->object->prefix;
+  bool prefixed = strncmp(name, prefix, strlen(prefix)) == 0;
+  LLVMSetSection(v, lt_arena_printf(m->l.arena, "%s.%s%s%.*s", kind, prefixed ? "" : prefix, prefixed ? "" : ".", (int)n, name));
+}
+
+static void add_attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value) {
+  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+                          LLVMCreateStringAttribute(l->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
+}
+
+static void add_flag(lt_ll *l, LLVMValueRef fn, const char *name) {
+  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+                          LLVMCreateEnumAttribute(l->ctx, LLVMGetEnumAttributeKindForName(name, strlen(name)), 0));
+}
+
+/* Each function and each piece of data in a section of its own where the format has such sections; on Mach-O and wasm the
+ * linker leaves out what is not used without them. Functions tell how much stack they take. */
+void lt_object_end(lt_module *m) {
+  bool elf = format_of(m->l.target->triple) == ELF;
+  for (LLVMValueRef f = LLVMGetFirstFunction(m->l.mod); f; f = LLVMGetNextFunction(f)) {
+    if (LLVMIsDeclaration(f)) continue;
+    m->n_frame++;
+    if (elf) set_section(m, f, ".text");
+    add_attribute(&m->l, f, "warn-stack-size", "0");
+    add_attribute(&m->l, f, "no-stack-arg-probe", "");
+    if (m->l.target->small) add_flag(&m->l, f, "optsize");
+  }
+  m->frame = LT_NEW_ARRAY(m->l.arena, lt_frame, m->n_frame + 1u);
+  m->n_frame = 0;
+  for (LLVMValueRef f = LLVMGetFirstFunction(m->l.mod); f; f = LLVMGetNextFunction(f))
+    if (!LLVMIsDeclaration(f)) m->frame[m->n_frame++].fn = f;
+  for (LLVMValueRef g = LLVMGetFirstGlobal(m->l.mod); g && elf; g = LLVMGetNextGlobal(g)) set_section(m, g, ".rodata");
+}
+
+/* ---- the stack ---- */
+
+/* What a call takes beside the frame itself (return address, saved frame pointer), and what a leaf may use below it. */
+enum { CALL = 16, RED_ZONE = 128 };
+
+static lt_frame *frame_of(const lt_module *m, LLVMValueRef fn) {
+  for (uint32_t i = 0; i < m->n_frame; i++)
+    if (m->frame[i].fn == fn) return &m->frame[i];
+  return NULL;
+}
+
+static int64_t deepest(lt_module *m, lt_frame *f);
+
+/* A function that is called, and one that is handed over to be called from there (a kernel to the loop over its tasks). */
+static int64_t depth_of_call(lt_module *m, LLVMValueRef call) {
+  int64_t sum = 0;
+  for (int i = 0; i < LLVMGetNumOperands(call); i++) {
+    LLVMValueRef x = LLVMGetOperand(call, (unsigned)i);
+    lt_frame *f = LLVMIsAFunction(x) ? frame_of(m, x) : NULL;
+    if (f) sum += deepest(m, f);
+  }
+  return sum;
+}
+
+static int64_t deepest(lt_module *m, lt_frame *f) {
+  if (f->deepest) return f->deepest;
+  if (f->open) lt_fail(m->l.job, LATHE_E_INTERNAL, NULL, "generated code calls itself");
+  f->open = true;
+  int64_t most = 0;
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f->fn); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef x = LLVMGetFirstInstruction(b); x; x = LLVMGetNextInstruction(x))
+      if (LLVMIsACallInst(x)) most = LT_MAX(most, depth_of_call(m, x));
+  f->open = false;
+  return f->deepest = most + f->bytes + CALL;
+}
+
+static int64_t stack_of(lt_module *m) {
+  int64_t most = 0;
+  for (uint32_t i = 0; i < m->n_frame; i++)
+    if (LLVMGetLinkage(m->frame[i].fn) == LLVMExternalLinkage) most = LT_MAX(most, deepest(m, &m->frame[i]));
+  bool red_zone = strncmp(m->l.target->triple, "x86_64", 6) == 0 && format_of(m->l.target->triple) != COFF;
+  return most + (red_zone ? RED_ZONE : 0);
+}
+
+/* ---- undefined symbols ---- */
+
+const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object) {
+  char *message = NULL;
+  LLVMBinaryRef binary = LLVMCreateBinary(object, NULL, &message);
+  if (!binary) {
+    const char *text = lt_arena_strdup(a, message);
+    LLVMDisposeMessage(message);
+    lt_fail(job, LATHE_E_INTERNAL, NULL, "the compiled object cannot be read: %s", text);
+  }
+  LT_VEC(const char *) open = {0};
+  enum { MOST = 64 };
+  static const size_t LONGEST = 128;
+  char (*name)[128] = lt_arena_array(a, MOST, LONGEST); /* nothing may fail while LLVM's iterators are held */
+  unsigned n = 0;
+  LLVMSymbolIteratorRef s = LLVMObjectFileCopySymbolIterator(binary);
+  LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(binary);
+  for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, s) && n < MOST; LLVMMoveToNextSymbol(s)) {
+    LLVMMoveToContainingSection(section, s);
+    if (!LLVMObjectFileIsSectionIteratorAtEnd(binary, section) || !*LLVMGetSymbolName(s)) continue;
+    snprintf(name[n++], LONGEST, "%s", LLVMGetSymbolName(s));
+  }
+  LLVMDisposeSectionIterator(section);
+  LLVMDisposeSymbolIterator(s);
+  LLVMDisposeBinary(binary);
+  for (unsigned i = 0; i < n; i++) {
+    bool known = false;
+    for (uint32_t k = 0; k < open.n; k++) known |= strcmp(open.at[k], name[i]) == 0;
+    if (!known) lt_vec_push(a, &open, name[i]);
+  }
+  lt_vec_push(a, &open, NULL);
+  return open.at;
+}
+
+static bool linkers_own(format f, const char *name) {
+  static const char *const wasm[] = {"__stack_pointer", "__linear_memory", "__indirect_function_table"};
+  for (size_t i = 0; f == WASM && i < LT_COUNT(wasm); i++)
+    if (strcmp(name, wasm[i]) == 0) return true;
+  return f == COFF && strcmp(name, "_fltused") == 0;
+}
+
+/* ---- all of it ---- */
+
+typedef struct making {
+  lt_job *job;
+  lt_arena *a;
+  const lt_target *t;
+  const lt_module_entry *entry;
+  size_t n;
+  const lt_object *o;
+} making;
+
+static lt_module *begin(const making *k) { return lt_module_linkable(k->job, k->a, k->t, k->entry, k->n, k->o); }
+
+/* Undefined names go into `wanted`, and false says: once more, with these. */
+static bool make_object(const making *k, lt_emitted *out, lt_arena *keep, lt_libcalls *wanted) {
+  lt_module *m = begin(k);
+  lt_libcalls_add(m, wanted);
+  LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
+  lt_defer(k->job, dispose_buffer, object);
+  const char *const *open = lt_undefined(k->job, k->a, object);
+  bool again = false;
+  for (size_t i = 0; open[i]; i++) {
+    if (linkers_own(format_of(k->t->triple), open[i])) continue;
+    if (!lt_libcalls_want(wanted, open[i]))
+      lt_fail(k->job, LATHE_E_UNSUPPORTED, NULL, "code for %s (%s) would call `%s`, which nobody provides\nhelp: another --cpu or --features", k->t->triple,
+              k->t->row, open[i]);
+    again = true;
+  }
+  if (again) return false;
+  size_t bytes = LLVMGetBufferSize(object);
+  unsigned char *copy = lt_arena_alloc(keep, bytes);
+  memcpy(copy, LLVMGetBufferStart(object), bytes);
+  for (unsigned i = 0; i < LT_COUNT(k->o->embedded); i++)
+    if (k->o->embedded[i].symbol) patch(k->job, copy, bytes, i, &k->o->embedded[i]);
+  *out = (lt_emitted){.bytes = {copy, bytes}, .stack = stack_of(m), .functions = m->functions};
+  return true;
+}
+
+static void make_text(const making *k, lt_emitted *out, lt_arena *keep, bool assembly) {
+  lt_module *m = begin(k);
+  LLVMMemoryBufferRef text = NULL;
+  lt_str s;
+  lt_str_init(&s, keep);
+  if (assembly) {
+    text = lt_module_emit(m, LLVMAssemblyFile);
+    lt_defer(k->job, dispose_buffer, text);
+    lt_str_put(&s, LLVMGetBufferStart(text), LLVMGetBufferSize(text));
+  } else {
+    char *llvm = LLVMPrintModuleToString(m->l.mod);
+    lt_defer(k->job, (void (*)(void *))LLVMDisposeMessage, llvm);
+    lt_str_puts(&s, llvm);
+  }
+  *out = (lt_emitted){.bytes = {(const unsigned char *)s.at, s.n}, .stack = assembly ? stack_of(m) : 0, .functions = m->functions};
+}
+
+void lt_emit_linkable(lt_emitted *out, lt_job *job, lt_arena *keep, const lt_target *t, const lt_module_entry *entry, size_t n,
+                      const lt_object *o, lt_form form) {
+  making k = {job, lt_arena_new(job), t, entry, n, o};
+  lt_libcalls wanted = {0};
+  if (form != LT_FORM_OBJECT) {
+    make_text(&k, out, keep, form == LT_FORM_ASSEMBLY);
+    return;
+  }
+  while (!make_object(&k, out, keep, &wanted)) continue;
+}
