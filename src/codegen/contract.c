@@ -11,7 +11,7 @@
 #include "codegen/ll.h"
 #include "codegen/tile.h"
 
-enum { BODY_FMA = 128, LEVELS = 4, EPILOGUE = 300 /* instructions written out at the end of a tile */ };
+enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4, EPILOGUE = 300 /* instructions written out at the end of a tile */ };
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one of `lanes` lanes. */
 typedef struct uk { int64_t len, phase, blocks; unsigned lanes; LLVMValueRef fn; } uk;
@@ -201,7 +201,8 @@ static void emit_level(const tile_code *t, chain *s, int level) {
 static void choose_unroll(tile_code *t) {
   int64_t fma = t->pixels * t->blocks * lt_tile_vectors(t->c->l->target, t->c->k->acc);
   int64_t lane_loads = t->c->x->b.stride[t->c->cut.lane] == 1 ? 0 : t->blocks * LT_LANES;
-  int64_t budget = LT_MAX(1, BODY_FMA / (fma + lane_loads)), unit = 1;
+  int64_t body = t->c->l->target->small ? SMALL_BODY_FMA : BODY_FMA;
+  int64_t budget = LT_MAX(1, body / (fma + lane_loads)), unit = 1;
   t->loops = t->n->n;
   while (t->loops > 0 && unit * t->n->extent[t->loops - 1] <= budget) unit *= t->n->extent[--t->loops];
   t->unroll = 1;

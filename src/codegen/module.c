@@ -350,7 +350,8 @@ static void open_target(lt_module *m, const lt_target *t) {
   LLVMTargetMachineOptionsSetFeatures(o, t->features);
   if (t->abi && *t->abi) LLVMTargetMachineOptionsSetABI(o, t->abi);
   LLVMTargetMachineOptionsSetCodeGenOptLevel(o, LLVMCodeGenLevelDefault);
-  LLVMTargetMachineOptionsSetRelocMode(o, LLVMRelocPIC);
+  bool wasm = strncmp(t->triple, "wasm", 4) == 0; /* its position-independent code needs a dynamic linker */
+  LLVMTargetMachineOptionsSetRelocMode(o, wasm ? LLVMRelocStatic : LLVMRelocPIC);
   m->machine = LLVMCreateTargetMachineWithOptions(target, t->triple, o);
   LLVMDisposeTargetMachineOptions(o);
   LLVMSetTarget(m->l.mod, t->triple);
@@ -379,7 +380,8 @@ static void verify(lt_module *m) {
   LLVMDisposeMessage(message);
 }
 
-lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entries, size_t n, const lt_object *o) {
+lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entries, size_t n, const lt_object *o,
+                              const lt_libcalls *calls) {
   lt_llvm_init();
   lt_module *m = LT_NEW(a, lt_module);
   m->l = (lt_ll){.job = job, .arena = a, .target = t};
@@ -395,13 +397,14 @@ lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, cons
   for (size_t i = 0; i < n; i++) emit_plan(m, &m->l, &all, &run, &entries[i]);
   if (o && o->state) lt_emit_state(&m->l, o->state);
   m->functions = all.n;
+  if (calls) lt_libcalls_add(m, calls);
   if (o) lt_object_end(m);
   verify(m);
   return m;
 }
 
 lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entries, size_t n) {
-  return lt_module_linkable(job, a, t, entries, n, NULL);
+  return lt_module_linkable(job, a, t, entries, n, NULL, NULL);
 }
 
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type) {

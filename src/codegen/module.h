@@ -18,19 +18,21 @@ typedef struct lt_module {
   char problem[256];            /* what LLVM said first; "": nothing */
 } lt_module;
 
+/* libcalls.c: local functions for what a code generator calls by name. */
+typedef struct lt_libcalls { uint64_t wanted; } lt_libcalls; /* bits of rows there */
+bool lt_libcalls_want(lt_libcalls *all, const char *name);   /* false: nobody knows it */
+void lt_libcalls_add(lt_module *m, const lt_libcalls *all);
+
 /* Emit kernels and entries. Freed when the job ends. */
 lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n);
-lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, const lt_object *o);
+lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, const lt_object *o,
+                              const lt_libcalls *calls);
 void lt_object_begin(lt_module *m); /* object.c: globals that entries read */
 void lt_object_end(lt_module *m);   /* object.c: sections, attributes */
 /* state.c: the functions that fill a state image. */
 void lt_emit_state(lt_ll *l, const lt_state_code *s);
 /* Run the code generator. The buffer belongs to the caller. */
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type);
-/* libcalls.c: local functions for what a code generator calls by name. */
-typedef struct lt_libcalls { uint64_t wanted; } lt_libcalls; /* bits of rows there */
-bool lt_libcalls_want(lt_libcalls *all, const char *name);   /* false: nobody knows it, or it is there already */
-void lt_libcalls_add(lt_module *m, const lt_libcalls *all);
 /* Names that the object leaves undefined, NULL-terminated, each once. */
 const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object);
 /* image.c: short forms for functions beside kernels: entries and what fills images. */

@@ -186,11 +186,12 @@ const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef ob
   return open.at;
 }
 
+/* What the linker itself defines. LLVM's names of wasm symbols run on into the bytes behind them. COFF's @feat.00 is a value. */
 static bool linkers_own(format f, const char *name) {
   static const char *const wasm[] = {"__stack_pointer", "__linear_memory", "__indirect_function_table"};
   for (size_t i = 0; f == WASM && i < LT_COUNT(wasm); i++)
-    if (strcmp(name, wasm[i]) == 0) return true;
-  return f == COFF && strcmp(name, "_fltused") == 0;
+    if (strncmp(name, wasm[i], strlen(wasm[i])) == 0) return true;
+  return f == COFF && (strcmp(name, "_fltused") == 0 || strcmp(name, "@feat.00") == 0);
 }
 
 /* ---- all of it ---- */
@@ -204,19 +205,22 @@ typedef struct making {
   const lt_object *o;
 } making;
 
-static lt_module *begin(const making *k) { return lt_module_linkable(k->job, k->a, k->t, k->entry, k->n, k->o); }
+static lt_module *begin(const making *k, const lt_libcalls *calls) {
+  return lt_module_linkable(k->job, k->a, k->t, k->entry, k->n, k->o, calls);
+}
 
 /* Undefined names go into `wanted`, and false says: once more, with these. */
 static bool make_object(const making *k, lt_emitted *out, lt_arena *keep, lt_libcalls *wanted) {
-  lt_module *m = begin(k);
-  lt_libcalls_add(m, wanted);
+  lt_module *m = begin(k, wanted);
   LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
   lt_defer(k->job, dispose_buffer, object);
   const char *const *open = lt_undefined(k->job, k->a, object);
   bool again = false;
+  const lt_libcalls had = *wanted;
   for (size_t i = 0; open[i]; i++) {
     if (linkers_own(format_of(k->t->triple), open[i])) continue;
-    if (!lt_libcalls_want(wanted, open[i]))
+    lt_libcalls one = had; /* what was defined and is undefined all the same would go on for ever */
+    if (!lt_libcalls_want(wanted, open[i]) || (lt_libcalls_want(&one, open[i]), one.wanted == had.wanted))
       lt_fail(k->job, LATHE_E_UNSUPPORTED, NULL, "code for %s (%s) would call `%s`, which nobody provides\nhelp: another --cpu or --features", k->t->triple,
               k->t->row, open[i]);
     again = true;
@@ -232,7 +236,7 @@ static bool make_object(const making *k, lt_emitted *out, lt_arena *keep, lt_lib
 }
 
 static void make_text(const making *k, lt_emitted *out, lt_arena *keep, bool assembly) {
-  lt_module *m = begin(k);
+  lt_module *m = begin(k, NULL);
   LLVMMemoryBufferRef text = NULL;
   lt_str s;
   lt_str_init(&s, keep);

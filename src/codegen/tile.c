@@ -15,6 +15,7 @@ enum {
   TILE_START = 40,         /* issue slots around a tile: call, addresses, first loads */
   POINT_STORE = 4,
   SET_BYTES = 4096, SET_WAYS = 6, /* addresses this far apart share a set of L1, which holds so many of them beside B's */
+  SMALL = 50,
   KERNEL_SLOTS = 1500000   /* what compiling one more micro-kernel may cost: it must save some of this */
 };
 
@@ -211,7 +212,8 @@ static double plan_cost(const model *m, const lt_tiling *s) {
                    shapes_of(s, c->task_rows % s->group, c->cols);
   if (last_rows % s->group != c->task_rows % s->group) shapes += shapes_of(s, last_rows % s->group, c->cols);
   int64_t sides = (whole > 0) + (rest[0] > 0) + (rest[1] > 0 && rest[1] != rest[0]) + c->tail_matters;
-  return cost * (double)c->outer * (1 + 0.002 * (double)shapes) + (double)(shapes * sides * KERNEL_SLOTS) / 100;
+  double dear = m->t->small ? SMALL : 1; /* how much more a micro-kernel must save */
+  return cost * (double)c->outer * (1 + 0.002 * dear * (double)shapes) + dear * (double)(shapes * sides * KERNEL_SLOTS) / 100;
 }
 
 void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc) {

@@ -32,15 +32,17 @@ LT_NORETURN static void fail_scratch(const lt_emission *e, const lt_plan *p) {
   bool *told = LT_NEW_ARRAY(e->a, bool, p->n_buffer + 1u);
   for (int i = 0; i < LARGEST; i++) {
     uint32_t most = p->n_buffer;
-    for (uint32_t k = 0; k < p->n_buffer; k++)
-      if (p->buffer[k].region == LT_REGION_SCRATCH && p->buffer[k].first >= 0 && !told[k] && (most == p->n_buffer || p->buffer[k].bytes > p->buffer[most].bytes))
-        most = k;
+    for (uint32_t k = 0; k < p->n_buffer; k++) {
+      const lt_buffer *x = &p->buffer[k];
+      bool here = x->region == LT_REGION_SCRATCH && x->first >= 0 && !told[k];
+      if (here && (most == p->n_buffer || x->bytes > p->buffer[most].bytes)) most = k;
+    }
     if (most == p->n_buffer) break;
     told[most] = true;
     lt_str_printf(&s, "\n  %lld bytes  `%s`, made by %s", (long long)p->buffer[most].bytes, p->buffer[most].name, maker_of(p, &p->buffer[most]));
   }
-  lt_fail(e->job, LATHE_E_INVALID, NULL, "entry `%s` needs %lld bytes of scratch, --max-scratch allows %lld; the largest tensors:%s\nhelp: a smaller batch, as in --dim N=1",
-          p->name, (long long)p->scratch_bytes, (long long)e->o->max_scratch, s.at);
+  lt_fail(e->job, LATHE_E_INVALID, NULL, "entry `%s` needs %lld bytes of scratch, --max-scratch allows %lld; the largest tensors:%s\n"
+          "help: a smaller batch, as in --dim N=1", p->name, (long long)p->scratch_bytes, (long long)e->o->max_scratch, s.at);
 }
 
 static void check_limits(const lt_emission *e) {
