@@ -11,14 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#define UNUSED __attribute__((unused))
 static char folder[64]; /* of this test; forks have their own */
 
-static void make_folder(void) {
+UNUSED static void make_folder(void) {
   snprintf(folder, sizeof folder, "/tmp/lathe-aot-XXXXXX");
   ck_assert_ptr_nonnull(mkdtemp(folder));
 }
 
-static void remove_folder(void) {
+UNUSED static void remove_folder(void) {
   char line[128];
   snprintf(line, sizeof line, "rm -rf '%s'", folder);
   ck_assert_int_eq(system(line), 0);
@@ -44,9 +45,9 @@ static int shell(const char *fmt, ...) {
 
 #define MUST(...) ck_assert_msg(shell(__VA_ARGS__) == 0, "%s", said)
 
-static const char *compiler(void) { return getenv("LT_CC") ? getenv("LT_CC") : "cc"; }
+UNUSED static const char *compiler(void) { return getenv("LT_CC") ? getenv("LT_CC") : "cc"; }
 
-static lathe_graph *load_model(const char *name, const char *opts) {
+UNUSED static lathe_graph *load_model(const char *name, const char *opts) {
   char path[512];
   lathe_error e;
   snprintf(path, sizeof path, "%s/models/%s.lathe", getenv("LT_TESTS"), name);
@@ -56,14 +57,14 @@ static lathe_graph *load_model(const char *name, const char *opts) {
 }
 
 /* lathe_emit with %s for the folder's files. */
-static void emit(const lathe_graph *g, const lathe_instance *w, const char *file, const char *opts) {
+UNUSED static void emit(const lathe_graph *g, const lathe_instance *w, const char *file, const char *opts) {
   char all[2048];
   lathe_error e;
   snprintf(all, sizeof all, "-o %s/%s.o --header %s/%s.h %s", folder, file, folder, file, opts);
   ck_assert_msg(lathe_emit(g, w, all, &e) == 0, "%s: %s", opts, e.message);
 }
 
-static void *link_and_load(const char *files) {
+UNUSED static void *link_and_load(const char *files) {
   char path[128];
   static int count;
   int n = count++;
@@ -75,13 +76,13 @@ static void *link_and_load(const char *files) {
 }
 
 /* ISO C has no cast from data to code. */
-static void find_into(void *so, const char *name, void *function) {
+UNUSED static void find_into(void *so, const char *name, void *function) {
   void *at = dlsym(so, name);
   ck_assert_msg(at != NULL, "no symbol %s", name);
   memcpy(function, &at, sizeof at);
 }
 
-static void *aligned_block(size_t bytes) {
+UNUSED static void *aligned_block(size_t bytes) {
   void *p = aligned_alloc(64, (bytes + 127) / 64 * 64);
   ck_assert_ptr_nonnull(p);
   memset(p, 0xA5, (bytes + 127) / 64 * 64); /* nothing may count on zeros */
