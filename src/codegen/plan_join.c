@@ -44,7 +44,7 @@ void lt_plan_join(lt_plan *to, lt_plan *from, lt_arena *a, int64_t shift) {
 }
 
 void lt_plan_key(lt_str *out, const lt_plan *p) {
-  lt_str_printf(out, "%lld %lld\n", (long long)p->region_bytes, (long long)p->out_bytes);
+  lt_str_printf(out, "%lld\n", (long long)p->out_bytes); /* the region may go on behind what is read */
   for (uint32_t i = 0; i < p->n_buffer; i++) {
     const lt_buffer *x = &p->buffer[i];
     lt_str_printf(out, "%d %u %lld %lld %d\n", (int)x->region, x->slot, (long long)x->offset, (long long)x->bytes, (int)x->dtype);
