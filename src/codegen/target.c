@@ -327,5 +327,13 @@ void lt_targets_print(lt_str *out) {
   LLVMDisposeMessage(host);
   lt_str_puts(out, "\n--cpu:");
   for (size_t i = 0; names[i]; i++) lt_str_printf(out, " %s", names[i]);
+  lt_str_puts(out, "\n\n--target (compile), each with its CPUs:\n");
+  for (size_t i = 0; i < LT_COUNT(archs); i++) {
+    bool again = i > 0 && strcmp(archs[i].arch, archs[i - 1].arch) == 0;
+    lt_str_printf(out, "%s%s%s", again ? ", " : i ? "\n" : "", again ? "" : "  ", archs[i].doc);
+    bool last = i + 1 == LT_COUNT(archs) || strcmp(archs[i].arch, archs[i + 1].arch) != 0;
+    names = cpu_names(out->arena, archs[i].arch, "");
+    for (size_t k = 0; last && names[k]; k++) lt_str_printf(out, "%s%s", k ? " " : "\n    ", names[k]);
+  }
   lt_str_puts(out, "\n");
 }

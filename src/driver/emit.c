@@ -20,9 +20,13 @@ static const char *base_name(const char *path) { return strrchr(path, '/') ? str
 
 /* ---- limits ------------------------------------------------------------------------------------------------------ */
 
-static const char *maker_of(const lt_plan *p, const lt_buffer *x) {
-  const lt_kernel *k = x->first >= 0 && (uint32_t)x->first < p->n_kernel ? &p->kernel[x->first] : NULL;
-  return k && k->op ? k->op : "?";
+/* The kernel that stores to a buffer; the first to touch it may only have zeroed its halo. */
+static const lt_kernel *maker_of(const lt_plan *p, uint32_t buffer) {
+  const lt_buffer *x = &p->buffer[buffer];
+  for (int32_t i = x->first; i <= x->last; i++)
+    for (uint32_t k = 0; k < p->kernel[i].n_store; k++)
+      if (p->kernel[i].store[k].to.buffer == buffer) return &p->kernel[i];
+  return &p->kernel[x->first];
 }
 
 LT_NORETURN static void fail_scratch(const lt_emission *e, const lt_plan *p) {
@@ -39,7 +43,8 @@ LT_NORETURN static void fail_scratch(const lt_emission *e, const lt_plan *p) {
     }
     if (most == p->n_buffer) break;
     told[most] = true;
-    lt_str_printf(&s, "\n  %lld bytes  `%s`, made by %s", (long long)p->buffer[most].bytes, p->buffer[most].name, maker_of(p, &p->buffer[most]));
+    const lt_kernel *k = maker_of(p, most);
+    lt_str_printf(&s, "\n  %lld bytes  `%s`, made by %s `%s`", (long long)p->buffer[most].bytes, p->buffer[most].name, k->op, k->name);
   }
   lt_fail(e->job, LATHE_E_INVALID, NULL, "entry `%s` needs %lld bytes of scratch, --max-scratch allows %lld; the largest tensors:%s\n"
           "help: a smaller batch, as in --dim N=1", p->name, (long long)p->scratch_bytes, (long long)e->o->max_scratch, s.at);
