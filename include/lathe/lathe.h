@@ -119,7 +119,7 @@ LATHE_API int lathe_emit(const lathe_graph *g, const lathe_instance *weights, co
 typedef int (*lathe_fn)(const void *io, void *region, void *scratch);
 /* Entry point with an object's signature: io is a struct of pointers (lathe_model_port's order: inputs, hyperparameters,
  * outputs, then `const lathe_parallel *`, may be null); region the packed weights (run) or the state (train), 64-aligned;
- * scratch of lathe_stats.scratch_bytes. Names: "run", "train", "grad", "pack". */
+ * scratch of lathe_stats.scratch_bytes. Names: "run", "train", "grad", or what --entry NAME=… says. */
 LATHE_API lathe_fn lathe_entry(const lathe_model *m, const char *entry);
 LATHE_API int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_port *out);
 typedef struct lathe_stats {

@@ -186,12 +186,16 @@ const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef ob
   return open.at;
 }
 
-/* What the linker itself defines. LLVM's names of wasm symbols run on into the bytes behind them. COFF's @feat.00 is a value. */
+/* What the linker itself defines. LLVM's names of wasm symbols run on into the bytes behind them; COFF's table also holds
+ * a file's name and a value (@feat.00), which are in no section either. */
 static bool linkers_own(format f, const char *name) {
   static const char *const wasm[] = {"__stack_pointer", "__linear_memory", "__indirect_function_table"};
+  static const char *const coff[] = {"_fltused", "@feat.00", ".file"};
   for (size_t i = 0; f == WASM && i < LT_COUNT(wasm); i++)
     if (strncmp(name, wasm[i], strlen(wasm[i])) == 0) return true;
-  return f == COFF && (strcmp(name, "_fltused") == 0 || strcmp(name, "@feat.00") == 0);
+  for (size_t i = 0; f == COFF && i < LT_COUNT(coff); i++)
+    if (strcmp(name, coff[i]) == 0) return true;
+  return false;
 }
 
 /* ---- all of it ---- */

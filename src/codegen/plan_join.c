@@ -50,9 +50,10 @@ void lt_plan_key(lt_str *out, const lt_plan *p) {
     lt_str_printf(out, "%d %u %lld %lld %d\n", (int)x->region, x->slot, (long long)x->offset, (long long)x->bytes, (int)x->dtype);
   }
   for (uint32_t i = 0; i < p->n_kernel; i++) {
-    uint32_t ids[300], n = lt_kernel_buffers(&p->kernel[i], ids, LT_COUNT(ids));
+    uint32_t n = lt_kernel_buffers(&p->kernel[i], NULL, 0), *ids = LT_NEW_ARRAY(out->arena, uint32_t, n + 1u);
     lt_kernel_key(out, &p->kernel[i]);
-    for (uint32_t k = 0; k < LT_MIN(n, LT_COUNT(ids)); k++) lt_str_printf(out, " %u", ids[k]);
+    lt_kernel_buffers(&p->kernel[i], ids, n);
+    for (uint32_t k = 0; k < n; k++) lt_str_printf(out, " %u", ids[k]);
   }
   lt_str_put(out, (const char *)p->consts, (size_t)p->const_bytes);
 }

@@ -40,8 +40,13 @@ static const lt_more more[] = {
 #include "codegen/targets.def"
 };
 
-/* Debian's LLVM has all of these; one that was built without a target lacks its functions, and does not link. */
-static void start_llvm(void) {
+static void start_native(void) {
+  LLVMInitializeNativeTarget();
+  LLVMInitializeNativeAsmPrinter();
+}
+
+/* Distributions' LLVM has all of these; one that was built without a target lacks its functions, and does not link. */
+static void start_others(void) {
 #define START(name) LLVMInitialize##name##TargetInfo(), LLVMInitialize##name##Target(), LLVMInitialize##name##TargetMC(), \
                     LLVMInitialize##name##AsmPrinter()
   START(X86);
@@ -54,7 +59,12 @@ static void start_llvm(void) {
 
 void lt_llvm_init(void) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, start_llvm);
+  pthread_once(&once, start_native);
+}
+
+static void init_others(void) { /* takes a millisecond that a JIT need not spend */
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, start_others);
 }
 
 const char *lt_llvm_version(void) {
@@ -289,8 +299,9 @@ void lt_target_cross(lt_target *out, lt_job *job, lt_arena *a, const char *tripl
     lt_target_host(out, job, a, NULL, NULL);
     return;
   }
-  lt_llvm_init();
   lt_target host;
+  lt_llvm_init();
+  init_others();
   lt_target_host(&host, job, a, NULL, NULL);
   *out = (lt_target){.l1_bytes = 32 << 10, .l2_bytes = 512 << 10}; /* not this machine's: objects are the same wherever made */
   const lt_arch *arch = read_triple(out, job, a, here ? host.triple : triple);

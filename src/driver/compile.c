@@ -115,21 +115,19 @@ static void identify(const lathe_model *m, lt_plan *p, uint32_t kinds) {
 }
 
 /* What a run entry reads stands in the packed image: where another entry packs the same, there, else behind the rest. */
-static void share_pack(lathe_model *m, lt_job *job, lt_model_entry *e, lt_plan *pack, const char **keys, int64_t *at) {
+static void share_pack(lathe_model *m, lt_job *job, lt_model_entry *e, lt_plan *pack, lt_str *keys, int64_t *at) {
   uint32_t i = (uint32_t)(e - m->entry);
-  lt_str key;
-  lt_str_init(&key, lt_arena_new(job));
-  lt_plan_key(&key, pack);
-  keys[i] = lt_arena_printf(key.arena, "%llx.%zu", (unsigned long long)lt_hash(key.at, key.n, 0), key.n);
+  lt_str_init(&keys[i], lt_arena_new(job));
+  lt_plan_key(&keys[i], pack);
   at[i] = m->pack.out_bytes;
   for (uint32_t k = 0; k < i; k++)
-    if (keys[k] && strcmp(keys[k], keys[i]) == 0) at[i] = at[k];
+    if (keys[k].n == keys[i].n && memcmp(keys[k].at, keys[i].at, keys[i].n) == 0) at[i] = at[k];
   if (at[i] == m->pack.out_bytes) lt_plan_join(&m->pack, pack, &m->arena, at[i]);
   for (uint32_t k = 0; k < e->plan.n_buffer; k++)
     if (e->plan.buffer[k].region == LT_REGION_STATE) e->plan.buffer[k].offset += at[i];
 }
 
-static void plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, const char **keys, int64_t *at) {
+static void plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_str *keys, int64_t *at) {
   e->split = e->spec.kind == LT_ENTRY_RUN;
   if (e->split) {
     lt_plan pack;
@@ -314,7 +312,7 @@ static void make_entries(lathe_model *m, lt_job *job, const lathe_graph *g, int 
   make_image(m, job, g->g);
   measure_image(m);
   m->pack = (lt_plan){.name = "pack"};
-  const char **keys = LT_NEW_ARRAY(&m->arena, const char *, specs.n);
+  lt_str *keys = LT_NEW_ARRAY(&m->arena, lt_str, specs.n);
   int64_t *at = LT_NEW_ARRAY(&m->arena, int64_t, specs.n);
   for (uint32_t i = 0; i < specs.n; i++) {
     lt_graph_enter(m->entry[i].graph, job);

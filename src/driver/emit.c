@@ -174,6 +174,8 @@ static void embed_weights(lt_emission *e, lt_form form) {
     lt_fail(e->job, LATHE_E_INVALID, NULL, "--weight-data embed: weights are bytes of an object, texts hold none\nhelp: --emit obj");
   check_weights(e, embed && (packed || params));
   if (!embed) return;
+  if (LT_MAX(e->m->pack.out_bytes, e->m->own_bytes) > INT32_MAX) /* what code can reach in every code model */
+    lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "weights of more than 2 GiB cannot be embedded\nhelp: --weight-data extern --weights-out F.bin");
   lt_bytes p = params ? params_image(e) : (lt_bytes){0};
   if (packed) e->object.embedded[0] = (lt_embedded){symbol(e, "weights"), e->weights->packed, e->m->pack.out_bytes, LT_IMAGE_PACKED};
   if (params) e->object.embedded[1] = (lt_embedded){symbol(e, "params"), p.at, (int64_t)p.n, LT_IMAGE_PARAMS};

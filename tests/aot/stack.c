@@ -86,7 +86,8 @@ START_TEST(figure_is_true) {
   size_t least = used_by(&none), most = used_by(&w);
   ck_assert_int_eq(none.rc, LATHE_E_POINTER);
   ck_assert_int_eq(w.rc, 0);
-  ck_assert_msg((int64_t)(most - least) <= promised, "%s %s takes %zu bytes, %lld are promised", cases[_i].model, opts, most - least, (long long)promised);
+  ck_assert_msg((int64_t)(most - least) <= promised, "%s %s takes %zu bytes, %lld are promised", cases[_i].model, opts, most - least,
+                (long long)promised);
   ck_assert_int_le(promised, 16 << 10);
   free(w.region), free(w.scratch);
   dlclose(so);
@@ -124,7 +125,8 @@ static const char program[] =
   "  for (int i = 0; i < N; i++) pthread_create(&t[i], NULL, work, &c[i]);\n"
   "  for (int i = 0; i < N; i++) pthread_join(t[i], NULL);\n"
   "  for (int i = 0; i < N; i++)\n"
-  "    if (c[i].rc || memcmp(&c[i].v, &c[0].v, sizeof(data)) || memcmp(c[i].state, c[0].state, STEP_STATE_BYTES)) return printf(\"caller %d differs\\n\", i), 1;\n"
+  "    if (c[i].rc || memcmp(&c[i].v, &c[0].v, sizeof(data)) || memcmp(c[i].state, c[0].state, STEP_STATE_BYTES))\n"
+  "      return printf(\"caller %d differs\\n\", i), 1;\n"
   "  armed = 1;\n  work(&c[0]);\n  armed = 0;\n"
   "  printf(\"%s %d allocations\\n\", c[0].v.loss > 0 && c[0].v.loss < 10 ? \"ok\" : \"odd loss\", trapped);\n  return trapped != 0;\n}\n";
 
