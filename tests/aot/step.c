@@ -15,6 +15,8 @@ static const step steps[] = {
   {"residual", "--entry train:loss --optimizer momentum", "residual", 8},
   {"lenet5", "--entry train:loss --optimizer adam --lr 0.003 --parallel", "lenet5", 3},
   {"depthwise", "--entry train --optimizer momentum", NULL, 5},
+  {"digits", "--entry train:loss --optimizer adagrad --clip-norm 0.1 --weight-decay 0.01 --freeze conv1", "digits", 10},
+  {"residual", "--entry train:loss --optimizer adadelta --clip-norm 0.5", NULL, 5},
 };
 
 typedef struct loaded {
