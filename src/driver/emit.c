@@ -126,7 +126,7 @@ static void compile_pack(lt_emission *e) {
 
 static void read_weights(lt_emission *e, const lathe_instance *from) {
   const lt_options *o = e->o;
-  if (!from && !o->weights && !o->given[LT_OPT_seed]) return;
+  if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n) return; /* without params, constants alone are packed */
   if (e->m->pack.out_bytes) compile_pack(e);
   e->weights = lt_instance_images(e->job, e->m, (uint64_t)o->seed);
   if (from) lt_weights_copy(e->job, e->weights, from);
@@ -159,9 +159,9 @@ static void check_weights(const lt_emission *e, bool embeds) {
   bool file = o->weights_out || o->params_out;
   if (o->weights_out && !e->m->pack.out_bytes)
     lt_fail(e->job, LATHE_E_INVALID, NULL, "--weights-out: no entry reads packed weights\nhelp: --params-out writes params as P_state_load takes them");
-  if (o->params_out && !e->m->image.n) lt_fail(e->job, LATHE_E_INVALID, NULL, "--params-out: the network has no params");
+  if (o->params_out && !e->m->image.n) lt_fail(e->job, LATHE_E_INVALID, NULL, "--params-out: the network has no params and no states");
   if (!e->weights && (embeds || file))
-    lt_fail(e->job, LATHE_E_INVALID, NULL, "the network has params, and nothing says what they are\nhelp: --weights F.npz or --seed S%s",
+    lt_fail(e->job, LATHE_E_INVALID, NULL, "the network has weights, and nothing says what they are\nhelp: --weights F.npz or --seed S%s",
             file ? "" : ", or --weight-data extern and no weights in the object");
   if (o->weights && !embeds && !file)
     lt_fail(e->job, LATHE_E_INVALID, NULL, "--weights: nothing is made of them\nhelp: --weights-out F.bin or --params-out F.bin writes them as an image");
