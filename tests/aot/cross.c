@@ -19,6 +19,7 @@ static const task tasks[] = {
   {"chapter", NULL, "--entry run --seed 3", "run", 0},
   {"ops", NULL, "--entry run --seed 3", "run", 0},
   {"potential", NULL, "--entry run --seed 3", "run", 0},
+  {"wide", NULL, "--entry run", "run", 0},
   {"digits", "--dim N=4", "--entry train:loss --optimizer adam", "train", 3},
   {"residual", NULL, "--entry train:loss --optimizer momentum", "train", 2},
   {"depthwise", NULL, "--entry train --optimizer sgd", "train", 2},
