@@ -161,7 +161,7 @@ START_TEST(made_again) {
     MUST("mkdir -p deep/er && mv a.o a.h deep/er/");
     emit(h, NULL, "a", opts);
     MUST("cmp a.o deep/er/a.o && cmp a.h deep/er/a.h");
-    ck_assert_msg(shell("strings -a a.o | grep -e '%s' -e '%s' -e \"$(hostname)\" -e /tmp", folder, getenv("LT_TESTS")) != 0, "%s", said);
+    ck_assert_msg(shell("strings -a a.o | grep -e '%s' -e '%s' -e /tmp", folder, getenv("LT_TESTS")) != 0, "%s", said);
   }
   lathe_graph_free(g), lathe_graph_free(h);
   remove_folder();
