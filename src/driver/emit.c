@@ -191,6 +191,9 @@ static void put_path(lt_str *s, const char *path) { /* as make reads it */
   }
 }
 
+static bool is_file(const char *path) { return path && *path != '<' && strcmp(path, "-"); }
+
+/* Each file that the object was made of is also a target of nothing, as of gcc -MP: make goes on when it has been renamed. */
 static void write_depfile(const lt_emission *e, const lathe_graph *g) {
   const lt_options *o = e->o;
   lt_str s;
@@ -200,8 +203,10 @@ static void write_depfile(const lt_emission *e, const lathe_graph *g) {
     if (made[i]) lt_str_puts(&s, i ? " " : ""), put_path(&s, made[i]);
   lt_str_puts(&s, ":");
   for (size_t i = 0; i < LT_COUNT(of); i++)
-    if (of[i] && *of[i] != '<' && strcmp(of[i], "-")) lt_str_puts(&s, " "), put_path(&s, of[i]);
+    if (is_file(of[i])) lt_str_puts(&s, " "), put_path(&s, of[i]);
   lt_str_puts(&s, "\n");
+  for (size_t i = 0; i < LT_COUNT(of); i++)
+    if (is_file(of[i])) put_path(&s, of[i]), lt_str_puts(&s, ":\n");
   lt_file_write(e->job, o->depfile, s.at, s.n);
 }
 
