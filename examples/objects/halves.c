@@ -15,10 +15,10 @@ static void must(int status, const char *what) {
   if (status) fprintf(stderr, "%s: %d\n", what, status), exit(1);
 }
 
-/* Gradients are floats behind a header as long as the alignment; what stands between them is zero. An MPI program would
- * call MPI_Allreduce on this range. */
+/* Gradients are floats, from the first param on; what stands in gaps between them does not matter. An MPI program would call
+ * MPI_Allreduce on this range. */
 static void average(float *a, const float *b) {
-  for (size_t i = SPLIT_ALIGN / sizeof *a; i < SPLIT_GRADS_BYTES / sizeof *a; i++) a[i] = (a[i] + b[i]) / 2;
+  for (size_t i = SPLIT_CONV_W_OFFSET / sizeof *a; i < SPLIT_GRADS_BYTES / sizeof *a; i++) a[i] = (a[i] + b[i]) / 2;
 }
 
 static float step_in_halves(const float *x, const int32_t *t) {
