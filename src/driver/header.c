@@ -69,18 +69,27 @@ static double sum_of(const lt_plan *p, bool flop) {
   return sum;
 }
 
+/* Text of the user's in a comment: nothing that ends one or begins another. */
+static const char *in_comment(const printing *p, const char *text) {
+  char *s = lt_arena_strdup(p->a, text);
+  for (char *c = s; *c; c++)
+    if (*c == '*' || (unsigned char)*c < ' ') *c = '_';
+  return s;
+}
+
 static const char *base_name(const char *path) { return strrchr(path, '/') ? strrchr(path, '/') + 1 : path; }
 
 static void print_head(printing *p) {
   const lt_emission *e = p->e;
   const lt_target *t = &e->m->target;
   const char *file = base_name(e->o->header ? e->o->header : "");
-  lt_str_printf(p->out, "/* %s%slathe %s, %s, %s, %s, --math=%s | stack <= %lld B | no allocation, no locks, no recursion\n", file, *file ? ": " : "",
-                LATHE_VERSION, e->source, t->triple, t->tune ? t->tune : t->cpu, e->o->math ? e->o->math : "exact", (long long)e->out.stack);
+  lt_str_printf(p->out, "/* %s%slathe %s, %s, %s, %s, --math=%s | stack <= %lld B | no allocation, no locks, no recursion\n", in_comment(p, file),
+                *file ? ": " : "", LATHE_VERSION, in_comment(p, e->source), t->triple, t->tune ? t->tune : t->cpu, e->o->math ? e->o->math : "exact",
+                (long long)e->out.stack);
   for (uint32_t i = 0; i < e->m->n_entry; i++) {
-    const lt_plan *plan = &e->m->entry[i].plan;
-    lt_str_printf(p->out, " * %s (%s): %.0f FLOP, %.0f bytes moved, %u kernels\n", e->m->entry[i].spec.name, e->m->entry[i].spec.text, sum_of(plan, true),
-                  sum_of(plan, false), plan->n_kernel);
+    const lt_model_entry *x = &e->m->entry[i];
+    lt_str_printf(p->out, " * %s (%s): %.0f FLOP, %.0f bytes moved, %u kernels\n", x->spec.name, in_comment(p, x->spec.text), sum_of(&x->plan, true),
+                  sum_of(&x->plan, false), x->plan.n_kernel);
   }
   lt_str_printf(p->out, " * Generated; do not edit. */\n#ifndef LATHE_%s_H\n#define LATHE_%s_H\n#include <stdint.h>\n", p->upper, p->upper);
   lt_str_puts(p->out,

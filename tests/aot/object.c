@@ -177,10 +177,11 @@ START_TEST(headers) {
   emit(g, NULL, "a", everything);
   emit(g, NULL, "b", "--entry run:logits --prefix other --seed 1 --parallel");
   lathe_graph_free(g);
-  static const char odd[] = "network odd(`int`: f32[2, 2], `a b`: f32[2], `1x`: f32[2]) -> `class` { `class` = sum(`int`) + sum(`a b`) + sum(`1x`) }";
+  static const char odd[] = "network odd(`int`: f32[2, 2], `a b`: f32[2], `1x`: f32[2]) -> `class`, `x*/y` {\n"
+                            "  `class` = sum(`int`) + sum(`a b`)\n  `x*/y` = sum(`1x`)\n}";
   g = lathe_parse(odd, strlen(odd), "odd", NULL, &e);
   ck_assert_msg(g != NULL, "%s", e.message);
-  emit(g, NULL, "odd", "");
+  emit(g, NULL, "odd", "--entry run:class,x*/y");
   MUST("grep -q 'float \\*int_;' odd.h && grep -q '\\*a_b;' odd.h && grep -q '\\*_1x;' odd.h && grep -q '\\*class_;' odd.h");
   MUST("printf '#include \"a.h\"\\n#include \"b.h\"\\n#include \"odd.h\"\\n#include \"a.h\"\\n"
        "int main(void) { digits_train_io io = {0}; other_run_io r = {0}; return (int)(sizeof io + sizeof r) * 0 + DIGITS_FC_W_OFFSET - 704; }\\n' > m.c");
