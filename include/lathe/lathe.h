@@ -155,6 +155,24 @@ LATHE_API int lathe_fill(lathe_instance *s, const char *name, uint64_t seed, int
 LATHE_API int lathe_profile(lathe_instance *s, const char *entry, double seconds, double *best, lathe_error *e);
 LATHE_API double lathe_peak_gflops(const lathe_model *m); /* one core's FMA peak, measured now; 0 on failure */
 
+/* ---- proving compiled code (`lathe check`) ---- */
+/* One point of a proof: whether it holds, what it says, and lines of findings (each ends in a newline), or NULL. */
+typedef struct lathe_point { int32_t ok; const char *what, *notes; } lathe_point;
+typedef struct lathe_proof { size_t n; const lathe_point *point; } lathe_proof; /* lathe_free frees all of it */
+/* Hold an entry of the instance's model against the interpreter in double precision, on the inputs, params and states that
+ * the instance has: what the passes made of the network (g, from which the model was compiled), each node from the operands
+ * that the compiled code had, the whole from inputs to outputs. The first node that is too far off is named with its
+ * operands' ranges. Leaves the outputs of one call in the instance; params and states are put back. opts: --rtol R: how far
+ * a node may be off, relative to its value or to what it adds up (default 1e-5; end to end, a hundred times that), --atol R
+ * (1e-37). NULL only when nothing could be compared; a point that does not hold is a result. Slow: naive loops. */
+LATHE_API lathe_proof *lathe_prove(const lathe_graph *g, lathe_instance *s, const char *entry, const char *opts, lathe_error *e);
+/* An object file of lathe_emit for this machine, loaded into this process without a linker. Functions found in it are those
+ * of its header, and live as long as the object; any thread may call them. NULL with *e filled, or no such symbol. */
+typedef struct lathe_object lathe_object;
+LATHE_API lathe_object *lathe_object_load(const char *path, lathe_error *e);
+LATHE_API void *lathe_object_find(lathe_object *o, const char *symbol); /* by one thread at a time */
+LATHE_API void lathe_object_free(lathe_object *o);
+
 /* ---- arrays in files ---- */
 typedef struct lathe_array { char name[256]; lathe_dtype dtype; int32_t rank; int64_t dim[LATHE_MAX_RANK]; void *data; /* lathe_free */ } lathe_array;
 /* .npy of any float kind, byte order and memory order is read into f32 (or f64 when want is LATHE_F64), any integer kind

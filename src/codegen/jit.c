@@ -5,6 +5,7 @@
 #include "codegen/module.h"
 
 #include <llvm-c/LLJIT.h>
+#include <llvm-c/Object.h>
 #include <stdio.h>
 
 typedef struct symbol { char name[64]; void *at; } symbol;
@@ -55,17 +56,26 @@ static void find_symbol(lt_job *job, lt_code *c, const char *name) {
   s->at = (void *)(uintptr_t)at;
 }
 
-lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol_name, size_t n) {
+static lt_code *new_code(lt_job *job, size_t n) {
   lt_code *c = lt_mem_alloc(sizeof *c + n * sizeof *c->symbol);
   if (!c) lt_fail_nomem(job);
   memset(c, 0, sizeof *c);
   lt_defer_failed(job, free_code, c);
+  return c;
+}
+
+static void load(lt_job *job, lt_code *c, LLVMMemoryBufferRef object) { /* takes the object */
+  check(job, c, LLVMOrcCreateLLJIT(&c->jit, NULL));
+  LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(c->jit), report, c->problem);
+  check(job, c, LLVMOrcLLJITAddObjectFile(c->jit, LLVMOrcLLJITGetMainJITDylib(c->jit), object));
+}
+
+lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol_name, size_t n) {
+  lt_code *c = new_code(job, n);
   LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
   c->functions = m->functions;
   check_closed(job, m->l.arena, object);
-  check(job, c, LLVMOrcCreateLLJIT(&c->jit, NULL));
-  LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(c->jit), report, c->problem);
-  check(job, c, LLVMOrcLLJITAddObjectFile(c->jit, LLVMOrcLLJITGetMainJITDylib(c->jit), object)); /* takes the object */
+  load(job, c, object);
   for (size_t i = 0; i < n; i++) find_symbol(job, c, symbol_name[i]);
   return c;
 }
@@ -85,6 +95,37 @@ void *lt_code_find(const lt_code *c, const char *name) {
   for (size_t i = 0; i < c->n; i++)
     if (strcmp(c->symbol[i].name, name) == 0) return c->symbol[i].at;
   return NULL;
+}
+
+/* Is it an object at all, and does it need nothing? */
+static void check_file(lt_job *job, const char *path, LLVMMemoryBufferRef object) {
+  char *message = NULL;
+  LLVMBinaryRef binary = LLVMCreateBinary(object, NULL, &message);
+  lt_arena *a = lt_arena_new(job);
+  const char *why = binary ? NULL : lt_arena_strdup(a, message ? message : "");
+  if (binary) LLVMDisposeBinary(binary);
+  else LLVMDisposeMessage(message);
+  if (why) lt_fail(job, LATHE_E_IO, NULL, "%s is not an object file: %s", path, why);
+  const char *const *open = lt_undefined(job, a, object);
+  if (*open) lt_fail(job, LATHE_E_INVALID, NULL, "%s needs `%s`: objects made by `lathe compile` need nothing", path, *open);
+}
+
+lt_code *lt_jit_file(lt_job *job, const char *path, lt_bytes file) {
+  lt_llvm_init();
+  lt_code *c = new_code(job, 0);
+  LLVMMemoryBufferRef object = LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)file.at, file.n, path);
+  lt_defer_failed(job, dispose_buffer, object);
+  check_file(job, path, object);
+  lt_defer_cancel(job, object);
+  load(job, c, object);
+  return c;
+}
+
+void *lt_code_look(const lt_code *c, const char *name) {
+  LLVMOrcExecutorAddress at = 0;
+  LLVMErrorRef error = LLVMOrcLLJITLookup(c->jit, &at, name);
+  if (error) LLVMConsumeError(error);
+  return error ? NULL : (void *)(uintptr_t)at;
 }
 
 uint32_t lt_code_functions(const lt_code *c) { return c->functions; }

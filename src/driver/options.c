@@ -30,6 +30,7 @@ static const char *call_name(unsigned to) {
          : to & TO_OPEN    ? "lathe_open"
          : to & TO_PRINT   ? "lathe_print"
          : to & TO_EMIT    ? "lathe_emit"
+         : to & TO_PROVE   ? "lathe_prove"
                            : "the command";
 }
 
@@ -168,12 +169,12 @@ void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text
 
 static void print_calls(lt_str *out, unsigned to) {
   const char *sep = "";
-  for (unsigned bit = TO_LOAD; bit <= TO_EMIT; bit *= 2)
+  for (unsigned bit = TO_LOAD; bit <= TO_PROVE; bit *= 2)
     if (to & bit) lt_str_printf(out, "%s`%s`", sep, call_name(bit)), sep = ", ";
 }
 
 static void print_verbs(lt_str *out, unsigned verbs) {
-  static const char *const names[] = {"run", "grad", "train", "bench", "print", "opt", "viz", "info", "ops", "targets", "compile"};
+  static const char *const names[] = {"run", "grad", "train", "bench", "print", "opt", "viz", "info", "ops", "targets", "compile", "check"};
   const char *sep = "";
   for (unsigned i = 0; i < LT_COUNT(names); i++)
     if (verbs & 1u << i) lt_str_printf(out, "%s%s", sep, names[i]), sep = " ";

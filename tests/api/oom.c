@@ -1,4 +1,4 @@
-/* oom.c: load, compile, run, save and load weights of a small network, with the n-th allocation failing, for every n until
+/* oom.c: load, compile, run, prove, save and load weights of a small network, with the n-th allocation failing, for every n until
  * none fails: an error each time, which says that memory is out; no block left behind; and afterwards everything works.
  * Once one allocation fails alone, once all after it fail too. What LLVM allocates is outside this promise. */
 #include "base/base.h"
@@ -23,6 +23,9 @@ static int object(const job *j, lathe_error *e) {
   snprintf(opts, sizeof opts, "%s -o %s --header %s", j->emit, j->weights, j->weights);
   lathe_graph *g = lathe_parse(text, sizeof text - 1, "net.lathe", "", e);
   int rc = g ? lathe_emit(g, NULL, opts, e) : e->status;
+  lathe_object *o = rc ? NULL : lathe_object_load(j->weights, e);
+  if (!rc && !o) rc = e->status;
+  lathe_object_free(o);
   lathe_graph_free(g);
   return rc;
 }
@@ -78,11 +81,39 @@ END_TEST
 START_TEST(emit_one) { every_allocation(&(job){.emit = "--entry run:y --entry train:loss --seed 1"}, false); }
 END_TEST
 
+/* The proof alone, again and again on one instance, which stays what it was. */
+START_TEST(prove_one) {
+  lathe_error e;
+  lathe_graph *g = lathe_parse(text, sizeof text - 1, "net.lathe", "", &e);
+  lathe_model *m = lathe_compile(g, "--entry run:y", &e);
+  lathe_instance *s = lathe_open(m, "--seed 1", &e);
+  ck_assert_msg(s != NULL, "%s", e.message);
+  ck_assert_int_eq(lathe_call(s, "run"), 0);
+  lathe_free(lathe_prove(g, s, "run", "", &e));
+  const int64_t live = lt_mem_live();
+  for (uint64_t n = 1;; n++) {
+    lt_mem_fail_at(n, false);
+    lathe_proof *proof = lathe_prove(g, s, "run", "", &e);
+    lt_mem_fail_at(0, false);
+    if (proof) {
+      for (size_t i = 0; i < proof->n; i++) ck_assert_msg(proof->point[i].ok, "%s", proof->point[i].notes);
+      lathe_free(proof);
+      ck_assert_uint_gt(n, 50);
+      break;
+    }
+    ck_assert_msg(e.status == LATHE_E_NOMEM, "allocation %d: status %d: %s", (int)n, e.status, e.message);
+    ck_assert_msg(lt_mem_live() == live, "allocation %d: %d blocks left behind", (int)n, (int)(lt_mem_live() - live));
+  }
+  lathe_instance_free(s), lathe_model_free(m), lathe_graph_free(g);
+}
+END_TEST
+
 static Suite *oom(void) {
   Suite *s = suite_create("oom");
   TCase *c = tcase_create("oom");
   tcase_set_timeout(c, 240);
   tcase_add_test(c, run_one), tcase_add_test(c, run_all_later), tcase_add_test(c, train_one), tcase_add_test(c, emit_one);
+  tcase_add_test(c, prove_one);
   suite_add_tcase(s, c);
   return s;
 }
