@@ -186,7 +186,7 @@ double real_of(const cli *c, const char *name, double otherwise) {
 }
 
 /* `text --name "value"`: what would end the quotation is escaped. Of NAME=F.npy the library wants the name alone. */
-static char *add_option(char *text, const option *o, const char *value) {
+char *add_option(char *text, const option *o, const char *value) {
   size_t n = o->kind == O_NAME_FILE ? strcspn(value, "=") : strlen(value), k = 0;
   char *quoted = need(malloc(2 * n + 1));
   for (size_t i = 0; i < n; i++) {

@@ -31,7 +31,7 @@ typedef struct verb {
   const char *name;
   unsigned bit;
   const char *model; /* "MODEL", "F.lathe", or NULL: takes none */
-  const char *doc;
+  const char *doc;   /* NULL: not for users, help passes over it */
   const char *notes; /* further lines of help, or NULL */
   int (*run)(struct cli *c);
 } verb;
@@ -55,6 +55,7 @@ double real_of(const cli *c, const char *name, double otherwise);
 const char *nth_of(const cli *c, const char *name, size_t i); /* NULL past the last */
 /* The options that go to one library call, as text, with `extra` (may be NULL) before them. */
 char *opts_for(const cli *c, unsigned to, const char *extra);
+char *add_option(char *text, const option *o, const char *value); /* text, which is freed, and `--name "value"` */
 
 extern const verb verbs[]; /* main.c; ends with a row without a name */
 const char *nearest(const char *word, const char *const *names, size_t n); /* NULL: none is near */
@@ -71,6 +72,7 @@ _Noreturn void fail_work(const cli *c, const char *fmt, ...) CLI_PRINTF(2, 3);
 _Noreturn void fail_api(const cli *c, const lathe_error *e);
 void print_message(const cli *c, const char *kind, const lathe_error *where, const char *text);
 bool stderr_is_tty(void);
+extern void (*before_leaving)(void); /* called before a fail_* function ends the process; NULL: nothing to do */
 
 /* ---- memory and text (message.c) ---- */
 
@@ -126,6 +128,7 @@ int verb_run(cli *c);
 int verb_grad(cli *c);
 int verb_train(cli *c);
 int verb_bench(cli *c);
+int verb_check(cli *c);
 int verb_compile(cli *c);
 int verb_print(cli *c);
 int verb_opt(cli *c);

@@ -1,5 +1,5 @@
 /* main.c: the table of verbs, help, and dispatch. */
-#include "cli.h"
+#include "check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,10 @@ const verb verbs[] = {
     "then its integer input gets the labels.", verb_train},
   {"compile", V_COMPILE, "MODEL", "a network as an object file and a C header, for this machine or another",
     "Without --target the CPU is this machine's; with it, the target's generic one unless --cpu names another.", verb_compile},
+  {"check", V_CHECK, "MODEL", "prove it: interpreter, compiled code and object agree, node by node and bit by bit; TAP",
+    "Each node is held against the interpreter in double precision, from the operands that the compiled code had; outputs\n"
+    "also end to end, with a hundred times --rtol. The object runs in a process of its own. Exit code 1 if a point fails.", verb_check},
+  {"check-object", 0, "F.o", NULL, NULL, verb_check_object},
   {"bench", V_BENCH, "MODEL", "time each kernel and the whole, against the machine's FMA peak", NULL, verb_bench},
   {"print", V_PRINT, "MODEL", "the network as text, which reads back as the same network", NULL, verb_print},
   {"opt", V_OPT, "F.lathe", "run passes over a network and print what they made of it", NULL, verb_opt},
@@ -35,14 +39,16 @@ static const verb *find_verb(const char *name) {
 static const char *nearest_verb(const char *name) {
   const char *names[32];
   size_t n = 0;
-  for (const verb *v = verbs; v->name; v++) names[n++] = v->name;
+  for (const verb *v = verbs; v->name; v++)
+    if (v->doc) names[n++] = v->name;
   names[n++] = "help";
   return nearest(name, names, n);
 }
 
 static void print_help(FILE *f) {
   fputs("usage: lathe VERB MODEL [options]      MODEL is a .lathe file, or - for standard input\n\n", f);
-  for (const verb *v = verbs; v->name; v++) fprintf(f, "  %-9s %s\n", v->name, v->doc);
+  for (const verb *v = verbs; v->name; v++)
+    if (v->doc) fprintf(f, "  %-9s %s\n", v->name, v->doc);
   fputs("  help      what a verb takes: `lathe help run`\n\n`lathe --version` names LLVM and this machine's CPU.\n", f);
 }
 
@@ -75,7 +81,7 @@ static _Noreturn void unknown_verb(const char *name) {
 static int help(int argc, char **argv) {
   if (argc == 0) return print_help(stdout), 0;
   const verb *v = find_verb(argv[0]);
-  if (!v) unknown_verb(argv[0]);
+  if (!v || !v->doc) unknown_verb(argv[0]);
   print_verb_help(v);
   return 0;
 }
@@ -96,7 +102,7 @@ static int dispatch(int argc, char **argv) {
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return help(0, NULL);
   const verb *v = find_verb(argv[1]);
   if (!v) unknown_verb(argv[1]);
-  if (asks_for_help(argc - 2, argv + 2)) return print_verb_help(v), 0;
+  if (v->doc && asks_for_help(argc - 2, argv + 2)) return print_verb_help(v), 0;
   cli c = {.verb = v};
   parse_args(&c, argc - 2, argv + 2);
   int code = v->run(&c);

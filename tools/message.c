@@ -114,13 +114,16 @@ void print_message(const cli *c, const char *kind, const lathe_error *where, con
 
 /* With --tap whoever reads the lines must learn that no more come. */
 static void bail_out(const cli *c, const char *text) {
-  if (!c || !has(c, "tap")) return;
+  if (!c || !c->verb || !(has(c, "tap") || c->verb->bit == V_CHECK)) return;
   const char *end = strchr(text, '\n');
   printf("Bail out! %.*s\n", end ? (int)(end - text) : (int)strlen(text), text);
 }
 
 /* What a failing command still holds goes back with the process. */
+void (*before_leaving)(void);
+
 static _Noreturn void leave(int code) {
+  if (before_leaving) before_leaving();
   fflush(NULL);
   _exit(code);
 }

@@ -1,0 +1,241 @@
+/* child.c: an object in a process of its own: what it does to that process stays there.
+ *
+ * The child is this program again, with a verb that help does not list. It finds in its folder the object, a plan in words
+ * (what to call with which blocks) and the tape, which both sides map. Nothing else is needed: no compiler, no linker. */
+#include "check.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- the folder ---- */
+
+enum { OBJECT, LIBRARY, TAPE, PLAN, SAID, NAMES };
+static const char *const names[] = {[OBJECT] = "model.o", [LIBRARY] = "model.so", [TAPE] = "tape", [PLAN] = "plan", [SAID] = "said"};
+static char folder[4096], file[NAMES][4096 + 16]; /* written before a signal can need them */
+static volatile pid_t running;
+
+static void remove_all(void) { /* also from signal handlers */
+  if (!folder[0]) return;
+  if (running > 0) kill(running, SIGKILL);
+  for (int i = 0; i < NAMES; i++) unlink(file[i]);
+  rmdir(folder);
+  folder[0] = '\0';
+}
+
+static void on_signal(int sig) {
+  remove_all();
+  signal(sig, SIG_DFL);
+  raise(sig);
+}
+
+static const int fatal[] = {SIGINT, SIGTERM, SIGHUP};
+
+void folder_open(const cli *c) {
+  const char *base = getenv("TMPDIR");
+  if (!base || !*base) base = "/tmp";
+  char path[sizeof folder];
+  if ((size_t)snprintf(path, sizeof path, "%s/lathe-check-XXXXXX", base) >= sizeof path) fail_work(c, "TMPDIR is longer than %zu bytes", sizeof path);
+  if (!mkdtemp(path)) fail_work(c, "cannot make a folder in %s: %s\nhelp: set TMPDIR to one that can be written", base, strerror(errno));
+  for (int i = 0; i < NAMES; i++) snprintf(file[i], sizeof file[i], "%s/%s", path, names[i]);
+  memcpy(folder, path, sizeof path);
+  before_leaving = remove_all;
+  for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
+    if (signal(fatal[i], on_signal) == SIG_IGN) signal(fatal[i], SIG_IGN); /* as nohup wants it */
+}
+
+void folder_close(void) {
+  remove_all();
+  before_leaving = NULL;
+}
+
+char *folder_path(const char *name) { return format("%s/%s", folder, name); }
+
+/* ---- processes ---- */
+
+/* Runs a program in the folder, what it says going to the file `said`. The wait status, or -1. */
+static int run_program(const char *program, char *const argv[], unsigned seconds) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    int fd = chdir(folder) == 0 ? open("said", O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
+    if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0) _exit(126);
+    signal(SIGALRM, SIG_DFL);
+    alarm(seconds); /* outlives exec: no child stays behind */
+    execvp(program, argv);
+    _exit(errno == ENOENT || errno == EACCES ? 127 : 126);
+  }
+  if (pid < 0) return -1;
+  running = pid;
+  int status;
+  while (waitpid(pid, &status, 0) < 0)
+    if (errno != EINTR) {
+      status = -1;
+      break;
+    }
+  running = 0;
+  return status;
+}
+
+/* What the program has said, without the last newline. */
+static char *read_said(void) {
+  char text[1024];
+  FILE *f = fopen(file[SAID], "rb");
+  size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+  if (f) fclose(f);
+  while (n && text[n - 1] == '\n') n--;
+  text[n] = '\0';
+  return format("%s", text);
+}
+
+static char *status_text(const char *who, int status, unsigned seconds) {
+  char *said = read_said(), *text;
+  if (status == -1) text = format("%s could not be started: %s\n", who, strerror(errno));
+  else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) text = format("%s did not end within %u seconds\n", who, seconds);
+  else if (WIFSIGNALED(status)) text = format("%s was killed by signal %d (%s)\n", who, WTERMSIG(status), strsignal(WTERMSIG(status)));
+  else text = format("%s gave up with exit code %d%s%s\n", who, WEXITSTATUS(status), *said ? ": " : "", said);
+  free(said);
+  return text;
+}
+
+char *link_shared(bool *missing) {
+  enum { SECONDS = 120 };
+  char *argv[] = {"cc", "-shared", "-nostdlib", "-o", "model.so", "model.o", NULL};
+  int status = run_program("cc", argv, SECONDS);
+  *missing = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == 127;
+  return status == 0 ? NULL : status_text("the C compiler", status, SECONDS);
+}
+
+/* ---- the parent's side ---- */
+
+static void write_plan(const cli *c, const layout *l, uint64_t seed) {
+  FILE *f = fopen(file[PLAN], "wb");
+  if (!f) fail_work(c, "cannot write %s: %s", file[PLAN], strerror(errno));
+  fprintf(f, "%" PRId64 " %d %" PRId64 " %" PRId64 " %" PRIu64 " %s_state_init\n", l->bytes, l->trains, l->image_at, l->init_at, seed, CHECK_PREFIX);
+  fprintf(f, "%s_%s %" PRId64 " %zu", CHECK_PREFIX, l->entry, l->scratch_bytes, l->io.n);
+  for (size_t i = 0; i < l->io.n; i++) fprintf(f, " %" PRId64, l->at[i]);
+  if (ferror(f) | fclose(f)) fail_work(c, "cannot write %s", file[PLAN]);
+}
+
+static void write_tape(const cli *c, const unsigned char *tape, int64_t bytes) {
+  FILE *f = fopen(file[TAPE], "wb");
+  if (!f) fail_work(c, "cannot write %s: %s", file[TAPE], strerror(errno));
+  size_t put = fwrite(tape, 1, (size_t)bytes, f);
+  if ((put != (size_t)bytes) | ferror(f) | fclose(f)) fail_work(c, "cannot write %s: %s", file[TAPE], strerror(errno));
+}
+
+static void read_tape(const cli *c, unsigned char *tape, int64_t bytes) {
+  FILE *f = fopen(file[TAPE], "rb");
+  if (!f || fread(tape, 1, (size_t)bytes, f) != (size_t)bytes) fail_work(c, "cannot read %s", file[TAPE]);
+  fclose(f);
+}
+
+char *child_call(const cli *c, const layout *l, const char *object, unsigned char *tape, uint64_t seed, unsigned seconds) {
+  char *argv[] = {"lathe", "check-object", (char *)object, NULL};
+  write_plan(c, l, seed);
+  write_tape(c, tape, l->bytes);
+  int status = run_program("/proc/self/exe", argv, seconds);
+  if (status) return status_text("the child", status, seconds);
+  read_tape(c, tape, l->bytes);
+  int32_t returned;
+  memcpy(&returned, tape, sizeof returned);
+  return returned ? format("the entry returned %d: %s\n", returned, lathe_status_text(returned)) : NULL;
+}
+
+/* ---- the child's side ---- */
+
+typedef struct plan {
+  int64_t bytes, image_at, init_at, scratch, *at;
+  int trains;
+  uint64_t seed;
+  char init[64], entry[64];
+  size_t n;
+} plan;
+
+static _Noreturn void fail_plan(const cli *c) { fail_work(c, "this verb is for `lathe check`, which writes a plan beside the object"); }
+
+static plan read_plan(const cli *c) {
+  plan p = {0};
+  FILE *f = fopen("plan", "rb");
+  if (!f) fail_plan(c);
+  int got = fscanf(f, "%" SCNd64 " %d %" SCNd64 " %" SCNd64 " %" SCNu64 " %63s %63s %" SCNd64 " %zu", &p.bytes, &p.trains, &p.image_at, &p.init_at, &p.seed,
+    p.init, p.entry, &p.scratch, &p.n);
+  if (got != 9 || p.n > 1 << 20) fail_plan(c);
+  p.at = need(calloc(p.n + 1, sizeof *p.at));
+  for (size_t i = 0; i < p.n; i++)
+    if (fscanf(f, "%" SCNd64, &p.at[i]) != 1 || p.at[i] >= p.bytes) fail_plan(c);
+  fclose(f);
+  return p;
+}
+
+static unsigned char *map_tape(const cli *c, int64_t bytes) {
+  int fd = open("tape", O_RDWR);
+  struct stat st;
+  if (fd < 0 || fstat(fd, &st) || st.st_size != bytes) fail_plan(c);
+  void *at = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) fail_work(c, "cannot map the tape: %s", strerror(errno));
+  close(fd);
+  return at;
+}
+
+/* ISO C has no conversion from object to function pointers; POSIX promises that the bits are the same. */
+typedef struct code { lathe_object *object; void *library; } code;
+
+static code load_code(const cli *c) {
+  lathe_error e;
+  code x = {NULL, NULL};
+  size_t n = strlen(c->model);
+  if (n > 3 && strcmp(c->model + n - 3, ".so") == 0) {
+    char *path = format("./%s", c->model);
+    x.library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!x.library) fail_work(c, "%s", dlerror());
+    free(path);
+  } else if (!(x.object = lathe_object_load(c->model, &e))) fail_api(c, &e);
+  return x;
+}
+
+static void find_code(const cli *c, const code *x, const char *symbol, void *fn) {
+  void *at = x->library ? dlsym(x->library, symbol) : lathe_object_find(x->object, symbol);
+  if (!at) fail_work(c, "%s has no symbol %s", c->model, symbol);
+  memcpy(fn, &at, sizeof at);
+}
+
+typedef int (*init_fn)(void *state, uint64_t seed);
+
+/* The state as the object makes it, and its header for the state that the call goes on with. */
+static int32_t start_state(const cli *c, const code *x, const plan *p, unsigned char *tape) {
+  init_fn init;
+  find_code(c, x, p->init, &init);
+  int32_t status = init(tape + p->init_at, p->seed);
+  memcpy(tape + p->image_at, tape + p->init_at, TAPE_ALIGN);
+  return status;
+}
+
+int verb_check_object(cli *c) {
+  plan p = read_plan(c);
+  unsigned char *tape = map_tape(c, p.bytes);
+  code x = load_code(c);
+  lathe_fn entry;
+  find_code(c, &x, p.entry, &entry);
+  const void **io = need(calloc(p.n + 1, sizeof *io)); /* the last one is `parallel`: serial */
+  for (size_t i = 0; i < p.n; i++) io[i] = p.at[i] < 0 ? NULL : tape + p.at[i];
+  size_t scratch_bytes = ((size_t)p.scratch + TAPE_ALIGN) / TAPE_ALIGN * TAPE_ALIGN;
+  void *scratch = need(aligned_alloc(TAPE_ALIGN, scratch_bytes));
+  memset(scratch, 0xFF, scratch_bytes);
+  int32_t status = p.trains ? start_state(c, &x, &p, tape) : 0;
+  if (!status) status = entry(io, p.trains ? tape + p.image_at : NULL, scratch);
+  memcpy(tape, &status, sizeof status);
+  munmap(tape, (size_t)p.bytes);
+  free(scratch);
+  free(io);
+  free(p.at);
+  lathe_object_free(x.object);
+  return 0;
+}
