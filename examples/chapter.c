@@ -94,6 +94,26 @@ static void convolution(void) {
   finish(g);
 }
 
+/* Appendix: the fast convolution, six axes of windows summed over three of them with tensordot. */
+static void fast_convolution(void) {
+  lathe_graph *g = lathe_graph_new("fast_convolution");
+  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"), W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)");
+  lathe_value in[2] = {x, W}, gx, again;
+  lathe_value col = lathe_op(g, "im2col", "kernel_size=3, stride=1, pad=1, to_matrix=false", &x, 1);
+  print_shape(g, "col.shape", col);
+  lathe_value t = lathe_op(g, "tensordot", "axes_a=[1, 2, 3], axes_b=[1, 2, 3]", (lathe_value[]){col, W}, 2);
+  lathe_value y = lathe_op(g, "transpose", "perm=[0, 3, 1, 2]", &t, 1), z = lathe_op(g, "conv2d", "stride=1, pad=1", in, 2);
+  lathe_gradients(g, &gx, &y, NULL, 1, &x, 1);
+  lathe_gradients(g, &again, &z, NULL, 1, &x, 1);
+  lathe_output(g, "y", y);
+  lathe_output(g, "z", z);
+  lathe_output(g, "gx", gx);
+  lathe_output(g, "gz", again);
+  agree(g, "y", "y", "z");
+  agree(g, "x.grad", "gx", "gz");
+  finish(g);
+}
+
 /* Step 57: pooling_simple, the maximum over the rows of im2col, each channel by itself. */
 static void pooling(void) {
   lathe_graph *g = lathe_graph_new("pooling");
@@ -116,6 +136,18 @@ static void layer(void) {
   print_shape(g, "b.shape", lathe_get(g, "conv1_1.b"));
   lathe_output(g, "y", h);
   print_shape(g, "y.shape", h);
+  finish(g);
+}
+
+/* Layers in a row. The weights are named after the place of their layer. */
+static void sequential(void) {
+  static const char *const layers[] = {"conv2d(out_channels=8, kernel_size=3, pad=1)", "relu", "pooling(kernel_size=2, stride=2)", "flatten", "linear(out=10)"};
+  lathe_graph *g = lathe_graph_new("sequential");
+  lathe_value y = lathe_sequential(g, lathe_input(g, "x", "f32[1, 3, 28, 28]"), "net", layers, sizeof layers / sizeof *layers);
+  print_shape(g, "net.0.W.shape", lathe_get(g, "net.0.W"));
+  print_shape(g, "net.4.W.shape", lathe_get(g, "net.4.W"));
+  lathe_output(g, "y", y);
+  print_shape(g, "y.shape", y);
   finish(g);
 }
 
@@ -151,8 +183,10 @@ int main(void) {
   output_size();
   columns();
   convolution();
+  fast_convolution();
   pooling();
   layer();
+  sequential();
   vgg();
   return 0;
 }
