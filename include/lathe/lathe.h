@@ -80,7 +80,41 @@ LATHE_API void lathe_update(lathe_graph *g, lathe_value leaf, lathe_value v); /*
 LATHE_API lathe_value lathe_get(const lathe_graph *g, const char *name);      /* by name; id 0: none */
 LATHE_API int lathe_check(const lathe_graph *g, lathe_error *e);
 LATHE_API int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtype, int64_t dim[LATHE_MAX_RANK]); /* rank, or -1 */
-#include "lathe/build.h" /* typed constructors of every op and layer, generated */
+
+/* ---- graphs: typed constructors (lathe/build.h, generated from the tables of ops and layers; docs/c-api.md) ----
+ * lathe_NAME(g, operands…, attrs) for every op and composite, lathe_NAME_layer(g, x, attrs) for every layer with weights of its
+ * own, attrs being a struct with a field for each attribute and `name`. They do what lathe_op does with the same as text.
+ *
+ * The rule of zero: a field left zero is an attribute that is not given. It has its default, or is reported as missing. Where
+ * zero itself is meant, say so: LATHE_ZERO (whole numbers), LATHE_FZERO (floats), LATHE_NO (flags). attrs NULL: all left zero.
+ * Of `kernel[2]` and `pad[4]` zeros at the end are not given, and what is left reads as in the text language: {3} is 3, so [3, 3];
+ * {1, 2} is [1, 2]; four sides are {top, left, bottom, right}; [1, 0] is {1, LATHE_ZERO}. Texts are copied. */
+#define LATHE_ZERO INT64_MIN
+#define LATHE_FZERO (-0.0) /* told by its sign; -0.0 itself is for lathe_op */
+typedef enum lathe_flag { LATHE_UNSET, LATHE_YES, LATHE_NO } lathe_flag;
+enum { LATHE_MAX_INTS = 16 };
+/* A list: n numbers, zeros among them as they are; n LATHE_ZERO: none, where a list must be given. LATHE_INTS(1, 2) makes one. */
+typedef struct lathe_ints { int64_t n, v[LATHE_MAX_INTS]; } lathe_ints;
+#define LATHE_INTS(...) {LATHE_COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), {__VA_ARGS__}}
+#define LATHE_COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, count, ...) count
+
+/* What the constructors are made of, for bindings: an op or layer and where its attributes lie in a struct of the caller. */
+typedef enum lathe_attr_kind { /* of the field at `offset` */
+  LATHE_ATTR_INT,   /* int64_t */
+  LATHE_ATTR_FLOAT, /* double */
+  LATHE_ATTR_BOOL,  /* lathe_flag */
+  LATHE_ATTR_PAIR,  /* int64_t[2] */
+  LATHE_ATTR_QUAD,  /* int64_t[4] */
+  LATHE_ATTR_INTS,  /* lathe_ints */
+  LATHE_ATTR_STR,   /* const char *; NULL: not given */
+  LATHE_ATTR_DTYPE  /* const char *, "f32"; NULL: not given */
+} lathe_attr_kind;
+typedef struct lathe_attr { const char *key; lathe_attr_kind kind; size_t offset; } lathe_attr;
+typedef struct lathe_form { const char *name; int32_t is_layer; const lathe_attr *attrs; size_t n_attrs; } lathe_form;
+/* Apply it: fills out[0..n_out), ids 0 after an error, which sticks in g. attrs: the struct; NULL: nothing is given. in[i].id 0
+ * means none only where the operand is optional. Keeps no pointer. */
+LATHE_API void lathe_apply(lathe_graph *g, const lathe_form *form, const void *attrs, const lathe_value *in, size_t n, lathe_value *out, size_t n_out);
+#include "lathe/build.h"
 
 /* ---- sizes of images (pure functions; e may be NULL) ---- */
 /* One number means (x, x), two mean themselves; anything else is LATHE_E_INVALID. Returns 0 or a lathe_status. */

@@ -115,6 +115,7 @@ typedef struct step {
   lt_op op;
   double number;
   const void *data;
+  const lathe_form *form;
 } step;
 
 /* Run one building step; its error sticks. */
@@ -238,6 +239,20 @@ lathe_value lathe_op(lathe_graph *g, const char *op, const char *attrs, const la
   return v;
 }
 
+static void form_body(lt_job *job, void *arg) {
+  step *s = arg;
+  enter(s, job);
+  lt_graph *g = s->g->g;
+  lt_value *in = take_values(job, g, s->in, s->n, true), *out = LT_NEW_ARRAY(&g->arena, lt_value, s->n_out + 1);
+  lt_apply_form(g, &s->g->names, s->form, s->data, in, s->n, out, s->n_out);
+  for (size_t i = 0; i < s->n_out; i++) s->out[i].id = out[i];
+}
+
+void lathe_apply(lathe_graph *g, const lathe_form *form, const void *attrs, const lathe_value *in, size_t n, lathe_value *out,
+                 size_t n_out) {
+  build(g, form_body, &(step){.form = form, .data = attrs, .in = in, .n = n, .out = out, .n_out = n_out});
+}
+
 static void sequential_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
@@ -327,8 +342,9 @@ int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtype, int64_t
 }
 
 _Static_assert((int)LATHE_F32 == LT_F32 && (int)LATHE_F64 == LT_F64 && (int)LATHE_I32 == LT_I32 &&
-                 (int)LATHE_I64 == LT_I64 && (int)LATHE_BOOL == LT_BOOL && (int)LATHE_MAX_RANK == LT_MAX_RANK,
-               "public and inner dtypes agree");
+                 (int)LATHE_I64 == LT_I64 && (int)LATHE_BOOL == LT_BOOL && (int)LATHE_MAX_RANK == LT_MAX_RANK &&
+                 (int)LATHE_MAX_INTS == LT_MAX_INTS,
+               "public and inner dtypes and limits agree");
 
 void lt_port_of(lathe_port *out, const char *name, const char *kind, const lt_type *t, int64_t offset) {
   *out = (lathe_port){.name = name, .kind = kind, .dtype = (lathe_dtype)t->dtype, .rank = t->rank,

@@ -1,5 +1,5 @@
-/* apply.c: calls that a program makes: one op or layer with its attributes as text (lt_apply), or a sequence of them
- * (lt_apply_sequence). The same steps as in value.c, without names in scope, blocks and places in a file. */
+/* apply.c: calls that a program makes: one op or layer with its attributes as text (lt_apply) or as a struct (lt_apply_form),
+ * or a sequence of them (lt_apply_sequence). The same steps as in value.c, without names in scope, blocks and places in a file. */
 #include "frontend/text.h"
 
 /* name= among the arguments: taken out, since it is no attribute. */
@@ -45,22 +45,37 @@ static const char *full_name(const applying *a, const char *name) {
   return lt_arena_printf(a->seen.arena, "%s%s", a->prefix, name ? name : a->base);
 }
 
-/* attrs: a call whose arguments all have keys. Returns the first result. */
-static lt_value apply_call(const applying *a, const char *op, const lt_expr *attrs, const lt_value *in, size_t n_in) {
+/* One call with everything evaluated. Returns the first result. */
+static lt_value apply_args(const applying *a, lt_call *c, lt_attr_arg *args, unsigned n_args, const lt_value *in, size_t n_in) {
   lt_graph *g = a->g;
+  const char *op = c->text;
+  if (c->op && lt_op_table[c->op].flags & LT_LEAF)
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "`%s` is no op with operands\nhelp: inputs, params, states and constants have calls of their own", op);
+  if (n_in > UINT16_MAX) lt_fail(g->job, LATHE_E_INVALID, NULL, "%s: %zu operands are too many", op, n_in);
+  const char *name = take_name_argument(&a->seen, op, args, &n_args);
+  if (name || lt_call_needs_name(c)) c->name = lt_namer_take(g, &a->names->layers, full_name(a, name), name != NULL);
+  if (c->op == LT_OP_dropout) c->key = lt_namer_take(g, &a->names->keys, full_name(a, name), false);
+  return lt_call_emit(&a->seen, g, c, in, (unsigned)n_in, args, n_args);
+}
+
+/* attrs: a call whose arguments all have keys. */
+static lt_value apply_call(const applying *a, const char *op, const lt_expr *attrs, const lt_value *in, size_t n_in) {
   lt_call c;
   unsigned n_args;
   while (n_in && !in[n_in - 1]) n_in--;
   lt_call_resolve(&c, op, NULL, NULL, (unsigned)LT_MIN(n_in, 99));
-  if (!c.op && !c.layer) lt_fail_unknown_op(g->job, NULL, op, NULL);
-  if (c.op && lt_op_table[c.op].flags & LT_LEAF)
-    lt_fail(g->job, LATHE_E_INVALID, NULL, "`%s` is no op with operands\nhelp: inputs, params, states and constants have calls of their own", op);
-  if (n_in > UINT16_MAX) lt_fail(g->job, LATHE_E_INVALID, NULL, "%s: %zu operands are too many", op, n_in);
+  if (!c.op && !c.layer) lt_fail_unknown_op(a->g->job, NULL, op, NULL);
   lt_attr_arg *args = eval_attrs(&a->seen, op, attrs, &n_args);
-  const char *name = take_name_argument(&a->seen, op, args, &n_args);
-  if (name || lt_call_needs_name(&c)) c.name = lt_namer_take(g, &a->names->layers, full_name(a, name), name != NULL);
-  if (c.op == LT_OP_dropout) c.key = lt_namer_take(g, &a->names->keys, full_name(a, name), false);
-  return lt_call_emit(&a->seen, g, &c, in, (unsigned)n_in, args, n_args);
+  return apply_args(a, &c, args, n_args, in, n_in);
+}
+
+static void take_results(lt_graph *g, const char *op, lt_value y, lt_value *out, size_t n_out) {
+  unsigned results = lt_result_count(g, y);
+  if (results != n_out) {
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "%s has %u result%s, %zu %s taken%s", op, results, results == 1 ? "" : "s", n_out,
+      n_out == 1 ? "is" : "are", n_out == 1 ? "\nhelp: use the call for several results" : "");
+  }
+  for (size_t i = 0; i < n_out; i++) out[i] = y + (lt_value)i;
 }
 
 void lt_apply(lt_graph *g, lt_namer *names, const char *op, const char *attrs, const lt_value *in, size_t n_in, lt_value *out, size_t n_out) {
@@ -68,13 +83,21 @@ void lt_apply(lt_graph *g, lt_namer *names, const char *op, const char *attrs, c
   lt_lexer lex;
   if (!strcmp(op, "sequential")) lt_fail(g->job, LATHE_E_INVALID, NULL, "`sequential` is no op\nhelp: call lathe_sequential");
   lt_lex_init(&lex, g->job, a.seen.arena, NULL, attrs ? attrs : "", attrs ? strlen(attrs) : 0);
-  lt_value y = apply_call(&a, op, lt_parse_attrs(&lex, op), in, n_in);
-  unsigned results = lt_result_count(g, y);
-  if (results != n_out) {
-    lt_fail(g->job, LATHE_E_INVALID, NULL, "%s has %u result%s, %zu %s taken%s", op, results, results == 1 ? "" : "s", n_out,
-      n_out == 1 ? "is" : "are", n_out == 1 ? "\nhelp: use the call for several results" : "");
-  }
-  for (size_t i = 0; i < n_out; i++) out[i] = y + (lt_value)i;
+  take_results(g, op, apply_call(&a, op, lt_parse_attrs(&lex, op), in, n_in), out, n_out);
+}
+
+/* A form says itself whether op or layer is meant: no operand needs to be there for that. */
+void lt_apply_form(lt_graph *g, lt_namer *names, const lathe_form *form, const void *values, const lt_value *in, size_t n_in,
+  lt_value *out, size_t n_out) {
+  const char *name = form->name;
+  applying a = {.seen = {.job = g->job, .arena = lt_arena_new(g->job)}, .g = g, .names = names, .prefix = "", .base = name};
+  lt_call c = {.text = name};
+  if (form->is_layer) c.layer = lt_layer_find(name, strlen(name));
+  else c.op = lt_op_find(name, strlen(name));
+  if (!c.op && !c.layer) lt_fail_unknown_op(g->job, NULL, name, NULL);
+  unsigned n_args;
+  lt_attr_arg *args = lt_form_args(&a.seen, form, values, &n_args);
+  take_results(g, name, apply_args(&a, &c, args, n_args, in, n_in), out, n_out);
 }
 
 /* ---- sequences ------------------------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* text.h: inside the front end: tokens, the syntax tree, attribute values. Not for other layers (see frontend.h).
  *
  * text → lex.c tokens → parse.c tree (lt_file) → elab.c graph; attrs.c turns attribute expressions into typed structs,
- * layers.c makes layers, apply.c does for a program what value.c does for a text. The tree and everything else here lives in
+ * layers.c makes layers, apply.c and form.c do for a program what value.c does for a text. The tree and everything else here lives in
  * a scratch arena freed with the job; what a graph keeps is copied into its own arena. */
 #ifndef LT_TEXT_H
 #define LT_TEXT_H
@@ -154,6 +154,8 @@ void lt_attr_store(const lt_names_seen *s, lt_arena *keep, const char *op, const
 typedef struct lt_attr_arg { const char *key; lt_pos pos; lt_attr_value value; } lt_attr_arg;
 void lt_attrs_fill(const lt_names_seen *s, lt_arena *keep, const char *op, const lt_attr_info *infos, unsigned n_infos,
   void *attrs, const lt_attr_arg *args, unsigned n_args, lt_pos pos);
+/* The fields of a program's struct that are not left zero (form.c). */
+lt_attr_arg *lt_form_args(const lt_names_seen *s, const lathe_form *form, const void *values, unsigned *n);
 lt_init lt_init_eval(const lt_names_seen *s, lt_arena *keep, const lt_type *t, const lt_expr *e, const char *what);
 /* The attribute called name, or NULL; *is_value when the name is that of a value (scope.c). */
 const lt_attr_value *lt_scope_attr(const struct lt_scope *s, const char *name, bool *is_value);

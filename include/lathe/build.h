@@ -1,1 +1,0 @@
-/* lathe/build.h: typed constructors (a placeholder until the generator writes it from ops.def). Included by lathe.h. */
