@@ -45,6 +45,7 @@ static const char *const types[][CALL_OPERANDS] = {
 
 static lathe_graph *start(const build_call *c, const char *const *type, lathe_value *in) {
   lathe_graph *g = lathe_graph_new("n");
+  ck_assert(c->operands <= CALL_OPERANDS && c->results <= CALL_RESULTS);
   for (unsigned i = 0; i < c->operands; i++) in[i] = lathe_input(g, (const char[]){'x', (char)('0' + i), 0}, type[i]);
   return g;
 }
