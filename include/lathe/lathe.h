@@ -93,9 +93,10 @@ LATHE_API int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtyp
 #define LATHE_FZERO (-0.0) /* told by its sign; -0.0 itself is for lathe_op */
 typedef enum lathe_flag { LATHE_UNSET, LATHE_YES, LATHE_NO } lathe_flag;
 enum { LATHE_MAX_INTS = 16 };
-/* A list: n numbers, zeros among them as they are; n LATHE_ZERO: none, where a list must be given. LATHE_INTS(1, 2) makes one. */
+/* A list: n numbers, zeros among them as they are. LATHE_INTS(1, 2) makes one; LATHE_EMPTY has none where a list must be given. */
 typedef struct lathe_ints { int64_t n, v[LATHE_MAX_INTS]; } lathe_ints;
 #define LATHE_INTS(...) {LATHE_COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), {__VA_ARGS__}}
+#define LATHE_EMPTY {LATHE_ZERO, {0}}
 #define LATHE_COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, count, ...) count
 
 /* What the constructors are made of, for bindings: an op or layer and where its attributes lie in a struct of the caller. */

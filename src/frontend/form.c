@@ -28,7 +28,7 @@ static bool read_ints(const lt_names_seen *s, lt_attr_value *v, const char *form
   int64_t n = l->n == LATHE_ZERO ? 0 : l->n;
   if (n < 0 || n > LT_MAX_INTS) {
     lt_fail(s->job, LATHE_E_INVALID, NULL, "attribute `%s` of %s has %lld numbers, at most %d are allowed%s", key, form, (long long)n,
-      (int)LT_MAX_INTS, n < 0 ? "\nhelp: an empty list has LATHE_ZERO" : "");
+      (int)LT_MAX_INTS, n < 0 ? "\nhelp: an empty list is LATHE_EMPTY" : "");
   }
   set_list(s->arena, v, l->v, (uint32_t)n);
   return l->n != 0;

@@ -205,7 +205,7 @@ START_TEST(lists) {
   ck_assert(most.n == LATHE_MAX_INTS && most.v[15] == 16);
   lathe_graph *g = lathe_graph_new("n");
   lathe_value x = lathe_input(g, "x", "f32[1, 1]");
-  lathe_output(g, "y", lathe_reshape(g, x, &(lathe_reshape_attrs){.shape = {LATHE_ZERO}}));
+  lathe_output(g, "y", lathe_reshape(g, x, &(lathe_reshape_attrs){.shape = LATHE_EMPTY}));
   same(g, "network n(x: f32[1, 1]) -> y { y = reshape(x, shape=[]) }");
 }
 END_TEST
@@ -247,7 +247,7 @@ START_TEST(wrong) {
   REFUSED("attribute `keepdims` of sum is true or false, not 7", lathe_sum(g, x, &(lathe_sum_attrs){.keepdims = (lathe_flag)7}));
   REFUSED("attribute `dtype` of cast is f32, f64, i32, i64 or bool, not `f23`", lathe_cast(g, x, &(lathe_cast_attrs){.dtype = "f23"}));
   REFUSED("attribute `axes` of sum has 17 numbers, at most 16 are allowed", lathe_sum(g, x, &(lathe_sum_attrs){.axes = {.n = 17}}));
-  REFUSED("attribute `axes` of sum has -1 numbers, at most 16 are allowed\nhelp: an empty list has LATHE_ZERO",
+  REFUSED("attribute `axes` of sum has -1 numbers, at most 16 are allowed\nhelp: an empty list is LATHE_EMPTY",
     lathe_sum(g, x, &(lathe_sum_attrs){.axes = {.n = -1}}));
   REFUSED("linear: `name` is empty", lathe_linear_layer(g, x, &(lathe_linear_layer_attrs){.out = 3, .name = ""}));
   REFUSED("linear `fc`: x is f32[2, 3, 8, 8], should be [N, C]\nhelp: write `flatten(x)`",
