@@ -1,14 +1,12 @@
 /* Fuzz target of the passes: a graph that was read goes through all of them in both modes, verified after each. A pass may
  * refuse a graph for reasons of the user's (a gradient that does not exist), but never makes a broken one. */
+#include "driver/model.h"
 #include "frontend/frontend.h"
 #include "fuzz.h"
 #include "ir/pass/pass.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static const lt_pass pipeline[] = {LT_PASS_mode, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse, LT_PASS_fold,
-  LT_PASS_simplify, LT_PASS_cse, LT_PASS_fuse, LT_PASS_layout};
 
 typedef struct input { const char *text; size_t n; lt_mode mode; } input;
 
@@ -20,7 +18,9 @@ static void run(lt_job *job, void *arg) {
   lt_graph *g = lt_text_read(job, in->text, in->n, "fuzz.lathe", &o);
   g->mode = in->mode;
   g->max_bytes = (int64_t)1 << 40;
-  lt_graph_free(lt_run_passes(job, g, pipeline, LT_COUNT(pipeline), &verify));
+  size_t passes;
+  const lt_pass *pipeline = lt_pipeline(&passes);
+  lt_graph_free(lt_run_passes(job, g, pipeline, passes, &verify));
   lt_graph_free(g);
 }
 

@@ -8,6 +8,7 @@
 #include "check_main.h"
 #include "codegen/plan.h"
 #include "driver/entry.h"
+#include "driver/model.h"
 #include "frontend/frontend.h"
 #include "graph_eval.h"
 #include "ir/pass/pass.h"
@@ -352,9 +353,7 @@ static void check_skippable(const lt_plan *p) {
 
 /* ---- a graph: through the passes, planned, run, compared ---- */
 
-static const lt_pass pipeline[] = {LT_PASS_mode, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,     LT_PASS_simplify, LT_PASS_cse,
-                                   LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse,   LT_PASS_fuse,     LT_PASS_layout};
-enum { BEFORE_FUSION = 9 };
+enum { FROM_FUSION = 2 }; /* passes */
 
 typedef struct subject { const char *what; const lt_graph *g; const lt_tensor *(*leaf)(lt_arena *, const lt_graph *, lt_value); double tolerance; } subject;
 
@@ -439,8 +438,10 @@ static void run_split(lt_job *job, lt_graph *g, lt_eval *e, const lt_image *imag
 
 static void check_graph(lt_job *job, const subject *s) {
   lt_arena *a = lt_arena_new(job);
-  lt_graph *before = lt_run_passes(job, s->g, pipeline, BEFORE_FUSION, NULL);
-  lt_graph *g = lt_run_passes(job, before, pipeline + BEFORE_FUSION, LT_COUNT(pipeline) - BEFORE_FUSION, &(lt_pass_options){.verify_each = true});
+  size_t n;
+  const lt_pass *pipeline = lt_pipeline(&n);
+  lt_graph *before = lt_run_passes(job, s->g, pipeline, n - FROM_FUSION, NULL);
+  lt_graph *g = lt_run_passes(job, before, pipeline + n - FROM_FUSION, FROM_FUSION, &(lt_pass_options){.verify_each = true});
   lt_eval e;
   lt_image image;
   lt_eval_init(&e, job, a, g, LT_EVAL_DOUBLE);

@@ -4,6 +4,7 @@
  * having been written shows; inputs must come out unchanged. */
 #include "kcheck.h"
 #include "codegen/codegen.h"
+#include "driver/model.h"
 #include "ir/pass/pass.h"
 
 #include <float.h>
@@ -106,11 +107,6 @@ static void interpret(lt_job *job, job_of_case *j) {
   for (uint32_t i = 0; i < j->g->outputs.n; i++) j->want[i] = lt_eval_get(&e, j->g->outputs.at[i].value);
 }
 
-/* The driver's order of passes. */
-static const lt_pass pipeline[] = {LT_PASS_mode,     LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,
-                                   LT_PASS_simplify, LT_PASS_cse,      LT_PASS_fold,  LT_PASS_simplify,
-                                   LT_PASS_cse,      LT_PASS_fuse,     LT_PASS_layout};
-
 static void plan_case(lt_job *job, void *arg) {
   job_of_case *j = arg;
   lt_arena_init(&j->arena, job);
@@ -118,7 +114,9 @@ static void plan_case(lt_job *job, void *arg) {
   kc_families[j->c->family].build(j->g, &j->built);
   interpret(job, j);
   lt_pass_options o = {.verify_each = true};
-  lt_graph *ready = j->planned = lt_run_passes(job, j->g, pipeline, LT_COUNT(pipeline), &o);
+  size_t passes;
+  const lt_pass *pipeline = lt_pipeline(&passes);
+  lt_graph *ready = j->planned = lt_run_passes(job, j->g, pipeline, passes, &o);
   lt_graph_enter(ready, job);
   lt_image_of(&j->image, &j->arena, ready);
   const char *name = lt_arena_printf(&j->arena, "c%d", j->index), *pack = lt_arena_printf(&j->arena, "p%d", j->index);

@@ -1,5 +1,6 @@
 /* The text language: what definitions mean, how weights are called, that printing and reading back is the identity, and
  * that the C builder's lt_apply does the same as the text. */
+#include "networks.h"
 #include "text_util.h"
 
 #include <dirent.h>
@@ -99,23 +100,17 @@ static int each_file(const char *folder, void (*fn)(const char *path)) {
   return n;
 }
 
-/* Every network of a file: each begins a line. */
+/* Every network of a file. */
 static void round_trip_file(const char *path) {
   lathe_error e;
   size_t n;
   int networks = 0;
   char *text = test_read(path, &n), name[64];
-  for (const char *p = text; p; p = memchr(p, '\n', n - (size_t)(p - text)), p = p ? p + 1 : NULL) {
-    const char *end = text + n, *word = p + 8;
-    size_t k = 0;
-    if (end - p < 9 || memcmp(p, "network ", 8)) continue;
-    for (; word + k < end && !strchr("[( ", word[k]) && k + 1 < sizeof name; k++) name[k] = word[k];
-    name[k] = 0;
+  for (const char *p = text; lt_next_network(&p, text + n, name); networks++) {
     task t = {.text = text, .n = n, .file = path, .options = TEST_OPTIONS, .then = check_round_trip};
     t.options.network = name;
     int status = lt_protect(&e, run_task, &t);
     ck_assert_msg(!status, "%s:%d:%d: %s", e.file, e.line, e.column, e.message);
-    networks++;
   }
   ck_assert_msg(networks > 0, "%s has no network", path);
   free(text);

@@ -2,18 +2,16 @@
  * reads back as the same graph, and the interpreter's results stay what they were before the pass. Networks too large for
  * the interpreter (more than MOST multiplications) are held to the first two only. */
 #include "check_main.h"
+#include "driver/model.h"
 #include "frontend/frontend.h"
 #include "graph_eval.h"
 #include "ir/pass/pass.h"
+#include "networks.h"
 
 #include <dirent.h>
 #include <stdio.h>
 
 static const double MOST = 3e7;
-static const lt_pass pipeline[] = {LT_PASS_mode, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold, LT_PASS_simplify,
-                                   LT_PASS_cse, LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse, LT_PASS_fuse,
-                                   LT_PASS_layout};
-
 /* Folding rounds constants to f32, which the interpreter in double otherwise does not; the rest is exact but for the
  * order of sums. */
 static double tolerance(lt_pass p) { return p == LT_PASS_fold ? 1e-4 : 1e-9; }
@@ -68,7 +66,9 @@ static void run_model(lt_job *job, const char *what, const lt_graph *from, seen 
   lt_graph *g = lt_run_passes(job, from, NULL, 0, NULL);
   results before = {0};
   lt_arena *a = lt_arena_new(job);
-  for (unsigned i = 0; i < LT_COUNT(pipeline); i++) {
+  size_t n;
+  const lt_pass *pipeline = lt_pipeline(&n);
+  for (size_t i = 0; i < n; i++) {
     const char *pass = lt_pass_name(pipeline[i]);
     bool values = comparable(g, pipeline[i]) && work_of(g) < MOST;
     if (values && !before.at) before = evaluate(job, a, g);
@@ -94,13 +94,16 @@ typedef struct model { const char *path; seen *seen; } model;
 static void run_file(lt_job *job, void *arg) {
   const model *m = arg;
   lt_bytes text = lt_file_read(job, lt_arena_new(job), m->path, 1 << 24);
-  for (unsigned mode = 0; mode < 2; mode++) {
-    lt_graph *g = lt_text_read(job, (const char *)text.at, text.n, m->path, NULL);
-    g->mode = mode ? LT_MODE_TRAIN : LT_MODE_RUN;
-    m->seen->networks++;
-    run_model(job, m->path, g, m->seen);
-    lt_graph_drop(job, g);
-  }
+  const char *at = (const char *)text.at, *end = at + text.n;
+  char name[64];
+  while (lt_next_network(&at, end, name))
+    for (unsigned mode = 0; mode < 2; mode++) {
+      lt_graph *g = lt_text_read(job, (const char *)text.at, text.n, m->path, &(lt_text_options){.network = name});
+      g->mode = mode ? LT_MODE_TRAIN : LT_MODE_RUN;
+      m->seen->networks++;
+      run_model(job, m->path, g, m->seen);
+      lt_graph_drop(job, g);
+    }
 }
 
 static void run_folder(const char *folder, seen *s) {

@@ -3,11 +3,9 @@
  * kcheck/plan_eval.c's. */
 #include "check_main.h"
 #include "codegen/plan.h"
+#include "driver/model.h"
 #include "frontend/frontend.h"
 #include "ir/pass/pass.h"
-
-static const lt_pass pipeline[] = {LT_PASS_mode, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,     LT_PASS_simplify, LT_PASS_cse,
-                                   LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse,   LT_PASS_fuse,     LT_PASS_layout};
 
 static void protect(void (*body)(lt_job *, void *), void *arg) {
   lathe_error e = {0};
@@ -15,7 +13,9 @@ static void protect(void (*body)(lt_job *, void *), void *arg) {
 }
 
 static lt_graph *ready(lt_job *job, const char *text) {
-  lt_graph *g = lt_text_read(job, text, strlen(text), "plan", NULL), *done = lt_run_passes(job, g, pipeline, LT_COUNT(pipeline), NULL);
+  size_t n;
+  const lt_pass *pipeline = lt_pipeline(&n);
+  lt_graph *g = lt_text_read(job, text, strlen(text), "plan", NULL), *done = lt_run_passes(job, g, pipeline, n, NULL);
   lt_graph_drop(job, g);
   return done;
 }
