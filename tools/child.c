@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,25 @@ static const char *const names[] = {[OBJECT] = "model.o", [LIBRARY] = "model.so"
 static char folder[4096], file[NAMES][4096 + 16]; /* written before a signal can need them */
 static volatile pid_t running;
 
+/* The child and what it has started must be gone before the folder goes: they make files, too. A C compiler takes its own
+ * temporary files away when it is asked to end; what does not end within two seconds is killed. */
+static void end_child(void) {
+  enum { STEP_MS = 10, STEPS = 200, MORE = 20 };
+  int gone = 0;
+  kill(-running, SIGTERM);
+  for (int i = 0; i < STEPS && !gone; i++) {
+    gone = waitpid(running, NULL, WNOHANG) != 0;
+    if (!gone) poll(NULL, 0, STEP_MS);
+  }
+  kill(-running, SIGKILL);
+  if (!gone) waitpid(running, NULL, 0);
+  for (int i = 0; i < MORE && kill(-running, 0) == 0; i++) poll(NULL, 0, STEP_MS); /* its own children are not ours to wait for */
+  running = 0;
+}
+
 static void remove_all(void) { /* also from signal handlers */
   if (!folder[0]) return;
-  if (running > 0) kill(running, SIGKILL);
+  if (running > 0) end_child();
   for (int i = 0; i < NAMES; i++) unlink(file[i]);
   rmdir(folder);
   folder[0] = '\0';
@@ -38,6 +55,14 @@ static void on_signal(int sig) {
 }
 
 static const int fatal[] = {SIGINT, SIGTERM, SIGHUP};
+
+static sigset_t without_fatal(void) { /* blocks them; gives the mask before */
+  sigset_t set, old;
+  sigemptyset(&set);
+  for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++) sigaddset(&set, fatal[i]);
+  sigprocmask(SIG_BLOCK, &set, &old);
+  return old;
+}
 
 void folder_open(const cli *c) {
   const char *base = getenv("TMPDIR");
@@ -63,8 +88,13 @@ char *folder_path(const char *name) { return format("%s/%s", folder, name); }
 
 /* Runs a program in the folder, what it says going to the file `said`. The wait status, or -1. */
 static int run_program(const char *program, char *const argv[], unsigned seconds) {
+  sigset_t old = without_fatal(); /* until the handler can know of the child; the child has no handler of ours */
   pid_t pid = fork();
   if (pid == 0) {
+    for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
+      if (signal(fatal[i], SIG_DFL) == SIG_IGN) signal(fatal[i], SIG_IGN);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    setpgid(0, 0);
     int fd = chdir(folder) == 0 ? open("said", O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
     if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0) _exit(126);
     signal(SIGALRM, SIG_DFL);
@@ -72,8 +102,10 @@ static int run_program(const char *program, char *const argv[], unsigned seconds
     execvp(program, argv);
     _exit(errno == ENOENT || errno == EACCES ? 127 : 126);
   }
+  if (pid > 0) setpgid(pid, pid); /* on both sides: whoever comes first */
+  running = pid > 0 ? pid : 0;
+  sigprocmask(SIG_SETMASK, &old, NULL);
   if (pid < 0) return -1;
-  running = pid;
   int status;
   while (waitpid(pid, &status, 0) < 0)
     if (errno != EINTR) {
