@@ -74,43 +74,40 @@ static void agree(const lathe_graph *g, const char *what, const char *a, const c
   if (!same) exit(1);
 }
 
+/* y, made of x and W, and its gradient gx in x are what conv2d gives. */
+static void agree_with_conv2d(lathe_graph *g, lathe_value x, lathe_value W, lathe_value y, lathe_value gx) {
+  lathe_value gz, z = lathe_op(g, "conv2d", "stride=1, pad=1", (lathe_value[]){x, W}, 2);
+  lathe_gradients(g, &gz, &z, NULL, 1, &x, 1);
+  lathe_output(g, "y", y);
+  lathe_output(g, "gx", gx);
+  lathe_output(g, "z", z);
+  lathe_output(g, "gz", gz);
+  agree(g, "y", "y", "z");
+  agree(g, "x.grad", "gx", "gz");
+}
+
 /* Step 57: conv2d_simple is im2col, a linear map and two changes of shape; y.backward() starts from ones. */
 static void convolution(void) {
   lathe_graph *g = lathe_graph_new("convolution");
-  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"), W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)");
-  lathe_value in[2] = {x, W}, gx, again;
-  lathe_value y = lathe_op(g, "conv2d_simple", "stride=1, pad=1", in, 2);
+  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"), W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)"), gx;
+  lathe_value y = lathe_op(g, "conv2d_simple", "stride=1, pad=1", (lathe_value[]){x, W}, 2);
   lathe_gradients(g, &gx, &y, NULL, 1, &x, 1);
   print_shape(g, "y.shape", y);
   print_shape(g, "x.grad.shape", gx);
-  lathe_output(g, "y", y);
-  lathe_output(g, "gx", gx);
-  lathe_value z = lathe_op(g, "conv2d", "stride=1, pad=1", in, 2);
-  lathe_gradients(g, &again, &z, NULL, 1, &x, 1);
-  lathe_output(g, "z", z);
-  lathe_output(g, "gz", again);
-  agree(g, "y", "y", "z");
-  agree(g, "x.grad", "gx", "gz");
+  agree_with_conv2d(g, x, W, y, gx);
   finish(g);
 }
 
 /* Appendix: the fast convolution, six axes of windows summed over three of them with tensordot. */
 static void fast_convolution(void) {
   lathe_graph *g = lathe_graph_new("fast_convolution");
-  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"), W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)");
-  lathe_value in[2] = {x, W}, gx, again;
+  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"), W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)"), gx;
   lathe_value col = lathe_op(g, "im2col", "kernel_size=3, stride=1, pad=1, to_matrix=false", &x, 1);
   print_shape(g, "col.shape", col);
   lathe_value t = lathe_op(g, "tensordot", "axes_a=[1, 2, 3], axes_b=[1, 2, 3]", (lathe_value[]){col, W}, 2);
-  lathe_value y = lathe_op(g, "transpose", "perm=[0, 3, 1, 2]", &t, 1), z = lathe_op(g, "conv2d", "stride=1, pad=1", in, 2);
+  lathe_value y = lathe_op(g, "transpose", "perm=[0, 3, 1, 2]", &t, 1);
   lathe_gradients(g, &gx, &y, NULL, 1, &x, 1);
-  lathe_gradients(g, &again, &z, NULL, 1, &x, 1);
-  lathe_output(g, "y", y);
-  lathe_output(g, "z", z);
-  lathe_output(g, "gx", gx);
-  lathe_output(g, "gz", again);
-  agree(g, "y", "y", "z");
-  agree(g, "x.grad", "gx", "gz");
+  agree_with_conv2d(g, x, W, y, gx);
   finish(g);
 }
 
