@@ -381,7 +381,7 @@ LT_INFER(im2col) {
 /* OH and OW of a window that infer has accepted. */
 static void windows_along(const lt_window *w, const int64_t size[2], int64_t out[2]) {
   for (unsigned k = 0; k < 2; k++)
-    out[k] = (size[k] + w->pad[k] + w->pad[k + 2] - (w->kernel[k] - 1) * w->dilation[k] - 1) / w->stride[k] + 1;
+    out[k] = lt_windows_along(size[k], w->kernel[k], w->stride[k], w->dilation[k], w->pad[k], w->pad[k + 2]);
 }
 
 LT_EVAL(im2col) {

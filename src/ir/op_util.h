@@ -49,6 +49,10 @@ typedef struct lt_window {
 /* Check the window against an image of size[0..2) and give the number of windows along both axes. `image` is what the
  * message calls the image ("x f32[1, 3, 8, 8]"). */
 void lt_need_window(lt_graph *g, lt_op op, const lt_window *w, const char *image, const int64_t size[2], int64_t out[2]);
+/* The number of windows along an axis, of a window that lt_need_window has accepted (without ceil). */
+static inline int64_t lt_windows_along(int64_t size, int64_t kernel, int64_t stride, int64_t dilation, int64_t before, int64_t after) {
+  return (size + before + after - (kernel - 1) * dilation - 1) / stride + 1;
+}
 /* For position o of axis k, the taps [*lo, *hi) that fall inside [0, size). */
 static inline void lt_window_taps(const lt_window *w, unsigned k, int64_t o, int64_t size, int64_t *lo, int64_t *hi) {
   int64_t start = o * w->stride[k] - w->pad[k], d = w->dilation[k];

@@ -7,6 +7,7 @@
  * and col2im of a product that keeps N OH OW of one operand and C KH KW of the other is conv2d_grad_input. In which order
  * the letters stand, and through which reshapes and transposes they got there, is a view's business. Letters of extent 1
  * are left out of everything. */
+#include "ir/op_util.h"
 #include "ir/pass/raise.h"
 
 /* ---- marks -------------------------------------------------------------------------------------------------------- */
@@ -38,10 +39,8 @@ static const unsigned column_order[2][LETTERS] = {{N, C, KH, KW, OH, OW}, {N, OH
 #define COLUMNS(image, a) columns_of(image, (a)->kernel, (a)->stride, (a)->dilation, (a)->pad, (a)->to_matrix)
 static columns columns_of(const lt_type *image, lt_pair kernel, lt_pair stride, lt_pair dilation, lt_quad pad, bool to_matrix) {
   columns c = {{image->dim[0], image->dim[1], kernel.v[0], kernel.v[1]}, kernel, stride, dilation, pad, to_matrix};
-  for (int k = 0; k < 2; k++) {
-    int64_t extent = (kernel.v[k] - 1) * dilation.v[k] + 1;
-    c.dim[OH + k] = (image->dim[2 + k] + pad.v[k] + pad.v[k + 2] - extent) / stride.v[k] + 1;
-  }
+  for (int k = 0; k < 2; k++)
+    c.dim[OH + k] = lt_windows_along(image->dim[2 + k], kernel.v[k], stride.v[k], dilation.v[k], pad.v[k], pad.v[k + 2]);
   return c;
 }
 
@@ -147,11 +146,11 @@ static side side_of(const lt_graph *g, const lt_node *n, const lt_value *in, uns
 }
 
 /* The operand without leading axes (they have extent 1), [.., kept] as it stands; 0: it has some. */
-static lt_value as_matrix(const lt_graph *g, lt_graph *to, const side *x) {
+static lt_value as_matrix(lt_graph *g, const side *x) {
   const lt_type t = *lt_type_of(g, x->v);
   for (unsigned i = 0; i + 2 < t.rank; i++)
     if (t.dim[i] != 1) return 0;
-  return lt_reshape(to, x->v, 2, t.dim + t.rank - 2);
+  return lt_reshape(g, x->v, 2, t.dim + t.rank - 2);
 }
 
 static lt_value emit_conv(lt_raiser *s, const lt_node *col, const columns *c, lt_value w, lt_value bias) {
@@ -182,7 +181,7 @@ static lt_value see_side(lt_raiser *s, const lt_node *n, const lt_value *in, uns
   bool forward = sum.mask == present(&c, FILTER) && kept.mask == present(&c, IMAGE);
   bool weights = sum.mask == present(&c, IMAGE) && kept.mask == present(&c, FILTER);
   if (!forward && (!weights || n->n_in > 2)) return 0; /* linear has a third operand: its bias belongs to a result's rows */
-  lt_value matrix = as_matrix(s->to, s->to, &other);
+  lt_value matrix = as_matrix(s->to, &other);
   lt_value w = matrix ? into_form(s, matrix, other.kept == other.rank - 1, &sum, &c, forward ? filter_form : image_form) : 0;
   if (!w) return 0;
   lt_value y = forward ? emit_conv(s, col, &c, w, n->n_in > 2 ? in[2] : 0) : emit_grad_weight(s, col, &c, w);
@@ -199,7 +198,7 @@ lt_value lt_see_product(lt_raiser *s, const lt_node *n, const lt_value *in) {
 
 /* The operand of a product, its kept axis read as w; what both operands share is the form's free axis. */
 static lt_value kept_in_form(lt_raiser *s, const side *x, const word *w, const columns *c, const unsigned *form) {
-  lt_value matrix = as_matrix(s->to, s->to, x);
+  lt_value matrix = as_matrix(s->to, x);
   return matrix ? into_form(s, matrix, x->summed == x->rank - 1, w, c, form) : 0;
 }
 
