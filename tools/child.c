@@ -1,7 +1,7 @@
 /* child.c: an object in a process of its own: what it does to that process stays there.
  *
  * The child is this program again, with a verb that help does not list. It finds in its folder the object, a plan in words
- * (what to call with which blocks) and the tape, which both sides map. Nothing else is needed: no compiler, no linker. */
+ * (what to call with which blocks) and the record, which both sides map. Nothing else is needed: no compiler, no linker. */
 #include "check.h"
 
 #include <dlfcn.h>
@@ -19,8 +19,8 @@
 
 /* ---- the folder ---- */
 
-enum { OBJECT, LIBRARY, TAPE, PLAN, SAID, NAMES };
-static const char *const names[] = {[OBJECT] = "model.o", [LIBRARY] = "model.so", [TAPE] = "tape", [PLAN] = "plan", [SAID] = "said"};
+enum { OBJECT, LIBRARY, RECORD, PLAN, SAID, NAMES };
+static const char *const names[] = {[OBJECT] = "model.o", [LIBRARY] = "model.so", [RECORD] = "record", [PLAN] = "plan", [SAID] = "said"};
 static char folder[4096], file[NAMES][4096 + 16]; /* written before a signal can need them */
 static volatile pid_t running;
 
@@ -156,28 +156,28 @@ static void write_plan(const cli *c, const layout *l, uint64_t seed) {
   if (ferror(f) | fclose(f)) fail_work(c, "cannot write %s", file[PLAN]);
 }
 
-static void write_tape(const cli *c, const unsigned char *tape, int64_t bytes) {
-  FILE *f = fopen(file[TAPE], "wb");
-  if (!f) fail_work(c, "cannot write %s: %s", file[TAPE], strerror(errno));
-  size_t put = fwrite(tape, 1, (size_t)bytes, f);
-  if ((put != (size_t)bytes) | ferror(f) | fclose(f)) fail_work(c, "cannot write %s: %s", file[TAPE], strerror(errno));
+static void write_record(const cli *c, const unsigned char *record, int64_t bytes) {
+  FILE *f = fopen(file[RECORD], "wb");
+  if (!f) fail_work(c, "cannot write %s: %s", file[RECORD], strerror(errno));
+  size_t put = fwrite(record, 1, (size_t)bytes, f);
+  if ((put != (size_t)bytes) | ferror(f) | fclose(f)) fail_work(c, "cannot write %s: %s", file[RECORD], strerror(errno));
 }
 
-static void read_tape(const cli *c, unsigned char *tape, int64_t bytes) {
-  FILE *f = fopen(file[TAPE], "rb");
-  if (!f || fread(tape, 1, (size_t)bytes, f) != (size_t)bytes) fail_work(c, "cannot read %s", file[TAPE]);
+static void read_record(const cli *c, unsigned char *record, int64_t bytes) {
+  FILE *f = fopen(file[RECORD], "rb");
+  if (!f || fread(record, 1, (size_t)bytes, f) != (size_t)bytes) fail_work(c, "cannot read %s", file[RECORD]);
   fclose(f);
 }
 
-char *child_call(const cli *c, const layout *l, const char *object, unsigned char *tape, uint64_t seed, unsigned seconds) {
+char *child_call(const cli *c, const layout *l, const char *object, unsigned char *record, uint64_t seed, unsigned seconds) {
   char *argv[] = {"lathe", "check-object", (char *)object, NULL};
   write_plan(c, l, seed);
-  write_tape(c, tape, l->bytes);
+  write_record(c, record, l->bytes);
   int status = run_program("/proc/self/exe", argv, seconds);
   if (status) return status_text("the child", status, seconds);
-  read_tape(c, tape, l->bytes);
+  read_record(c, record, l->bytes);
   int32_t returned;
-  memcpy(&returned, tape, sizeof returned);
+  memcpy(&returned, record, sizeof returned);
   return returned ? format("the entry returned %d: %s\n", returned, lathe_status_text(returned)) : NULL;
 }
 
@@ -208,11 +208,11 @@ static plan read_plan(const cli *c) {
 }
 
 static unsigned char *map_tape(const cli *c, int64_t bytes) {
-  int fd = open("tape", O_RDWR);
+  int fd = open("record", O_RDWR);
   struct stat st;
   if (fd < 0 || fstat(fd, &st) || st.st_size != bytes) fail_plan(c);
   void *at = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (at == MAP_FAILED) fail_work(c, "cannot map the tape: %s", strerror(errno));
+  if (at == MAP_FAILED) fail_work(c, "cannot map the record: %s", strerror(errno));
   close(fd);
   return at;
 }
@@ -242,29 +242,29 @@ static void find_code(const cli *c, const code *x, const char *symbol, void *fn)
 typedef int (*init_fn)(void *state, uint64_t seed);
 
 /* The state as the object makes it, and its header for the state that the call goes on with. */
-static int32_t start_state(const cli *c, const code *x, const plan *p, unsigned char *tape) {
+static int32_t start_state(const cli *c, const code *x, const plan *p, unsigned char *record) {
   init_fn init;
   find_code(c, x, p->init, &init);
-  int32_t status = init(tape + p->init_at, p->seed);
-  memcpy(tape + p->image_at, tape + p->init_at, TAPE_ALIGN);
+  int32_t status = init(record + p->init_at, p->seed);
+  memcpy(record + p->image_at, record + p->init_at, RECORD_ALIGN);
   return status;
 }
 
 int verb_check_object(cli *c) {
   plan p = read_plan(c);
-  unsigned char *tape = map_tape(c, p.bytes);
+  unsigned char *record = map_tape(c, p.bytes);
   code x = load_code(c);
   lathe_fn entry;
   find_code(c, &x, p.entry, &entry);
   const void **io = need(calloc(p.n + 1, sizeof *io)); /* the last one is `parallel`: serial */
-  for (size_t i = 0; i < p.n; i++) io[i] = p.at[i] < 0 ? NULL : tape + p.at[i];
-  size_t scratch_bytes = ((size_t)p.scratch + TAPE_ALIGN) / TAPE_ALIGN * TAPE_ALIGN;
-  void *scratch = need(aligned_alloc(TAPE_ALIGN, scratch_bytes));
+  for (size_t i = 0; i < p.n; i++) io[i] = p.at[i] < 0 ? NULL : record + p.at[i];
+  size_t scratch_bytes = ((size_t)p.scratch + RECORD_ALIGN) / RECORD_ALIGN * RECORD_ALIGN;
+  void *scratch = need(aligned_alloc(RECORD_ALIGN, scratch_bytes));
   memset(scratch, 0xFF, scratch_bytes);
-  int32_t status = p.trains ? start_state(c, &x, &p, tape) : 0;
-  if (!status) status = entry(io, p.trains ? tape + p.image_at : NULL, scratch);
-  memcpy(tape, &status, sizeof status);
-  munmap(tape, (size_t)p.bytes);
+  int32_t status = p.trains ? start_state(c, &x, &p, record) : 0;
+  if (!status) status = entry(io, p.trains ? record + p.image_at : NULL, scratch);
+  memcpy(record, &status, sizeof status);
+  munmap(record, (size_t)p.bytes);
   free(scratch);
   free(io);
   free(p.at);

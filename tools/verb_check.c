@@ -120,40 +120,40 @@ static void check_interpreter(checking *k, const char *entry) {
   lathe_free(proof);
 }
 
-/* What a call makes of the tape's inputs; params and states are put back. */
-static void call_jit(checking *k, const layout *l, lathe_instance *s, unsigned char *tape) {
-  unsigned char *before = tape_new(l);
-  tape_put(k->c, l, before, s);
-  memcpy(tape, before, (size_t)l->bytes);
+/* What a call makes of the record's inputs; params and states are put back. */
+static void call_jit(checking *k, const layout *l, lathe_instance *s, unsigned char *record) {
+  unsigned char *before = record_new(l);
+  record_put(k->c, l, before, s);
+  memcpy(record, before, (size_t)l->bytes);
   call_entry(k->c, s, l->entry);
-  tape_get(k->c, l, tape, s);
-  tape_restore(k->c, l, before, s);
+  record_get(k->c, l, record, s);
+  record_restore(k->c, l, before, s);
   free(before);
 }
 
 static void check_threads(checking *k, const layout *l, const unsigned char *want) {
-  unsigned char *tape = tape_new(l);
-  call_jit(k, l, k->many, tape);
+  unsigned char *record = record_new(l);
+  call_jit(k, l, k->many, record);
   char *what = format("the JIT on %d thread%s, the bits of one", k->threads, k->threads == 1 ? "" : "s");
-  same(k, l->entry, what, tape_differences(l, tape, "several threads", want, "one thread"));
+  same(k, l->entry, what, record_differences(l, record, "several threads", want, "one thread"));
   free(what);
-  free(tape);
+  free(record);
 }
 
 /* One way to load the object. */
 static void check_object(checking *k, const layout *l, const unsigned char *want, const char *file, const char *what, unsigned seconds) {
-  unsigned char *tape = tape_new(l);
+  unsigned char *record = record_new(l);
   bool first = strcmp(file, "model.o") == 0;
-  tape_put(k->c, l, tape, k->one);
-  unsigned char *before = tape_new(l);
-  memcpy(before, tape, (size_t)l->bytes);
-  char *problem = child_call(k->c, l, file, tape, (uint64_t)int_of(k->c, "seed", 0), seconds);
+  record_put(k->c, l, record, k->one);
+  unsigned char *before = record_new(l);
+  memcpy(before, record, (size_t)l->bytes);
+  char *problem = child_call(k->c, l, file, record, (uint64_t)int_of(k->c, "seed", 0), seconds);
   bool ran = !problem;
-  same(k, l->entry, what, problem ? problem : tape_differences(l, tape, "object", want, "JIT"));
+  same(k, l->entry, what, problem ? problem : record_differences(l, record, "object", want, "JIT"));
   if (first && ran && l->trains && !has(k->c, "weights"))
-    same(k, l->entry, "state_init of the object, what the seed gives", init_differences(l, tape, before));
+    same(k, l->entry, "state_init of the object, what the seed gives", init_differences(l, record, before));
   free(before);
-  free(tape);
+  free(record);
 }
 
 static void check_linked(checking *k, const layout *l, const unsigned char *want, unsigned seconds) {
@@ -166,7 +166,7 @@ static void check_linked(checking *k, const layout *l, const unsigned char *want
 static void check_entry(checking *k, const char *entry) {
   enum { START = 60, SLOWER = 20 }; /* how long the child may take: to start, and times what the JIT took */
   layout l = layout_of(k->c, k->m, entry);
-  unsigned char *want = tape_new(&l);
+  unsigned char *want = record_new(&l);
   check_interpreter(k, entry);
   double begin = now();
   call_jit(k, &l, k->one, want);

@@ -1,7 +1,7 @@
 /* codegen.h: what the driver sees of code generation: no LLVM type. */
 #ifndef LT_CODEGEN_H
 #define LT_CODEGEN_H
-#include "codegen/plan.h"
+#include "plan/plan.h"
 #include "codegen/target.h"
 
 typedef int (*lt_entry_fn)(const void *io, void *region, void *scratch);

@@ -9,7 +9,7 @@
  * A kernel's buffers are passed as an array of addresses in the entry's frame, which is its only memory. Kernels with
  * several tasks go through the caller's `lathe_parallel` where there is one and the kernel is worth the trouble. */
 #include "codegen/module.h"
-#include "codegen/tile.h"
+#include "codegen/cpu/tile.h"
 
 #include <llvm-c/Analysis.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #ifndef LT_MODULE_H
 #define LT_MODULE_H
 #include "codegen/codegen.h"
-#include "codegen/ll.h"
+#include "codegen/llvm_util.h"
 
 /* What a function needs of the stack, as LLVM has told. */
 typedef struct lt_frame { LLVMValueRef fn; int64_t bytes; bool open; int64_t deepest; /* with what it calls; 0: not known yet */ } lt_frame;
@@ -35,7 +35,7 @@ void lt_emit_state(lt_ll *l, const lt_state_code *s);
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type);
 /* Names that the object leaves undefined, NULL-terminated, each once. */
 const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object);
-/* image.c: short forms for functions beside kernels: entries and what fills images. */
+/* emit_header.c: short forms for functions beside kernels: entries and what fills images. */
 LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes);
 LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p);
 LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align);

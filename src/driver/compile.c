@@ -26,18 +26,18 @@ lt_graph *lt_network_entry(lt_job *job, const lathe_graph *g, const lt_entry_spe
 }
 
 /* A grad entry changes nothing: what `mode` adds to move running statistics goes away. */
-lt_graph *lt_settle(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po) {
+lt_graph *lt_apply_mode(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po) {
   lt_graph *fixed = lt_run_passes(job, entry, pipeline, 1, po);
   if (spec->kind == LT_ENTRY_GRAD) fixed->updates.n = 0;
   return fixed;
 }
 
-lt_graph *lt_reduce_graph(lt_job *job, lt_graph *settled, lt_pass_options *po) {
+lt_graph *lt_run_later_passes(lt_job *job, lt_graph *settled, lt_pass_options *po) {
   return lt_run_passes(job, settled, pipeline + 1, LT_COUNT(pipeline) - 1, po);
 }
 
 lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po) {
-  lt_graph *fixed = lt_settle(job, entry, spec, po), *done = lt_reduce_graph(job, fixed, po);
+  lt_graph *fixed = lt_apply_mode(job, entry, spec, po), *done = lt_run_later_passes(job, fixed, po);
   lt_graph_drop(job, fixed);
   return done;
 }

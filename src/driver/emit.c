@@ -3,7 +3,7 @@
  * What needs weights (to embed or to write them) packs them here, with the very kernels that the object's own P_pack has,
  * compiled for this machine. Everything is made in memory first; then files appear one after the other, each whole or not
  * at all, the object last. */
-#include "driver/emit.h"
+#include "driver/emission.h"
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 

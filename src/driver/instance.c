@@ -63,10 +63,10 @@ static void make_cells(lathe_instance *s, lt_job *job) {
   uint32_t most = 0;
   for (uint32_t i = 0; i < m->n_entry; i++) most += m->entry[i].plan.n_slot;
   s->cell = LT_NEW_ARRAY(&s->arena, lt_cell, most + 1);
-  s->call = LT_NEW_ARRAY(&s->arena, lt_call, m->n_entry + 1);
+  s->call = LT_NEW_ARRAY(&s->arena, lt_call_io, m->n_entry + 1);
   for (uint32_t i = 0; i < m->n_entry; i++) {
     const lt_plan *p = &m->entry[i].plan;
-    lt_call *c = &s->call[s->n_call++];
+    lt_call_io *c = &s->call[s->n_call++];
     c->entry = &m->entry[i];
     c->io = LT_NEW_ARRAY(&s->arena, const void *, p->n_slot + 1);
     c->cell = LT_NEW_ARRAY(&s->arena, uint32_t, p->n_slot + 1);
@@ -90,7 +90,7 @@ static void make_regions(lathe_instance *s, lt_job *job) {
   int64_t scratch = 0;
   make_images(s, job);
   for (uint32_t i = 0; i < s->n_call; i++) {
-    lt_call *c = &s->call[i];
+    lt_call_io *c = &s->call[i];
     scratch = LT_MAX(scratch, c->entry->plan.scratch_bytes);
     c->region = c->entry->split ? s->packed : s->image;
   }
@@ -187,13 +187,13 @@ int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes) {
 
 /* ---- calling ----------------------------------------------------------------------------------------------------- */
 
-static lt_call *find_call(const lathe_instance *s, const char *entry) {
+static lt_call_io *find_call(const lathe_instance *s, const char *entry) {
   for (uint32_t i = 0; s && entry && i < s->n_call; i++)
     if (!strcmp(s->call[i].entry->spec.name, entry)) return &s->call[i];
   return NULL;
 }
 
-static void fill_io(const lathe_instance *s, const lt_call *c) {
+static void fill_io(const lathe_instance *s, const lt_call_io *c) {
   uint32_t n = c->entry->plan.n_slot;
   for (uint32_t i = 0; i < n; i++) {
     const lt_cell *cell = &s->cell[c->cell[i]];
@@ -203,7 +203,7 @@ static void fill_io(const lathe_instance *s, const lt_call *c) {
 }
 
 int lathe_call(lathe_instance *s, const char *entry) {
-  const lt_call *c = find_call(s, entry);
+  const lt_call_io *c = find_call(s, entry);
   if (!c) return LATHE_E_INVALID;
   if (s->stale && c->entry->split) {
     int status = lathe_repack(s);
@@ -278,7 +278,7 @@ typedef struct profile_args {
 
 /* Kernels in order, so that each finds the operands the one before left; the best of as many rounds as there is time for.
  * A training step's kernels change the state; it is put back. */
-static void profile_rounds(lathe_instance *s, const lt_call *c, double seconds, double *best) {
+static void profile_rounds(lathe_instance *s, const lt_call_io *c, double seconds, double *best) {
   uint32_t n = c->entry->plan.n_kernel;
   for (uint32_t k = 0; k < n; k++) best[k] = INFINITY;
   double begin = seconds_now();
@@ -293,7 +293,7 @@ static void profile_rounds(lathe_instance *s, const lt_call *c, double seconds, 
 static void profile_body(lt_job *job, void *arg) {
   profile_args *p = arg;
   lathe_instance *s = p->s;
-  const lt_call *c = find_call(s, p->entry);
+  const lt_call_io *c = find_call(s, p->entry);
   if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", p->entry ? p->entry : "");
   if (!c->entry->step) lt_fail(job, LATHE_E_INVALID, NULL, "kernels cannot be timed one by one\nhelp: compile with --profile");
   int64_t bytes = s->model->image.bytes;

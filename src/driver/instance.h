@@ -13,19 +13,19 @@ typedef struct lt_cell {
   bool touched;
 } lt_cell;
 
-typedef struct lt_call {
+typedef struct lt_call_io {
   const lt_model_entry *entry;
   const void **io;      /* the struct that the entry takes; filled in each call */
   uint32_t *cell;       /* by slot */
   void *region;         /* what is passed: the packed image or the portable one */
-} lt_call;
+} lt_call_io;
 
 struct lathe_instance {
   lathe_model *model;
   lt_arena arena;
   lt_cell *cell;
   uint32_t n_cell;
-  lt_call *call;
+  lt_call_io *call;
   uint32_t n_call;
   unsigned char *image; /* portable: header, params, states */
   void *packed;         /* the image that run entries read; NULL: none */

@@ -67,7 +67,7 @@ lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, l
 void lt_split_step(lathe_model *m, lt_job *job, lt_graph *before, lt_model_entry *e);
 void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p); /* compile.c: lr may be left out, and so may outputs */
 /* The two parts of it: settling the mode, which adds states and updates, and the rest. */
-lt_graph *lt_settle(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po);
-lt_graph *lt_reduce_graph(lt_job *job, lt_graph *settled, lt_pass_options *po);
+lt_graph *lt_apply_mode(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po);
+lt_graph *lt_run_later_passes(lt_job *job, lt_graph *settled, lt_pass_options *po);
 
 #endif

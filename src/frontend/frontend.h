@@ -37,12 +37,12 @@ typedef struct lt_layer_info {
 #define LAYER(name, operands, weights, doc) typedef struct lt_##name##_layer {
 #define ATTR(kind, name, def, doc) lt_attr_##kind name;
 #define END(name) char end_; } lt_##name##_layer;
-#include "frontend/layers.def"
+#include "frontend/build/layers.def"
 
 typedef enum lt_layer {
   LT_LAYER_none,
 #define LAYER(name, operands, weights, doc) LT_LAYER_##name,
-#include "frontend/layers.def"
+#include "frontend/build/layers.def"
   LT_LAYERS
 } lt_layer;
 

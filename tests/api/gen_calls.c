@@ -1,5 +1,5 @@
 /* gen_calls.c: writes a translation unit, C99 and C++ alike, that calls every typed constructor and names every field. */
-#include "frontend/gen_rows.h"
+#include "frontend/build/gen_rows.h"
 
 #include <stdio.h>
 

@@ -3,7 +3,7 @@
 #ifndef LT_HARNESS_H
 #define LT_HARNESS_H
 #include "codegen/module.h"
-#include "codegen/tile.h"
+#include "codegen/cpu/tile.h"
 
 #include <stdio.h>
 #include <stdlib.h>

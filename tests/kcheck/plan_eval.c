@@ -6,7 +6,7 @@
  *   - offsets are multiples of 64, the arena ends where the last buffer does.
  * No code generation takes part. Graphs: the cases of kcheck, and entries of tests/models and examples, training too. */
 #include "check_main.h"
-#include "codegen/plan.h"
+#include "plan/plan.h"
 #include "driver/entry.h"
 #include "driver/model.h"
 #include "frontend/frontend.h"

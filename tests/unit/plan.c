@@ -2,7 +2,7 @@
  * made by hand and at random, and which kernels share one function. That plans compute what they should is
  * kcheck/plan_eval.c's. */
 #include "check_main.h"
-#include "codegen/plan.h"
+#include "plan/plan.h"
 #include "driver/model.h"
 #include "frontend/frontend.h"
 #include "ir/pass/pass.h"

@@ -1,7 +1,7 @@
 /* What proves compiled code must be able to fail: every value of a network spoiled in turn is found and named, and so is a
  * graph that means something else, an entry that computes other bits, results that are off end to end. */
 #include "check_main.h"
-#include "driver/probe.h"
+#include "driver/prove/probe.h"
 
 #include <math.h>
 #include <stdio.h>

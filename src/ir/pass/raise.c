@@ -1,4 +1,4 @@
-/* raise.c: what is spelled out in the textbook's way becomes the op it is (see.c), before gradients are taken, so that both
+/* raise.c: what is spelled out in the textbook's way becomes the op it is (recognise.c), before gradients are taken, so that both
  * ways of writing have the same forward and the same backward kernels.
  *
  * What is seen is a view (reshapes, transposes) of the new op's result. Elementwise ops on such a view are pulled before
@@ -141,9 +141,9 @@ static lt_value move(lt_raiser *s, const lt_node *n, const lt_value *in) {
 static lt_value raised(lt_raiser *s, const lt_node *n, const lt_value *in) {
   if (lt_op_table[n->op].flags & LT_MAP) return pull(s, n, in);
   switch (n->op) {
-  case LT_OP_linear: case LT_OP_matmul: return lt_see_product(s, n, in);
-  case LT_OP_col2im: return lt_see_fold(s, n, in);
-  case LT_OP_reduce_max: case LT_OP_mean: return lt_see_pool(s, n, in);
+  case LT_OP_linear: case LT_OP_matmul: return lt_recognise_product(s, n, in);
+  case LT_OP_col2im: return lt_recognise_fold(s, n, in);
+  case LT_OP_reduce_max: case LT_OP_mean: return lt_recognise_pool(s, n, in);
   /* an anchor must stay a value of its own */
   case LT_OP_reshape: case LT_OP_transpose: return s->anchor[n->out] ? 0 : move(s, n, in);
   default: return 0;

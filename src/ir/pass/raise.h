@@ -16,14 +16,14 @@ typedef struct lt_raiser {
   LT_VEC(uint8_t) mark;    /* by value of the new one */
 } lt_raiser;
 
-/* Marks, and views that look no further than the next anchor (see.c). */
+/* Marks, and views that look no further than the next anchor (recognise.c). */
 void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark);
 bool lt_raise_is(const lt_raiser *s, lt_value v, unsigned mark);
 void lt_raise_view(lt_view *out, const lt_raiser *s, lt_value v);
 
 /* What n (of the old graph, operands in[] of the new one) spells out, as a view of one op; 0: nothing known. */
-lt_value lt_see_product(lt_raiser *s, const lt_node *n, const lt_value *in); /* linear, matmul over im2col */
-lt_value lt_see_fold(lt_raiser *s, const lt_node *n, const lt_value *in);    /* col2im of a product */
-lt_value lt_see_pool(lt_raiser *s, const lt_node *n, const lt_value *in);    /* reduce_max, mean over im2col */
+lt_value lt_recognise_product(lt_raiser *s, const lt_node *n, const lt_value *in); /* linear, matmul over im2col */
+lt_value lt_recognise_fold(lt_raiser *s, const lt_node *n, const lt_value *in);    /* col2im of a product */
+lt_value lt_recognise_pool(lt_raiser *s, const lt_node *n, const lt_value *in);    /* reduce_max, mean over im2col */
 
 #endif

@@ -1,0 +1,329 @@
+/* math.c: one elementwise op on 16 lanes; exp, log, tanh, sigmoid and pow from basic operations, the same program on every
+ * machine (only fused multiply-add differs where a target has none), no library call.
+ *
+ * exp: Cody and Waite's reduction x = n log 2 + r, Taylor's series on |r| <= log(2)/2, 2^n in two exact factors so that
+ * results below the smallest normal number are rounded once. log: m in [sqrt(1/2), sqrt(2)), series of 2 atanh(s) with
+ * s = (m - 1)/(m + 1), added as in Sun's fdlibm. tanh through expm1, sigmoid through exp(-|x|), pow of f32 in double.
+ * Rounding to whole numbers adds and takes away 1.5 * 2^(fraction bits): no instruction that SSE2 lacks.
+ * tests/unit/math.c states and checks the errors in units of the last place. */
+#include "codegen/llvm_util.h"
+
+#include <math.h>
+
+/* ---- short forms: x is <16 x float or double>; constants take the type of x ---- */
+
+static bool is_f64(lt_ll *l, LLVMTypeRef vec) { return LLVMGetElementType(vec) == l->f64; }
+static LLVMValueRef num(lt_ll *l, LLVMValueRef like, double v) { return lt_ll_const(l, LLVMTypeOf(like), v); }
+static LLVMValueRef add(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFAdd(l->b, a, b, ""); }
+static LLVMValueRef sub(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(l->b, a, b, ""); }
+static LLVMValueRef mul(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFMul(l->b, a, b, ""); }
+static LLVMValueRef quot(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFDiv(l->b, a, b, ""); }
+static LLVMValueRef pick(lt_ll *l, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildSelect(l->b, c, a, b, ""); }
+static LLVMValueRef fcmp(lt_ll *l, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFCmp(l->b, p, a, b, ""); }
+static LLVMValueRef is_nan(lt_ll *l, LLVMValueRef a) { return fcmp(l, LLVMRealUNO, a, a); }
+static LLVMValueRef absolute(lt_ll *l, LLVMValueRef a) { return lt_ll_intrinsic(l, "llvm.fabs", LLVMTypeOf(a), &a, 1); }
+
+static LLVMTypeRef int_vec(lt_ll *l, LLVMValueRef like) { return LLVMVectorType(is_f64(l, LLVMTypeOf(like)) ? l->i64 : l->i32, LT_LANES); }
+static LLVMValueRef to_bits(lt_ll *l, LLVMValueRef v) { return LLVMBuildBitCast(l->b, v, int_vec(l, v), ""); }
+static LLVMValueRef of_bits(lt_ll *l, LLVMValueRef v, LLVMValueRef like) { return LLVMBuildBitCast(l->b, v, LLVMTypeOf(like), ""); }
+
+/* lo and hi limits that let NaN through: each is one instruction on x86. */
+static LLVMValueRef at_least(lt_ll *l, LLVMValueRef x, double lo) {
+  LLVMValueRef k = num(l, x, lo);
+  return pick(l, fcmp(l, LLVMRealOGT, k, x), k, x);
+}
+
+static LLVMValueRef at_most(lt_ll *l, LLVMValueRef x, double hi) {
+  LLVMValueRef k = num(l, x, hi);
+  return pick(l, fcmp(l, LLVMRealOLT, k, x), k, x);
+}
+
+/* c[0] + c[1] x + … + c[n-1] x^(n-1), by Horner's rule. */
+static LLVMValueRef poly(lt_ll *l, LLVMValueRef x, const double *c, int n) {
+  LLVMValueRef sum = num(l, x, c[n - 1]);
+  for (int i = n - 2; i >= 0; i--) sum = lt_ll_fma(l, sum, x, num(l, x, c[i]));
+  return sum;
+}
+
+/* ---- exp ---- */
+
+/* x = n log 2 + r; *whole is n as an integer vector. */
+typedef struct split { LLVMValueRef r, n, whole; } split;
+
+static split reduce_exp(lt_ll *l, LLVMValueRef x) {
+  bool d = is_f64(l, LLVMTypeOf(x));
+  LLVMValueRef magic = num(l, x, d ? 0x1.8p52 : 0x1.8p23), log2e = num(l, x, 1.44269504088896340736);
+  LLVMValueRef t = lt_ll_fma(l, x, log2e, magic), n = sub(l, t, magic);
+  /* log 2 = hi + lo, hi short enough that n·hi is exact */
+  double hi = d ? 0x1.62e42fee00000p-1 : 0x1.63p-1, lo = d ? 0x1.a39ef35793c76p-33 : -0x1.bd0105c610ca8p-13;
+  LLVMValueRef minus = LLVMBuildFNeg(l->b, n, "");
+  split s = {.n = n};
+  s.r = lt_ll_fma(l, minus, num(l, x, lo), lt_ll_fma(l, minus, num(l, x, hi), x));
+  LLVMValueRef bits = to_bits(l, t);
+  s.whole = LLVMBuildSub(l->b, bits, to_bits(l, magic), "");
+  return s;
+}
+
+/* e^r - 1 for |r| <= log(2)/2. */
+static LLVMValueRef exp_small(lt_ll *l, LLVMValueRef r) {
+  int terms = is_f64(l, LLVMTypeOf(r)) ? 12 : 6;
+  double c[12], f = 2; /* 1/2!, 1/3!, … */
+  for (int i = 0; i < terms; f *= i + 3, i++) c[i] = 1 / f;
+  LLVMValueRef square = mul(l, r, r);
+  return lt_ll_fma(l, square, poly(l, r, c, terms), r);
+}
+
+static LLVMValueRef power_of_two(lt_ll *l, LLVMValueRef n, LLVMValueRef like) {
+  bool d = is_f64(l, LLVMTypeOf(like));
+  LLVMTypeRef t = LLVMTypeOf(n);
+  LLVMValueRef e = LLVMBuildAdd(l->b, n, lt_ll_const(l, t, d ? 1023 : 127), "");
+  return of_bits(l, LLVMBuildShl(l->b, e, lt_ll_const(l, t, d ? 52 : 23), ""), like);
+}
+
+static LLVMValueRef emit_exp(lt_ll *l, LLVMValueRef x) {
+  bool d = is_f64(l, LLVMTypeOf(x));
+  x = at_most(l, at_least(l, x, d ? -746 : -104), d ? 710 : 89);
+  split s = reduce_exp(l, x);
+  LLVMValueRef y = add(l, exp_small(l, s.r), num(l, x, 1));
+  LLVMValueRef half = LLVMBuildAShr(l->b, s.whole, lt_ll_const(l, LLVMTypeOf(s.whole), 1), "");
+  LLVMValueRef rest = LLVMBuildSub(l->b, s.whole, half, "");
+  y = mul(l, y, power_of_two(l, half, x));
+  return mul(l, y, power_of_two(l, rest, x));
+}
+
+/* ---- tanh, sigmoid ---- */
+
+/* With t = e^(2|x|) - 1: tanh |x| = t / (t + 2). */
+static LLVMValueRef emit_tanh(lt_ll *l, LLVMValueRef x) {
+  bool d = is_f64(l, LLVMTypeOf(x));
+  LLVMValueRef a = absolute(l, x), y = at_most(l, add(l, a, a), d ? 44 : 20);
+  split s = reduce_exp(l, y);
+  LLVMValueRef scale = power_of_two(l, s.whole, x);
+  LLVMValueRef t = exp_small(l, s.r);
+  t = lt_ll_fma(l, scale, t, sub(l, scale, num(l, x, 1)));
+  LLVMValueRef r = quot(l, t, add(l, t, num(l, x, 2)));
+  return lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(x), (LLVMValueRef[]){r, x}, 2);
+}
+
+/* With e = exp(-|x|): 1 / (1 + e) or, below 0, e / (1 + e). */
+static LLVMValueRef emit_sigmoid(lt_ll *l, LLVMValueRef x) {
+  LLVMValueRef one = num(l, x, 1), e = emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
+  LLVMValueRef above = pick(l, fcmp(l, LLVMRealOLT, x, num(l, x, 0)), e, one);
+  return quot(l, above, add(l, one, e));
+}
+
+/* ---- log ---- */
+
+/* 2/3 + 2/5 z + 2/7 z^2 + … times z, z = s^2 */
+static LLVMValueRef atanh_rest(lt_ll *l, LLVMValueRef z) {
+  int terms = is_f64(l, LLVMTypeOf(z)) ? 11 : 5;
+  double c[11];
+  for (int i = 0; i < terms; i++) c[i] = 2.0 / (2 * i + 3);
+  return mul(l, z, poly(l, z, c, terms));
+}
+
+static LLVMValueRef emit_log(lt_ll *l, LLVMValueRef x) {
+  bool d = is_f64(l, LLVMTypeOf(x));
+  LLVMValueRef tiny = fcmp(l, LLVMRealOLT, x, num(l, x, d ? 0x1p-1022 : 0x1p-126));
+  LLVMValueRef big = pick(l, tiny, mul(l, x, num(l, x, d ? 0x1p54 : 0x1p25)), x);
+  LLVMTypeRef it = int_vec(l, x);
+  uint64_t root = d ? 0x3fe6a09e00000000u : 0x3f3504f3u, frac = d ? 0xfffffffffffffu : 0x7fffffu;
+  LLVMValueRef bits = LLVMBuildSub(l->b, to_bits(l, big), lt_ll_bits(l, it, root), "");
+  LLVMValueRef e = LLVMBuildAShr(l->b, bits, lt_ll_const(l, it, d ? 52 : 23), "");
+  LLVMValueRef m = of_bits(l, LLVMBuildAdd(l->b, LLVMBuildAnd(l->b, bits, lt_ll_bits(l, it, frac), ""), lt_ll_bits(l, it, root), ""), x);
+  if (d) e = LLVMBuildTrunc(l->b, e, LLVMVectorType(l->i32, LT_LANES), ""); /* SSE2 converts i32, not i64 */
+  LLVMValueRef k = add(l, LLVMBuildSIToFP(l->b, e, LLVMTypeOf(x), ""), pick(l, tiny, num(l, x, d ? -54 : -25), num(l, x, 0)));
+  LLVMValueRef f = sub(l, m, num(l, x, 1)), s = quot(l, f, add(l, f, num(l, x, 2))), z = mul(l, s, s);
+  LLVMValueRef half = mul(l, mul(l, f, f), num(l, x, 0.5));
+  double hi = d ? 0x1.62e42fee00000p-1 : 0x1.62e3p-1, lo = d ? 0x1.a39ef35793c76p-33 : 0x1.2fefa39ef3579p-17;
+  LLVMValueRef rest = add(l, half, atanh_rest(l, z));
+  LLVMValueRef in = lt_ll_fma(l, s, rest, mul(l, k, num(l, x, lo)));
+  LLVMValueRef y = lt_ll_fma(l, k, num(l, x, hi), sub(l, f, sub(l, half, in)));
+  y = pick(l, fcmp(l, LLVMRealOEQ, x, num(l, x, 0)), num(l, x, -INFINITY), y);
+  y = pick(l, fcmp(l, LLVMRealULT, x, num(l, x, 0)), num(l, x, NAN), y); /* NaN too */
+  return pick(l, fcmp(l, LLVMRealOEQ, x, num(l, x, INFINITY)), x, y);
+}
+
+/* ---- pow ---- */
+
+/* Is |x| whole? */
+static LLVMValueRef is_whole(lt_ll *l, LLVMValueRef a) {
+  LLVMValueRef magic = num(l, a, 0x1p52), round = sub(l, add(l, a, magic), magic);
+  LLVMValueRef large = fcmp(l, LLVMRealOGE, a, magic);
+  return LLVMBuildOr(l->b, large, fcmp(l, LLVMRealOEQ, round, a), "");
+}
+
+/* In double: e^(b log |a|), then the sign and C's special cases. f64 results are good to about |b log a| units. */
+static LLVMValueRef pow_f64(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
+  LLVMValueRef size = absolute(l, a), power = absolute(l, b), one = num(l, a, 1), zero = num(l, a, 0), inf = num(l, a, INFINITY);
+  LLVMValueRef e = mul(l, b, emit_log(l, size));
+  LLVMValueRef at_one = fcmp(l, LLVMRealOEQ, size, one);
+  at_one = LLVMBuildAnd(l->b, at_one, fcmp(l, LLVMRealOEQ, power, inf), "");
+  LLVMValueRef y = emit_exp(l, pick(l, at_one, zero, e));
+  LLVMValueRef whole = is_whole(l, power), even = is_whole(l, mul(l, power, num(l, a, 0.5)));
+  LLVMValueRef odd = LLVMBuildAnd(l->b, whole, LLVMBuildNot(l->b, even, ""), "");
+  LLVMValueRef signed_y = lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(a), (LLVMValueRef[]){y, a}, 2);
+  y = pick(l, odd, signed_y, y);
+  LLVMValueRef negative = fcmp(l, LLVMRealOLT, a, zero);
+  negative = LLVMBuildAnd(l->b, negative, fcmp(l, LLVMRealOLT, size, inf), "");
+  LLVMValueRef broken = LLVMBuildAnd(l->b, negative, LLVMBuildNot(l->b, whole, ""), "");
+  y = pick(l, LLVMBuildAnd(l->b, broken, fcmp(l, LLVMRealORD, b, b), ""), num(l, a, NAN), y);
+  LLVMValueRef is_one = fcmp(l, LLVMRealOEQ, a, one);
+  is_one = LLVMBuildOr(l->b, is_one, fcmp(l, LLVMRealOEQ, b, zero), "");
+  return pick(l, is_one, one, y);
+}
+
+static LLVMValueRef emit_pow(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
+  LLVMTypeRef t = LLVMTypeOf(a), d = lt_ll_vec(l, LT_F64);
+  if (is_f64(l, t)) return pow_f64(l, a, b);
+  return LLVMBuildFPTrunc(l->b, pow_f64(l, LLVMBuildFPExt(l->b, a, d, ""), LLVMBuildFPExt(l->b, b, d, "")), t, "");
+}
+
+/* ---- maximum, minimum, integers ---- */
+
+static LLVMValueRef extreme(lt_ll *l, LLVMValueRef a, LLVMValueRef b, bool largest) {
+  LLVMTypeRef e = LLVMGetElementType(LLVMTypeOf(a));
+  if (e == l->i1) return largest ? LLVMBuildOr(l->b, a, b, "") : LLVMBuildAnd(l->b, a, b, "");
+  if (e != l->f32 && e != l->f64) return pick(l, LLVMBuildICmp(l->b, largest ? LLVMIntSGT : LLVMIntSLT, b, a, ""), b, a);
+  LLVMValueRef y = pick(l, fcmp(l, largest ? LLVMRealOGT : LLVMRealOLT, b, a), b, a); /* a if a is NaN */
+  return pick(l, is_nan(l, b), b, y);
+}
+
+LLVMValueRef lt_emit_max(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return extreme(l, a, b, true); }
+
+static LLVMValueRef icmp(lt_ll *l, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildICmp(l->b, p, a, b, ""); }
+
+/* x / 0 is 0; the smallest integer over -1 is itself. */
+static LLVMValueRef int_div(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
+  LLVMTypeRef t = LLVMTypeOf(a);
+  LLVMValueRef zero = LLVMConstNull(t), by_zero = icmp(l, LLVMIntEQ, b, zero), by_minus = icmp(l, LLVMIntEQ, b, lt_ll_const(l, t, -1));
+  LLVMValueRef safe = pick(l, LLVMBuildOr(l->b, by_zero, by_minus, ""), lt_ll_const(l, t, 1), b);
+  LLVMValueRef y = pick(l, by_minus, LLVMBuildNeg(l->b, a, ""), LLVMBuildSDiv(l->b, a, safe, ""));
+  return pick(l, by_zero, zero, y);
+}
+
+static LLVMValueRef int_sign(lt_ll *l, LLVMValueRef a) {
+  LLVMTypeRef t = LLVMTypeOf(a);
+  LLVMValueRef up = LLVMBuildZExt(l->b, icmp(l, LLVMIntSGT, a, LLVMConstNull(t)), t, "");
+  return LLVMBuildOr(l->b, up, LLVMBuildSExt(l->b, icmp(l, LLVMIntSLT, a, LLVMConstNull(t)), t, ""), "");
+}
+
+static LLVMValueRef int_map(lt_ll *l, lt_op op, const LLVMValueRef *v, bool is_bool) {
+  LLVMValueRef a = v[0], b = v[1], zero = LLVMConstNull(LLVMTypeOf(a));
+  switch (op) {
+  case LT_OP_add: return LLVMBuildAdd(l->b, a, b, "");
+  case LT_OP_sub: return LLVMBuildSub(l->b, a, b, "");
+  case LT_OP_mul: return LLVMBuildMul(l->b, a, b, "");
+  case LT_OP_div: return int_div(l, a, b);
+  case LT_OP_max: return extreme(l, a, b, true);
+  case LT_OP_min: return extreme(l, a, b, false);
+  case LT_OP_neg: return LLVMBuildNeg(l->b, a, "");
+  case LT_OP_abs: return pick(l, icmp(l, LLVMIntSLT, a, zero), LLVMBuildNeg(l->b, a, ""), a);
+  case LT_OP_relu: return pick(l, icmp(l, LLVMIntSGT, a, zero), a, zero);
+  case LT_OP_sign: return int_sign(l, a);
+  case LT_OP_less: return icmp(l, is_bool ? LLVMIntULT : LLVMIntSLT, a, b);
+  case LT_OP_less_equal: return icmp(l, is_bool ? LLVMIntULE : LLVMIntSLE, a, b);
+  case LT_OP_equal: return icmp(l, LLVMIntEQ, a, b);
+  default: return NULL;
+  }
+}
+
+/* ---- floats ---- */
+
+static LLVMValueRef float_sign(lt_ll *l, LLVMValueRef a) {
+  LLVMValueRef zero = num(l, a, 0), one = num(l, a, 1), minus = num(l, a, -1);
+  LLVMValueRef y = pick(l, fcmp(l, LLVMRealOLT, a, zero), minus, zero);
+  y = pick(l, fcmp(l, LLVMRealOGT, a, zero), one, y);
+  return pick(l, is_nan(l, a), a, y);
+}
+
+static LLVMValueRef float_map(lt_ll *l, lt_op op, const void *attrs, const LLVMValueRef *v) {
+  LLVMValueRef a = v[0], b = v[1];
+  switch (op) {
+  case LT_OP_add: return add(l, a, b);
+  case LT_OP_sub: return sub(l, a, b);
+  case LT_OP_mul: return mul(l, a, b);
+  case LT_OP_div: return quot(l, a, b);
+  case LT_OP_pow: return emit_pow(l, a, b);
+  case LT_OP_max: return extreme(l, a, b, true);
+  case LT_OP_min: return extreme(l, a, b, false);
+  case LT_OP_neg: return LLVMBuildFNeg(l->b, a, "");
+  case LT_OP_abs: return absolute(l, a);
+  case LT_OP_sign: return float_sign(l, a);
+  case LT_OP_exp: return emit_exp(l, a);
+  case LT_OP_log: return emit_log(l, a);
+  case LT_OP_sqrt: return lt_ll_intrinsic(l, "llvm.sqrt", LLVMTypeOf(a), &a, 1);
+  case LT_OP_tanh: return emit_tanh(l, a);
+  case LT_OP_sigmoid: return emit_sigmoid(l, a);
+  case LT_OP_relu: return at_least(l, a, 0);
+  case LT_OP_clip: return at_most(l, at_least(l, a, ((const lt_clip_attrs *)attrs)->lo), ((const lt_clip_attrs *)attrs)->hi);
+  case LT_OP_less: return fcmp(l, LLVMRealOLT, a, b);
+  case LT_OP_less_equal: return fcmp(l, LLVMRealOLE, a, b);
+  case LT_OP_equal: return fcmp(l, LLVMRealOEQ, a, b);
+  default: return NULL;
+  }
+}
+
+/* ---- conversions ---- */
+
+static LLVMValueRef float_to_int(lt_ll *l, LLVMValueRef a, LLVMTypeRef to) {
+  const char *name = "llvm.fptosi.sat";
+  unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+  LLVMTypeRef types[2] = {to, LLVMTypeOf(a)};
+  LLVMValueRef f = LLVMGetIntrinsicDeclaration(l->mod, id, types, 2);
+  return LLVMBuildCall2(l->b, LLVMIntrinsicGetType(l->ctx, id, types, 2), f, &a, 1, "");
+}
+
+/* bool <-> numbers, floats <-> integers (saturating, NaN gives 0). */
+static LLVMValueRef emit_cast(lt_ll *l, LLVMValueRef a, lt_dtype from, lt_dtype to) {
+  LLVMTypeRef t = lt_ll_vec(l, to);
+  if (from == to) return a;
+  if (to == LT_BOOL && lt_is_float(from)) return fcmp(l, LLVMRealUNE, a, LLVMConstNull(LLVMTypeOf(a)));
+  if (to == LT_BOOL) return icmp(l, LLVMIntNE, a, LLVMConstNull(LLVMTypeOf(a)));
+  if (lt_is_float(from) && lt_is_float(to)) return LLVMBuildFPCast(l->b, a, t, "");
+  if (lt_is_float(from)) return float_to_int(l, a, t);
+  if (lt_is_float(to)) return from == LT_BOOL ? LLVMBuildUIToFP(l->b, a, t, "") : LLVMBuildSIToFP(l->b, a, t, "");
+  return LLVMBuildIntCast2(l->b, a, t, from != LT_BOOL, "");
+}
+
+LLVMValueRef lt_emit_convert(lt_ll *l, LLVMValueRef v, lt_dtype from, lt_dtype to) { return emit_cast(l, v, from, to); }
+
+LLVMValueRef lt_emit_map(lt_ll *l, const lt_instr *x, const LLVMValueRef *arg, lt_dtype arg_dtype) {
+  LLVMValueRef y = NULL;
+  if (x->op == LT_OP_select) y = pick(l, arg[0], arg[1], arg[2]);
+  else if (x->op == LT_OP_cast) y = emit_cast(l, arg[0], arg_dtype, x->dtype);
+  else if (x->op == LT_OP_stop_grad) y = arg[0];
+  else if (lt_is_float(arg_dtype)) y = float_map(l, x->op, x->attrs, arg);
+  else y = int_map(l, x->op, arg, arg_dtype == LT_BOOL);
+  if (y) return y;
+  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no elementwise form of %s for %s", lt_op_table[x->op].name, lt_dtype_name(arg_dtype));
+}
+
+/* ---- random numbers: lt_random_unit (src/ir/random.c) with 16 counters; seed and step are scalars ---- */
+
+static LLVMValueRef whole(lt_ll *l, LLVMTypeRef t, uint64_t bits) {
+  return LLVMGetTypeKind(t) == LLVMVectorTypeKind ? lt_ll_bits(l, t, bits) : LLVMConstInt(t, bits, false);
+}
+
+static LLVMValueRef mix(lt_ll *l, LLVMValueRef z) {
+  static const struct { unsigned shift; uint64_t by; } round[2] = {{30, 0xBF58476D1CE4E5B9u}, {27, 0x94D049BB133111EBu}};
+  LLVMTypeRef t = LLVMTypeOf(z);
+  for (int i = 0; i < 2; i++) {
+    z = LLVMBuildXor(l->b, z, LLVMBuildLShr(l->b, z, whole(l, t, round[i].shift), ""), "");
+    z = LLVMBuildMul(l->b, z, whole(l, t, round[i].by), "");
+  }
+  return LLVMBuildXor(l->b, z, LLVMBuildLShr(l->b, z, whole(l, t, 31), ""), "");
+}
+
+LLVMValueRef lt_emit_random(lt_ll *l, LLVMValueRef seed, LLVMValueRef step, LLVMValueRef counter, uint64_t stream) {
+  const uint64_t weyl = 0x9E3779B97F4A7C15u, per_step = 0xD1342543DE82EF95u;
+  LLVMTypeRef vec = LLVMTypeOf(counter), i32s = LLVMVectorType(l->i32, LT_LANES);
+  LLVMValueRef s = LLVMBuildMul(l->b, lt_ll_lane(l, step, 0), whole(l, l->i64, per_step), "");
+  s = LLVMBuildAdd(l->b, LLVMBuildAdd(l->b, lt_ll_lane(l, seed, 0), s, ""), whole(l, l->i64, weyl), "");
+  LLVMValueRef key = mix(l, LLVMBuildXor(l->b, mix(l, s), whole(l, l->i64, stream), ""));
+  LLVMValueRef at = LLVMBuildMul(l->b, LLVMBuildAdd(l->b, counter, whole(l, vec, 1), ""), whole(l, vec, weyl), "");
+  LLVMValueRef u = mix(l, LLVMBuildAdd(l->b, at, lt_ll_splat(l, key, LT_LANES), ""));
+  u = LLVMBuildTrunc(l->b, LLVMBuildLShr(l->b, u, whole(l, vec, 40), ""), i32s, ""); /* the upper 24 bits */
+  LLVMValueRef f = LLVMBuildSIToFP(l->b, u, lt_ll_vec(l, LT_F32), "");
+  return mul(l, f, num(l, f, 0x1p-24));
+}

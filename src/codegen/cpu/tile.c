@@ -1,0 +1,237 @@
+/* tile.c: the cut of a contraction into tasks and the solver for register tiles (see tile.h).
+ *
+ * Tasks follow from the shape alone, so that an entry has the same tasks on every target. Their order is the order in
+ * which a single thread runs them, hence also the cache blocking: small weights stay in L2 while rows pass by (rows
+ * outside), large ones pass by once per group of blocks while the rows stay (blocks outside).
+ *
+ * The solver enumerates (blocks, pixels, rows per group) and takes the cheapest by a count of issue slots: a step along
+ * K costs the largest of its FMAs, its loads and the latency that its accumulators must hide. The analytical model is
+ * that of Low et al., "Analytical modeling is enough for high-performance BLIS", TOMS 2016, without its cache terms. */
+#include "codegen/cpu/tile.h"
+
+enum {
+  TASK_FLOP = 6000000,     /* about 60 us of one core: large against a task's start, small against a layer */
+  WEIGHTS_IN_CACHE = 384 << 10,
+  TILE_START = 40,         /* issue slots around a tile: call, addresses, first loads */
+  POINT_STORE = 4,
+  SET_BYTES = 4096, SET_WAYS = 6, /* addresses this far apart share a set of L1, which holds so many of them beside B's */
+  SMALL = 50,
+  KERNEL_SLOTS = 1500000   /* what compiling one more micro-kernel may cost: it must save some of this */
+};
+
+/* ---- geometry -------------------------------------------------------------------------------------------------- */
+
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static int64_t depth_of(const lt_contract *c) {
+  int64_t sum = 0;
+  for (unsigned s = 0; s < c->n_seg; s++) {
+    int64_t n = 1;
+    for (unsigned i = 0; i < c->seg[s].n; i++) n *= c->seg[s].extent[i];
+    sum += n;
+  }
+  return sum;
+}
+
+/* Do lanes that do not exist have to stay untouched? */
+static bool tail_matters(const lt_kernel *k) {
+  if (k->contract->b_masked || k->contract->b.masked || k->block_dim == LT_NONE) return true;
+  for (uint32_t i = 0; i < k->n_access; i++) {
+    if (k->access[i].masked) return true;
+  }
+  for (uint32_t i = 0; i < k->n_store; i++) {
+    if (k->store[i].to.masked) return true;
+  }
+  return false;
+}
+
+static void find_dims(lt_cut *c, const lt_kernel *k) {
+  const lt_contract *x = k->contract;
+  c->lane = k->n_dims - 1;
+  c->block = k->block_dim;
+  c->row = x->row_dim == x->col_dim ? LT_NONE : x->row_dim;
+  c->col = x->col_dim;
+  if (c->row != LT_NONE && (c->row == c->block || c->row == c->lane)) c->row = LT_NONE;
+  if (c->col == c->block || c->col == c->lane) c->col = LT_NONE;
+  if (c->row == LT_NONE || k->extent[c->row] == 1) c->row = c->col, c->col = LT_NONE;
+  c->rows = c->row == LT_NONE ? 1 : k->extent[c->row];
+  c->cols = c->col == LT_NONE ? 1 : k->extent[c->col];
+  int64_t channels = c->block == LT_NONE ? k->extent[c->lane] : k->channels;
+  c->blocks = c->block == LT_NONE ? ceil_div(channels, LT_LANES) : k->extent[c->block];
+  c->tail = (unsigned)(channels - (c->blocks - 1) * LT_LANES);
+  c->tail_matters = c->tail < LT_LANES && tail_matters(k);
+  c->outer = 1;
+  for (int d = 0; d < c->lane; d++) {
+    if (d == c->row || d == c->col || d == c->block) continue;
+    c->outer_dim[c->n_outer++] = d;
+    c->outer *= k->extent[d];
+  }
+}
+
+/* A number of rows near `want` that cuts `rows` evenly, if there is one; otherwise one that leaves a smaller last part.
+ */
+static int64_t even_part(int64_t rows, int64_t want) {
+  if (want >= rows) return rows;
+  want = LT_MAX(want, 1);
+  for (int64_t d = 0; 2 * d <= want; d++) {
+    if (rows % (want + d) == 0) return want + d;
+    if (want > d && rows % (want - d) == 0) return want - d;
+  }
+  return ceil_div(rows, ceil_div(rows, want));
+}
+
+void lt_cut_of(lt_cut *out, const lt_kernel *k) {
+  *out = (lt_cut){.row = LT_NONE};
+  find_dims(out, k);
+  out->depth = depth_of(k->contract);
+  int along = out->col != LT_NONE ? out->col : out->row;
+  out->step = along == LT_NONE ? 0 : k->contract->a.stride[along] * (int64_t)lt_dtype_size(k->dtype);
+  int64_t weights = out->depth * out->blocks * LT_LANES * (int64_t)lt_dtype_size(k->dtype);
+  out->blocks_first = weights > WEIGHTS_IN_CACHE;
+  double row_flop = 2.0 * (double)out->cols * LT_LANES * (double)out->depth; /* of one row and block */
+  int64_t rows = out->rows, blocks = out->blocks;
+  if (out->blocks_first) {
+    blocks = even_part(out->blocks, (int64_t)LT_MAX(2.0, LT_MIN(1e6, TASK_FLOP / row_flop / (double)rows)));
+  } else if (row_flop * (double)blocks > TASK_FLOP) {
+    blocks = even_part(blocks, (int64_t)LT_MAX(4.0, TASK_FLOP / row_flop));
+  }
+  if (rows * out->cols > 64) {
+    double want = TASK_FLOP / (row_flop * (double)blocks);
+    rows = (int64_t)LT_MAX(1.0, LT_MIN((double)rows, want));
+    /* 84 = 6 x 14 pixels suit the tiles of most targets */
+    rows = out->cols == 1 ? LT_MIN(out->rows, LT_MAX(1, rows / 84) * 84)
+                          : even_part(out->rows, LT_MAX(rows, ceil_div(56, out->cols)));
+  }
+  out->task_rows = rows;
+  out->task_blocks = blocks;
+  out->row_groups = ceil_div(out->rows, rows);
+  out->block_groups = ceil_div(out->blocks, blocks);
+}
+
+int64_t lt_contract_tasks(const lt_kernel *k) {
+  lt_cut c;
+  lt_cut_of(&c, k);
+  return c.outer * c.row_groups * c.block_groups;
+}
+
+/* ---- tiles ----------------------------------------------------------------------------------------------------- */
+
+int64_t lt_tile_count(const lt_tiling *s, int64_t rows, int64_t cols) { return ceil_div(rows * cols, s->pixels); }
+
+lt_tile lt_tile_at(const lt_tiling *s, int64_t rows, int64_t cols, int64_t i) {
+  int64_t n = lt_tile_count(s, rows, cols), len = rows * cols / n, longer = rows * cols % n;
+  return (lt_tile){i * len + LT_MIN(i, longer), len + (i < longer)};
+}
+
+int64_t lt_tile_phase(lt_tile t, int64_t cols) {
+  int64_t at = t.start % cols;
+  return at + t.len <= cols ? 0 : at;
+}
+
+int64_t lt_tile_vectors(const lt_target *t, lt_dtype acc) {
+  return LT_MAX(1, LT_LANES * (int64_t)lt_dtype_size(acc) / (int64_t)LT_MAX(t->vector_bytes, 1u));
+}
+
+/* One register stays free, one holds the broadcast scalar; without FMA one more holds the product. A single pixel takes
+ * B straight from memory. */
+int64_t lt_tile_room(const lt_target *t, lt_dtype acc, int64_t blocks) {
+  int64_t v = lt_tile_vectors(t, acc), regs = (int64_t)t->vector_regs - 2 - !t->fma;
+  int64_t room = (regs - blocks * v) / (blocks * v);
+  if (room < 1) room = blocks * v <= regs;
+  return LT_MAX(LT_MIN(room, LT_TILE_MAX / blocks), blocks == 1);
+}
+
+typedef struct model {
+  const lt_target *t;
+  const lt_cut *c;
+  int64_t vectors, bytes; /* registers per block, bytes per element */
+} model;
+
+/* Do the lines of A for `px` pixels throw each other out of L1? */
+static bool collide(const lt_cut *c, int64_t px) {
+  int64_t step = c->step < 0 ? -c->step : c->step, two = step & -step; /* the power of two in it */
+  if (step < 64) return false;
+  int64_t apart = two < SET_BYTES ? SET_BYTES / two : 1; /* pixels until the set comes again */
+  return px > SET_WAYS * apart;
+}
+
+/* Issue slots of one tile. B's lines come from L2 unless the panel stays in half of L1: half a latency each at best,
+ * and some of that even where the FMAs should hide it (measured: 2 x 8 tiles lose 15 % to 14 x 2 on Zen 4). */
+static double tile_cost(const model *m, int64_t px, int64_t blocks) {
+  int64_t fma = px * blocks * m->vectors, loads = px + blocks * m->vectors, latency = m->t->fma_latency;
+  int64_t line_bytes = blocks * LT_LANES * m->bytes;
+  double lines = 2 * line_bytes * m->c->depth > m->t->l1_bytes ? (double)line_bytes / 64 : 0;
+  double line_slots = (double)latency / 2 * lines;
+  double busiest = (double)LT_MAX(LT_MAX(fma, loads), latency);
+  double step = LT_MAX(busiest, line_slots) + line_slots / 5 + 0.1 * (double)loads;
+  if (collide(m->c, px)) step += (double)px / 2;
+  return (double)m->c->depth * step + TILE_START + (double)(fma * 2 + px * blocks * POINT_STORE);
+}
+
+static double group_cost(const model *m, const lt_tiling *s, int64_t rows, int64_t blocks) {
+  int64_t cols = m->c->cols, n = lt_tile_count(s, rows, cols), len = rows * cols / n, longer = rows * cols % n;
+  double cost = (double)(n - longer) * tile_cost(m, len, blocks);
+  return longer ? cost + (double)longer * tile_cost(m, len + 1, blocks) : cost;
+}
+
+/* A task of `rows` rows. */
+static double rows_cost(const model *m, const lt_tiling *s, int64_t rows, int64_t blocks) {
+  double cost = (double)(rows / s->group) * group_cost(m, s, s->group, blocks);
+  return rows % s->group ? cost + group_cost(m, s, rows % s->group, blocks) : cost;
+}
+
+/* Number of different micro-kernels for the tiles of `rows` rows: an upper bound (groups may share some). */
+static int64_t shapes_of(const lt_tiling *s, int64_t rows, int64_t cols) {
+  int64_t n = rows ? lt_tile_count(s, rows, cols) : 0, shapes = 0, lens[2] = {0, 0};
+  for (int64_t i = 0; i < n; i++) {
+    lt_tile t = lt_tile_at(s, rows, cols, i);
+    bool known = false;
+    if (cols == 1 || lt_tile_phase(t, cols) == 0) known = lens[0] == t.len || lens[1] == t.len;
+    if (known) continue;
+    if (cols == 1 || lt_tile_phase(t, cols) == 0) lens[lens[0] != 0] = t.len;
+    shapes++;
+  }
+  return shapes;
+}
+
+static double plan_cost(const model *m, const lt_tiling *s) {
+  const lt_cut *c = m->c;
+  int64_t last_rows = c->rows - (c->row_groups - 1) * c->task_rows,
+          last_blocks = c->blocks - (c->block_groups - 1) * c->task_blocks;
+  int64_t whole = (c->block_groups - 1) * (c->task_blocks / s->blocks) + last_blocks / s->blocks;
+  int64_t rest[2] = {c->block_groups > 1 ? c->task_blocks % s->blocks : 0, last_blocks % s->blocks};
+  double cost = 0;
+  for (int i = 0; i < 3; i++) {
+    int64_t blocks = i == 0 ? s->blocks : rest[i - 1], times = i == 0 ? whole : i == 1 ? c->block_groups - 1 : 1;
+    if (!blocks || !times) continue;
+    double rows = rows_cost(m, s, last_rows, blocks);
+    if (c->row_groups > 1) rows += (double)(c->row_groups - 1) * rows_cost(m, s, c->task_rows, blocks);
+    cost += (double)times * rows;
+  }
+  int64_t shapes = (c->task_rows >= s->group ? shapes_of(s, s->group, c->cols) : 0) +
+                   shapes_of(s, c->task_rows % s->group, c->cols);
+  if (last_rows % s->group != c->task_rows % s->group) shapes += shapes_of(s, last_rows % s->group, c->cols);
+  int64_t sides = (whole > 0) + (rest[0] > 0) + (rest[1] > 0 && rest[1] != rest[0]) + c->tail_matters;
+  double dear = m->t->small ? SMALL : 1; /* how much more a micro-kernel must save */
+  return cost * (double)c->outer * (1 + 0.002 * dear * (double)shapes) + dear * (double)(shapes * sides * KERNEL_SLOTS) / 100;
+}
+
+void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc) {
+  model m = {t, c, lt_tile_vectors(t, acc), (int64_t)lt_dtype_size(acc)};
+  int64_t max_group = LT_MIN(c->task_rows, c->cols == 1 ? 64 : 8);
+  double best = 0;
+  *out = (lt_tiling){1, 1, 1};
+  for (int64_t blocks = 1; blocks <= LT_MIN(c->task_blocks, 8); blocks++) {
+    int64_t room = lt_tile_room(t, acc, blocks);
+    for (int64_t px = room; px >= LT_MAX(1, room / 2); px--) {
+      for (int64_t group = 1; group <= max_group; group++) {
+        lt_tiling s = {group, px, blocks};
+        if (group * c->cols > 4096 && group > 1) break;
+        double cost = plan_cost(&m, &s);
+        if (best != 0 && cost >= best) continue;
+        best = cost;
+        *out = s;
+      }
+    }
+  }
+}

@@ -1,0 +1,26 @@
+/* emission.h: an object under way: what emit.c knows and header.c writes down. */
+#ifndef LT_EMISSION_H
+#define LT_EMISSION_H
+#include "driver/instance.h"
+
+typedef struct lt_emission {
+  lt_job *job;
+  lt_arena *a;
+  lathe_model *m;
+  const lt_options *o;
+  const char *prefix, *source; /* source: the model's file without its folder, or the network's name */
+  lathe_instance *weights;     /* NULL: nobody says what the weights are */
+  lt_object object;
+  lt_module_entry *unit;
+  size_t n_unit;
+  lt_state_code state;
+  bool trains;
+  int64_t grads_bytes;         /* of the largest gradient image; 0: no step in two halves */
+  lt_emitted out;
+} lt_emission;
+
+/* The C header of the object. Names that meet are errors that name both. */
+void lt_header_print(lt_str *out, const lt_emission *e);
+/* A name as a C identifier: other characters become _, keywords get one more. */
+const char *lt_c_name(lt_arena *a, const char *name);
+#endif

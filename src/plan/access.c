@@ -1,0 +1,290 @@
+/* access.c: from coordinates of a value to an address, and the expressions that read values.
+ *
+ * A value's coordinates are affine forms of the kernel's dims. Values that are never stored (virtual movement) are read by
+ * changing the coordinates until a stored value is reached; constants that are the same everywhere become numbers. */
+#include "plan/build.h"
+
+/* ---- physical layout ---- */
+
+void lt_phys_of(lt_phys *out, const lt_type *t, const lt_layout *l) {
+  *out = (lt_phys){.count = 1};
+  if (l->kind == LT_BLOCKED) {
+    int64_t w = t->dim[3] + l->halo[1] + l->halo[3], h = t->dim[2] + l->halo[0] + l->halo[2];
+    int64_t c = lt_ceil_div(t->dim[1], LT_LANES);
+    out->stride[3] = LT_LANES;
+    out->stride[2] = w * LT_LANES;
+    out->block = h * w * LT_LANES;
+    out->stride[1] = 1;
+    out->stride[0] = c * out->block;
+    out->offset = l->halo[0] * out->stride[2] + l->halo[1] * out->stride[3];
+    out->count = t->dim[0] * out->stride[0];
+    return;
+  }
+  if (l->kind == LT_PANEL) {
+    out->count = lt_panel_count(t, l->panel);
+    return;
+  }
+  int64_t s = 1;
+  for (int i = t->rank - 1; i >= 0; i--) {
+    out->stride[i] = s;
+    int64_t extent = t->dim[i];
+    if (t->rank == 4 && i >= 2) extent += i == 2 ? l->halo[0] + l->halo[2] : l->halo[1] + l->halo[3];
+    s *= extent;
+  }
+  if (t->rank == 4) out->offset = l->halo[0] * out->stride[2] + l->halo[1] * out->stride[3];
+  out->count = s;
+}
+
+/* ---- coordinates ---- */
+
+lt_coord lt_coord_zero(void) { return (lt_coord){.div = 1}; }
+
+lt_coord lt_coord_affine(int dim, int64_t coef, int64_t add) {
+  lt_coord c = {.div = 1, .add = add};
+  c.coef[dim] = coef;
+  return c;
+}
+
+lt_coord lt_coord_dim(int dim) { return lt_coord_affine(dim, 1, 0); }
+
+/* Coordinates of an operand of type `of` that broadcasts into `shape`, whose element is `at`. */
+void lt_at_broadcast(lt_at *out, const lt_at *at, const lt_type *shape, const lt_type *of) {
+  lt_at r = {.fill = at->fill};
+  int skip = shape->rank - of->rank;
+  for (int i = 0; i < of->rank; i++) {
+    bool repeat = of->dim[i] == 1 && shape->dim[i + skip] != 1;
+    r.c[i] = repeat ? lt_coord_zero() : at->c[i + skip];
+  }
+  *out = r;
+}
+
+void lt_move_back(lt_at *at, const lt_graph *g, const lt_node *n) {
+  const lt_type *x = lt_type_of(g, n->in[0]), *y = lt_type_of(g, n->out);
+  lt_at r = {.fill = at->fill};
+  switch (n->op) {
+  case LT_OP_transpose: {
+    const lt_transpose_attrs *t = n->attrs;
+    for (int i = 0; i < y->rank; i++) r.c[t->perm.v[i]] = at->c[i];
+    break;
+  }
+  case LT_OP_broadcast_to: lt_at_broadcast(&r, at, y, x); break;
+  case LT_OP_slice: {
+    const lt_slice_attrs *s = n->attrs;
+    r = *at;
+    for (int64_t i = 0; i < s->starts.n; i++) {
+      int axis = (int)(s->axes.n ? s->axes.v[i] : i);
+      int64_t size = x->dim[axis], start = s->starts.v[i] < 0 ? s->starts.v[i] + size : s->starts.v[i];
+      start = LT_MIN(LT_MAX(start, 0), size);
+      if (r.c[axis].limit) r.c[axis].shift += start;
+      else r.c[axis].add += start;
+    }
+    break;
+  }
+  default: { /* pad */
+    const lt_pad_attrs *p = n->attrs;
+    r = *at;
+    r.fill = p->value;
+    for (int i = 0; i < x->rank; i++) {
+      int64_t before = p->pads.v[i], after = p->pads.v[i + x->rank];
+      if (!before && !after) continue;
+      r.c[i].add -= before;
+      r.c[i].limit = x->dim[i];
+    }
+  }
+  }
+  *at = r;
+}
+
+lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at) {
+  for (;;) {
+    const lt_node *n = lt_node_of(b->g, v);
+    if (b->move[n->id] != LT_MOVE_VIRTUAL) return v;
+    lt_move_back(at, b->g, n);
+    v = n->in[0];
+  }
+}
+
+lt_value lt_base(const lt_builder *b, lt_value v) {
+  while (b->move[lt_node_of(b->g, v)->id] != LT_MOVE_NOT) v = lt_node_of(b->g, v)->in[0];
+  return v;
+}
+
+bool lt_splat(const lt_builder *b, lt_value v, double *out) {
+  const lt_node *n = lt_node_of(b->g, v);
+  while (n->op == LT_OP_reshape || n->op == LT_OP_broadcast_to || n->op == LT_OP_transpose || n->op == LT_OP_slice) {
+    v = n->in[0];
+    n = lt_node_of(b->g, v);
+  }
+  if (n->op != LT_OP_const) return false;
+  const lt_tensor *t = ((const lt_const_attrs *)n->attrs)->value;
+  int64_t count = lt_type_count(&t->type);
+  const uint64_t *bits = (const uint64_t *)(const void *)t->i; /* compared as bits: NaN and -0 count */
+  for (int64_t i = 1; i < count; i++)
+    if (bits[i] != bits[0]) return false;
+  *out = lt_tensor_at(t, 0);
+  if (!lt_is_float(t->type.dtype) && (int64_t)*out != t->i[0]) return false; /* i64 past 2^53 */
+  return true;
+}
+
+/* ---- addresses ---- */
+
+lt_access lt_access_zero(uint32_t buffer, int64_t offset) { return (lt_access){.buffer = buffer, .offset = offset}; }
+
+void lt_access_axis(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t stride) {
+  if (!c->limit) {
+    a->offset += (c->add + c->shift) * stride;
+    for (int k = 0; k < LT_MAX_DIMS; k++) a->stride[k] += c->coef[k] * stride;
+    return;
+  }
+  lt_index *index = LT_NEW_ARRAY(kb->b->a, lt_index, a->n_index + 1u);
+  if (a->n_index) memcpy(index, a->index, a->n_index * sizeof *index);
+  lt_index *q = &index[a->n_index++];
+  memcpy(q->coef, c->coef, sizeof q->coef);
+  q->add = c->add, q->div = c->div, q->limit = c->limit, q->stride = stride;
+  a->offset += c->shift * stride;
+  a->index = index;
+}
+
+/* A channel of a blocked value: 16·X + y with y the lane dim (or constant). */
+static void lt_add_channel(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t block) {
+  int lane = kb->k.n_dims - 1;
+  int64_t add = c->add + c->shift;
+  bool fits = !c->limit;
+  for (int k = 0; k < LT_MAX_DIMS; k++) {
+    if (!c->coef[k]) continue;
+    if (c->coef[k] % LT_LANES == 0) a->stride[k] += c->coef[k] / LT_LANES * block;
+    else if (c->coef[k] == 1 && kb->k.extent[k] <= LT_LANES && add % LT_LANES == 0) a->stride[k] += 1;
+    else fits = false;
+  }
+  if (!fits) lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` reads channels of a blocked value out of step", kb->k.name);
+  a->offset += add / LT_LANES * block + add % LT_LANES;
+  (void)lane;
+}
+
+lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
+  const lt_graph *g = kb->b->g;
+  const lt_type *t = lt_type_of(g, v);
+  const lt_layout *l = &g->values.at[v].layout;
+  lt_place p = lt_place_of(kb->b, v);
+  if (!p.set)
+    lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` reads value %u (%s), which is not stored", kb->k.name, v,
+            lt_op_table[lt_op_of(g, v)].name);
+  lt_phys ph;
+  lt_phys_of(&ph, t, l);
+  lt_access a = {.buffer = p.buffer, .offset = p.offset + ph.offset, .fill = at->fill};
+  for (int i = 0; i < t->rank; i++) {
+    if (i == 1 && l->kind == LT_BLOCKED) lt_add_channel(kb, &a, &at->c[i], ph.block);
+    else lt_access_axis(kb, &a, &at->c[i], ph.stride[i]);
+  }
+  bool tail = kb->k.block_dim != LT_NONE && kb->k.channels % LT_LANES != 0;
+  bool lanes = a.stride[kb->k.n_dims - 1] != 0;
+  for (int i = 0; i < a.n_index; i++) lanes |= a.index[i].coef[kb->k.n_dims - 1] != 0;
+  a.masked = tail && lanes && l->kind == LT_PLAIN;
+  return a;
+}
+
+/* ---- expressions ---- */
+
+int32_t lt_x_push(lt_kernel_builder *kb, lt_instr x) {
+  lt_vec_push(kb->b->a, kb->x, x);
+  return (int32_t)kb->x->n - 1;
+}
+
+int32_t lt_x_const(lt_kernel_builder *kb, lt_dtype t, double v) {
+  return lt_x_push(kb, (lt_instr){.kind = LT_X_CONST, .dtype = t, .value = v, .arg = {-1, -1, -1}});
+}
+
+static bool lt_access_same(const lt_access *a, const lt_access *b) {
+  if (a->buffer != b->buffer || a->offset != b->offset || a->masked != b->masked || a->n_index != b->n_index) return false;
+  if (memcmp(a->stride, b->stride, sizeof a->stride) != 0) return false;
+  for (int i = 0; i < a->n_index; i++) {
+    const lt_index *p = &a->index[i], *q = &b->index[i];
+    if (memcmp(p->coef, q->coef, sizeof p->coef) != 0 || p->add != q->add || p->div != q->div || p->limit != q->limit ||
+        p->stride != q->stride)
+      return false;
+  }
+  return !a->n_index || a->fill == b->fill;
+}
+
+/* The same load twice in an expression is one instruction. */
+int32_t lt_x_load(lt_kernel_builder *kb, lt_dtype t, lt_access a) {
+  for (uint32_t i = 0; i < kb->x->n; i++) {
+    const lt_instr *x = &kb->x->at[i];
+    if (x->kind == LT_X_LOAD && lt_access_same(&kb->access.at[x->access], &a)) return (int32_t)i;
+  }
+  lt_vec_push(kb->b->a, &kb->access, a);
+  return lt_x_push(kb, (lt_instr){.kind = LT_X_LOAD, .dtype = t, .access = (int32_t)kb->access.n - 1, .arg = {-1, -1, -1}});
+}
+
+int32_t lt_x_map(lt_kernel_builder *kb, lt_op op, lt_dtype t, int32_t a, int32_t b) {
+  return lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = op, .dtype = t, .arg = {a, b, -1}});
+}
+
+int32_t lt_x_result(lt_kernel_builder *kb, lt_dtype t) {
+  return lt_x_push(kb, (lt_instr){.kind = LT_X_RESULT, .dtype = t, .arg = {-1, -1, -1}});
+}
+
+int32_t lt_x_index(lt_kernel_builder *kb, const lt_coord *c) {
+  int32_t sum = -1;
+  for (int k = 0; k < LT_MAX_DIMS; k++) {
+    if (!c->coef[k]) continue;
+    int32_t i = lt_x_push(kb, (lt_instr){.kind = LT_X_INDEX, .dtype = LT_I64, .access = k, .arg = {-1, -1, -1}});
+    if (c->coef[k] != 1) i = lt_x_map(kb, LT_OP_mul, LT_I64, i, lt_x_const(kb, LT_I64, (double)c->coef[k]));
+    sum = sum < 0 ? i : lt_x_map(kb, LT_OP_add, LT_I64, sum, i);
+  }
+  if (sum < 0) return lt_x_const(kb, LT_I64, (double)(c->add + c->shift));
+  if (c->add + c->shift) sum = lt_x_map(kb, LT_OP_add, LT_I64, sum, lt_x_const(kb, LT_I64, (double)(c->add + c->shift)));
+  return sum;
+}
+
+int32_t lt_x_read(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
+  const lt_graph *g = kb->b->g;
+  lt_dtype t = lt_type_of(g, v)->dtype;
+  double splat;
+  if (lt_splat(kb->b, v, &splat)) return lt_x_const(kb, t, splat);
+  lt_at moved = *at;
+  lt_value from = lt_resolve(kb->b, v, &moved);
+  return lt_x_load(kb, t, lt_access_at(kb, from, &moved));
+}
+
+int32_t lt_x_read_loaded(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
+  lt_at moved = *at;
+  lt_value from = lt_resolve(kb->b, v, &moved);
+  return lt_x_load(kb, lt_type_of(kb->b->g, v)->dtype, lt_access_at(kb, from, &moved));
+}
+
+int32_t lt_x_cast(lt_kernel_builder *kb, lt_dtype t, int32_t x) {
+  lt_cast_attrs *a = LT_NEW(kb->b->a, lt_cast_attrs);
+  a->dtype = t;
+  return lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = LT_OP_cast, .attrs = a, .dtype = t, .arg = {x, -1, -1}});
+}
+
+/* The plan outlives the graph. */
+static const void *kept_attrs(lt_kernel_builder *kb, const lt_node *n) {
+  void *attrs = lt_arena_zalloc(kb->b->a, lt_op_table[n->op].attrs_size);
+  lt_attrs_copy(kb->b->a, n->op, attrs, n->attrs);
+  return attrs;
+}
+
+int32_t lt_x_value(lt_kernel_builder *kb, lt_value v) {
+  if (kb->memo[v] >= 0) return kb->memo[v];
+  const lt_graph *g = kb->b->g;
+  const lt_node *n = lt_node_of(g, v);
+  bool member = kb->unit && lt_unit_has(kb->unit, n->id) && (lt_op_table[n->op].flags & LT_MAP);
+  int32_t r;
+  if (!member) {
+    lt_at at;
+    lt_at_broadcast(&at, &kb->at, &kb->shape, lt_type_of(g, v));
+    r = lt_x_read(kb, v, &at);
+  } else {
+    int32_t arg[3] = {-1, -1, -1};
+    for (unsigned i = 0; i < n->n_in && i < 3; i++)
+      if (n->in[i]) arg[i] = lt_x_value(kb, n->in[i]);
+    if (n->op == LT_OP_stop_grad) r = arg[0];
+    else
+      r = lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = n->op, .attrs = kept_attrs(kb, n), .dtype = lt_type_of(g, v)->dtype,
+                                   .arg = {arg[0], arg[1], arg[2]}});
+  }
+  kb->memo[v] = r;
+  return r;
+}

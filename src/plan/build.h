@@ -1,0 +1,126 @@
+/* build.h: inside the planner: one plan under construction, one kernel under construction.
+ *
+ * Everything is written in coordinates: a kernel has an iteration space, each axis of a value is an affine form of its dims
+ * (lt_coord), and lt_access_at() turns coordinates of a value into an address by the value's physical layout. Movement
+ * (transpose, slice, pad, broadcast) is a change of coordinates (lt_resolve), so most of it costs no kernel. */
+#ifndef LT_BUILD_H
+#define LT_BUILD_H
+#include "plan/plan.h"
+#include "ir/pass/cluster.h"
+
+/* q = (Σ coef·i + add) / div, valid iff limit is 0 or div divides and 0 ≤ q < limit; the coordinate is q + shift. */
+typedef struct lt_coord { int64_t coef[LT_MAX_DIMS], add, div, limit, shift; } lt_coord;
+typedef struct lt_at { lt_coord c[LT_MAX_RANK]; double fill; } lt_at;
+
+/* Where a stored value stands. */
+typedef struct lt_place { uint32_t buffer; int64_t offset; bool set; } lt_place;
+
+/* What is scheduled: a cluster or a single node. */
+typedef LT_VEC(uint32_t) lt_ids;
+typedef struct lt_unit {
+  const lt_node *root;  /* the heavy node, else the last one */
+  lt_ids node;          /* ids, in order */
+  bool is_static;       /* depends on weights only */
+  bool begun, done;     /* being scheduled; scheduled */
+} lt_unit;
+
+typedef enum lt_phase { LT_PHASE_ALL, LT_PHASE_PACK, LT_PHASE_RUN } lt_phase;
+
+typedef struct lt_builder {
+  lt_arena *a;
+  lt_job *job;
+  const lt_graph *g;
+  const lt_image *image, *grads; /* grads: NULL but in a half of a training step */
+  const bool *live;       /* by node */
+  const bool *fixed;      /* by node: depends on weights only */
+  const lt_move *move;    /* by node */
+  uint32_t *unit_of;      /* by node: unit + 1, 0: a leaf, a view, or never stored */
+  bool *stored;           /* by value: has memory of its own */
+  LT_VEC(lt_unit) unit;
+  lt_ids order;           /* schedule */
+  lt_phase phase;
+  lt_plan *plan;
+  LT_VEC(lt_buffer) buffer;
+  LT_VEC(lt_kernel) kernel;
+  LT_VEC(lt_slot) slot;
+  lt_place *place;        /* by value */
+  lt_str consts;
+} lt_builder;
+
+typedef LT_VEC(lt_instr) lt_code_vec;
+
+/* A kernel under construction. */
+typedef struct lt_kernel_builder {
+  lt_builder *b;
+  const lt_unit *unit;
+  lt_kernel k;
+  LT_VEC(lt_access) access;
+  lt_code_vec rexpr, expr, *x;  /* x: the one being written */
+  LT_VEC(lt_store) store;
+  int32_t *memo;                /* by value: index in *x, or -1 */
+  lt_type shape;                /* of the element at `at`: the shape members of the cluster have or broadcast into */
+  lt_at at;
+} lt_kernel_builder;
+
+/* ---- access.c ---- */
+typedef struct lt_phys { int64_t stride[LT_MAX_RANK], block, offset, count; } lt_phys; /* block: stride of 16 channels; 0: plain */
+void lt_phys_of(lt_phys *out, const lt_type *t, const lt_layout *l);
+lt_coord lt_coord_zero(void);
+lt_coord lt_coord_dim(int dim);                                  /* i_dim */
+lt_coord lt_coord_affine(int dim, int64_t coef, int64_t add);     /* coef·i_dim + add */
+void lt_at_broadcast(lt_at *out, const lt_at *at, const lt_type *shape, const lt_type *of);
+void lt_move_back(lt_at *at, const lt_graph *g, const lt_node *n); /* from coordinates of a moved value to its operand's */
+/* Follow values that are never stored back to one that is (or a constant), changing coordinates on the way. */
+lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at);
+lt_value lt_base(const lt_builder *b, lt_value v);               /* the stored value behind views and virtual moves */
+bool lt_splat(const lt_builder *b, lt_value v, double *out);     /* every element of v is this constant */
+lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at);  /* of a stored value */
+lt_access lt_access_zero(uint32_t buffer, int64_t offset);
+void lt_access_axis(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t stride); /* adds stride * coordinate */
+lt_place lt_place_of(lt_builder *b, lt_value v);                 /* makes one for constants when first asked */
+
+/* ---- expressions (expr part of access.c) ---- */
+int32_t lt_x_push(lt_kernel_builder *kb, lt_instr x);
+int32_t lt_x_const(lt_kernel_builder *kb, lt_dtype t, double v);
+int32_t lt_x_load(lt_kernel_builder *kb, lt_dtype t, lt_access a);
+int32_t lt_x_map(lt_kernel_builder *kb, lt_op op, lt_dtype t, int32_t a, int32_t b);
+int32_t lt_x_cast(lt_kernel_builder *kb, lt_dtype t, int32_t x);
+/* Like lt_x_read, but from memory even where the value is the same everywhere: for guarded coordinates. */
+int32_t lt_x_read_loaded(lt_kernel_builder *kb, lt_value v, const lt_at *at);
+int32_t lt_x_result(lt_kernel_builder *kb, lt_dtype t);
+int32_t lt_x_index(lt_kernel_builder *kb, const lt_coord *c);                /* the coordinate as i64 */
+int32_t lt_x_read(lt_kernel_builder *kb, lt_value v, const lt_at *at);        /* v, not a member, at coordinates */
+int32_t lt_x_value(lt_kernel_builder *kb, lt_value v);                        /* v at kb->at, broadcast; members are computed */
+
+/* ---- kernel.c: making and finishing kernels ---- */
+void lt_kernel_init(lt_kernel_builder *kb, lt_builder *b, const lt_unit *u, lt_kernel_kind kind);
+void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n);
+int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent);                        /* adds an output dim, returns it */
+int lt_kernel_rdim(lt_kernel_builder *kb, int64_t extent);                       /* adds a reduced dim; output dims are complete */
+void lt_kernel_last(lt_kernel_builder *kb, int32_t x);                           /* x is made the expression's last instruction */
+/* Iteration space over a value of type t: plain axes, or (n, c/16, h, w, lane); sets kb->shape and kb->at. */
+void lt_kernel_space(lt_kernel_builder *kb, const lt_type *t, bool blocked);
+void lt_kernel_store(lt_kernel_builder *kb, lt_value v, const lt_at *at, int32_t value);
+void lt_kernel_stores(lt_kernel_builder *kb);   /* evaluates and stores every stored member value of the unit at kb->at */
+void lt_kernel_finish(lt_kernel_builder *kb);   /* tidies dims and appends the kernel to the plan */
+void lt_merge_dims(lt_kernel *k); /* merge_dims.c: drops and merges dims, chooses task dims */
+bool lt_unit_has(const lt_unit *u, uint32_t node);
+void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
+uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count);
+bool lt_unit_blocked(lt_builder *b, const lt_unit *u, const lt_type *shape); /* some operand of this shape is blocked */
+bool lt_value_blocked(const lt_builder *b, lt_value v);
+int64_t lt_const_put(lt_builder *b, const void *data, int64_t bytes); /* offset in consts */
+
+/* ---- lowering: one function per family; u->root says the op ---- */
+void lt_lower_unit(lt_builder *b, const lt_unit *u);      /* plan.c calls this */
+void lt_lower_copy(lt_builder *b, lt_value from, lt_place to, const char *name, const char *op); /* plain, no halo */
+void lt_lower_reduce(lt_builder *b, const lt_unit *u);    /* sum reduce_max argmax */
+void lt_lower_conv(lt_builder *b, const lt_unit *u);      /* conv2d and its gradients */
+void lt_lower_product(lt_builder *b, const lt_unit *u);   /* linear matmul */
+void lt_lower_pool(lt_builder *b, const lt_unit *u);      /* max_pool avg_pool max_pool_index avg_pool_grad */
+void lt_lower_panel(lt_builder *b, const lt_unit *u);     /* a layout node that packs weights */
+void lt_lower_columns(lt_builder *b, const lt_unit *u);   /* im2col col2im */
+void lt_lower_gather(lt_builder *b, const lt_unit *u);    /* gather scatter_add */
+/* The root's result is x from here on, in the expression being written. */
+void lt_kernel_result(lt_kernel_builder *kb, int32_t x);
+#endif

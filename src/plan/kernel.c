@@ -1,0 +1,151 @@
+/* kernel.c: making a kernel: its dims, its stores, and its end. */
+#include "plan/build.h"
+
+void lt_kernel_init(lt_kernel_builder *kb, lt_builder *b, const lt_unit *u, lt_kernel_kind kind) {
+  *kb = (lt_kernel_builder){.b = b, .unit = u};
+  kb->k.kind = kind;
+  kb->k.block_dim = LT_NONE;
+  kb->k.dtype = kb->k.acc = LT_F32;
+  kb->k.name = kb->k.op = "";
+  kb->x = &kb->expr;
+  kb->memo = lt_arena_alloc(b->a, b->g->values.n * sizeof *kb->memo);
+  memset(kb->memo, 0xff, b->g->values.n * sizeof *kb->memo);
+  if (u && u->root) lt_kernel_name(kb, u->root);
+}
+
+void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x) {
+  kb->x = x;
+  memset(kb->memo, 0xff, kb->b->g->values.n * sizeof *kb->memo);
+}
+
+void lt_kernel_result(lt_kernel_builder *kb, int32_t x) { kb->memo[kb->unit->root->out] = x; }
+
+void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n) {
+  const lt_graph *g = kb->b->g;
+  const char *name = n->label ? n->label : lt_name_of(g, n->out);
+  kb->k.name = name ? lt_arena_strdup(kb->b->a, name) : lt_arena_printf(kb->b->a, "v%u", n->out);
+  kb->k.op = n->origin ? lt_arena_strdup(kb->b->a, n->origin) : lt_op_table[n->op].name;
+  kb->k.dtype = kb->k.acc = lt_type_of(g, n->out)->dtype;
+}
+
+int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent) {
+  int i = kb->k.n_dims + kb->k.n_rdims;
+  if (i == LT_MAX_DIMS) lt_fail(kb->b->job, LATHE_E_UNSUPPORTED, NULL, "`%s` needs more than %d loops", kb->k.name, LT_MAX_DIMS);
+  kb->k.extent[i] = extent;
+  kb->k.n_dims++;
+  return i;
+}
+
+int lt_kernel_rdim(lt_kernel_builder *kb, int64_t extent) {
+  int i = lt_kernel_dim(kb, extent);
+  kb->k.n_dims--, kb->k.n_rdims++;
+  return i;
+}
+
+void lt_kernel_last(lt_kernel_builder *kb, int32_t x) {
+  if (x == (int32_t)kb->x->n - 1) return;
+  lt_instr copy = kb->x->at[x]; /* evaluated twice, which costs nothing: it is a load, a constant or a value in use */
+  lt_vec_push(kb->b->a, kb->x, copy);
+}
+
+void lt_kernel_space(lt_kernel_builder *kb, const lt_type *t, bool blocked) {
+  kb->shape = *t;
+  kb->at = (lt_at){0};
+  if (!blocked) {
+    for (int i = 0; i < t->rank; i++) kb->at.c[i] = lt_coord_dim(lt_kernel_dim(kb, t->dim[i]));
+    if (!t->rank) lt_kernel_dim(kb, 1);
+    return;
+  }
+  int n = lt_kernel_dim(kb, t->dim[0]), c = lt_kernel_dim(kb, lt_ceil_div(t->dim[1], LT_LANES));
+  int h = lt_kernel_dim(kb, t->dim[2]), w = lt_kernel_dim(kb, t->dim[3]), l = lt_kernel_dim(kb, LT_LANES);
+  kb->at.c[0] = lt_coord_dim(n);
+  kb->at.c[1] = lt_coord_affine(c, LT_LANES, 0);
+  kb->at.c[1].coef[l] = 1;
+  kb->at.c[2] = lt_coord_dim(h);
+  kb->at.c[3] = lt_coord_dim(w);
+  kb->k.block_dim = c;
+  kb->k.channels = t->dim[1];
+}
+
+void lt_kernel_store(lt_kernel_builder *kb, lt_value v, const lt_at *at, int32_t value) {
+  lt_store s = {.to = lt_access_at(kb, v, at), .value = value};
+  lt_vec_push(kb->b->a, &kb->store, s);
+}
+
+void lt_kernel_stores(lt_kernel_builder *kb) {
+  const lt_graph *g = kb->b->g;
+  for (uint32_t i = 0; i < kb->unit->node.n; i++) {
+    const lt_node *n = g->nodes.at[kb->unit->node.at[i]];
+    for (unsigned r = 0; r < n->n_out; r++) {
+      lt_value v = n->out + r;
+      if (!kb->b->stored[v] || !lt_place_of(kb->b, v).set) continue;
+      lt_at at;
+      lt_at_broadcast(&at, &kb->at, &kb->shape, lt_type_of(g, v));
+      int32_t x = lt_x_value(kb, v);
+      lt_kernel_store(kb, v, &at, x);
+    }
+  }
+}
+
+static double lt_touched(const lt_kernel_builder *kb) { /* bytes of the buffers read and written, each once */
+  double sum = 0;
+  for (uint32_t i = 0; i < kb->access.n; i++) sum += (double)kb->b->buffer.at[kb->access.at[i].buffer].bytes;
+  for (uint32_t i = 0; i < kb->store.n; i++) sum += (double)kb->b->buffer.at[kb->store.at[i].to.buffer].bytes;
+  return sum;
+}
+
+void lt_kernel_finish(lt_kernel_builder *kb) {
+  lt_kernel *k = &kb->k;
+  k->access = kb->access.at, k->n_access = kb->access.n;
+  k->rexpr = kb->rexpr.at, k->n_rexpr = kb->rexpr.n;
+  k->expr = kb->expr.at, k->n_expr = kb->expr.n;
+  k->store = kb->store.at, k->n_store = kb->store.n;
+  double points = 1, all = 1, maps = 0, rmaps = 0;
+  for (int i = 0; i < k->n_dims + k->n_rdims; i++) {
+    if (i < k->n_dims) points *= (double)k->extent[i];
+    all *= (double)k->extent[i];
+  }
+  for (uint32_t i = 0; i < k->n_expr; i++) maps += k->expr[i].kind == LT_X_MAP;
+  for (uint32_t i = 0; i < k->n_rexpr; i++) rmaps += k->rexpr[i].kind == LT_X_MAP;
+  if (k->kind == LT_K_REDUCE) rmaps++;
+  k->flop += points * maps + all * rmaps;
+  k->bytes += lt_touched(kb);
+  lt_merge_dims(k);
+  lt_vec_push(kb->b->a, &kb->b->kernel, *k);
+}
+
+bool lt_unit_has(const lt_unit *u, uint32_t node) {
+  for (uint32_t i = 0; i < u->node.n; i++)
+    if (u->node.at[i] == node) return true;
+  return false;
+}
+
+uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count) {
+  int64_t bytes;
+  if (!lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t))) lt_fail(b->job, LATHE_E_INVALID, NULL, "`%s` is too large", name);
+  lt_buffer x = {.region = LT_REGION_SCRATCH, .bytes = bytes, .dtype = t, .name = name, .first = -1, .last = -1};
+  lt_vec_push(b->a, &b->buffer, x);
+  return b->buffer.n - 1;
+}
+
+int64_t lt_const_put(lt_builder *b, const void *data, int64_t bytes) {
+  static const char zeros[LT_ALIGN];
+  if (b->consts.n % LT_ALIGN) lt_str_put(&b->consts, zeros, LT_ALIGN - b->consts.n % LT_ALIGN);
+  int64_t at = (int64_t)b->consts.n;
+  lt_str_put(&b->consts, data, (size_t)bytes);
+  return at;
+}
+
+bool lt_value_blocked(const lt_builder *b, lt_value v) { return b->g->values.at[v].layout.kind == LT_BLOCKED; }
+
+bool lt_unit_blocked(lt_builder *b, const lt_unit *u, const lt_type *shape) {
+  if (shape->rank != 4) return false;
+  const lt_graph *g = b->g;
+  for (uint32_t i = 0; i < u->node.n; i++) {
+    const lt_node *n = g->nodes.at[u->node.at[i]];
+    if (lt_value_blocked(b, n->out)) return true;
+    for (unsigned j = 0; j < n->n_in; j++)
+      if (n->in[j] && lt_value_blocked(b, n->in[j]) && lt_type_of(g, n->in[j])->dim[1] == shape->dim[1]) return true;
+  }
+  return false;
+}

@@ -1,0 +1,412 @@
+/* lower_conv.c: conv2d and its two gradients as contractions (plan.h), depthwise ones as reductions.
+ *
+ * Forward and input gradient are the same kernel: pixels × channel blocks of the result, K over the other side's channels
+ * and the taps, the weights a panel. The input gradient is one contraction per phase of the stride: the pixels that the same
+ * taps reach, which step through the result. The weight gradient has taps and input channels for pixels and the pixels of
+ * all images for K. Nothing here checks borders: the layout pass has put halos around what is read. */
+#include "plan/build.h"
+#include "ir/pass/halo.h"
+
+/* Per group: c, oc. */
+typedef struct conv { int64_t n, h, w, oh, ow, kh, kw, c, oc, groups, stride[2], pad[2], dilation[2]; } conv;
+
+static conv conv_of(const lt_type *x, const lt_type *y, int64_t kh, int64_t kw, const lt_conv2d_attrs *a) {
+  conv v = {.n = x->dim[0], .h = x->dim[2], .w = x->dim[3], .oh = y->dim[2], .ow = y->dim[3], .kh = kh, .kw = kw};
+  v.groups = a->groups, v.c = x->dim[1] / a->groups, v.oc = y->dim[1] / a->groups;
+  for (int i = 0; i < 2; i++) v.stride[i] = a->stride.v[i], v.pad[i] = a->pad.v[i], v.dilation[i] = a->dilation.v[i];
+  return v;
+}
+
+static bool depthwise(const conv *v) {
+  return lt_conv_kind_of(v->c * v->groups, v->oc * v->groups, v->groups) == LT_CONV_DEPTHWISE;
+}
+
+static double flop_of(const conv *v) {
+  return 2.0 * (double)(v->n * v->oh * v->ow) * (double)(v->oc * v->groups * v->c) * (double)(v->kh * v->kw);
+}
+
+/* ---- one operand in memory ---- */
+
+typedef struct operand { uint32_t buffer; int64_t offset, image, block, channel, row, col; } operand; /* block: of 16 channels */
+
+static operand operand_of(lt_builder *b, lt_value v) {
+  lt_phys p;
+  lt_place at = lt_place_of(b, v);
+  const lt_layout *l = &b->g->values.at[v].layout;
+  lt_phys_of(&p, lt_type_of(b->g, v), l);
+  operand o = {at.buffer, at.offset + p.offset, p.stride[0], 16 * p.stride[1], p.stride[1], p.stride[2], p.stride[3]};
+  if (l->kind == LT_BLOCKED) o.block = p.block, o.channel = 1;
+  return o;
+}
+
+/* From the first channel of one group to that of the next. */
+static int64_t group_step(const operand *o, int64_t channels) {
+  return channels % LT_LANES ? channels * o->channel : channels / LT_LANES * o->block;
+}
+
+/* ---- the result's side ---- */
+
+enum { D_IMAGE, D_GROUP, D_BLOCK, D_ROW, D_COL, D_LANE };
+
+/* The channel that group, block and lane stand for. */
+static lt_coord channel_coord(int64_t groups, int group, int block, int lane, int64_t per_group) {
+  lt_coord c = lt_coord_affine(group, groups > 1 ? per_group : 0, 0);
+  c.coef[block] = LT_LANES, c.coef[lane] = 1;
+  return c;
+}
+
+static void image_space(lt_kernel_builder *kb, const conv *v, int64_t channels, int64_t rows, int64_t cols) {
+  int64_t extent[] = {v->n, v->groups, lt_ceil_div(channels, LT_LANES), rows, cols, LT_LANES};
+  for (int i = 0; i < 6; i++) lt_kernel_dim(kb, extent[i]);
+  kb->k.block_dim = D_BLOCK;
+  kb->k.channels = channels;
+  kb->k.n_task_dims = 1;
+  kb->shape = *lt_type_of(kb->b->g, kb->unit->root->out);
+  kb->at = (lt_at){0};
+  kb->at.c[0] = lt_coord_dim(D_IMAGE);
+  kb->at.c[1] = channel_coord(v->groups, D_GROUP, D_BLOCK, D_LANE, channels);
+  kb->at.c[2] = lt_coord_dim(D_ROW), kb->at.c[3] = lt_coord_dim(D_COL);
+}
+
+static void finish(lt_kernel_builder *kb, int32_t result) {
+  lt_kernel_result(kb, result);
+  lt_kernel_stores(kb);
+  lt_kernel_finish(kb);
+}
+
+static int32_t with_bias(lt_kernel_builder *kb, int32_t result, lt_value bias) {
+  if (!bias) return result;
+  lt_at at = {0};
+  at.c[0] = kb->at.c[1];
+  return lt_x_map(kb, LT_OP_add, kb->k.dtype, result, lt_x_read(kb, bias, &at));
+}
+
+/* ---- K ---- */
+
+/* Taps as A and the panel walk them: `a` from tap to tap, `b` likewise in rows of 16 channels, `first` the first one. */
+typedef struct taps { int64_t n[2], a[2], b[2], first, all; } taps;
+
+/* (c/16, kh, kw, 16), then (kh, kw, c mod 16). */
+static void channel_segments(lt_contract *x, const operand *o, const taps *t, int64_t channels) {
+  int64_t blocks = channels / LT_LANES, rest = channels % LT_LANES;
+  if (blocks)
+    x->seg[x->n_seg++] = (lt_kseg){.n = 4, .extent = {blocks, t->n[0], t->n[1], LT_LANES}, .b_offset = t->first * 256,
+                                   .a_stride = {o->block, t->a[0], t->a[1], o->channel},
+                                   .b_stride = {t->all * 256, t->b[0] * 256, t->b[1] * 256, LT_LANES}};
+  if (rest)
+    x->seg[x->n_seg++] = (lt_kseg){.n = 3, .extent = {t->n[0], t->n[1], rest}, .a_offset = blocks * o->block,
+                                   .b_offset = blocks * t->all * 256 + t->first * rest * LT_LANES,
+                                   .a_stride = {t->a[0], t->a[1], o->channel},
+                                   .b_stride = {t->b[0] * rest * LT_LANES, t->b[1] * rest * LT_LANES, LT_LANES}};
+}
+
+/* The panel: [groups][blocks of the result's channels][taps x channels][16]. */
+static void panel_operand(lt_kernel_builder *kb, lt_contract *x, lt_value panel, int64_t rows) {
+  lt_place p = lt_place_of(kb->b, panel);
+  x->b = lt_access_zero(p.buffer, p.offset);
+  x->b.stride[D_BLOCK] = rows * LT_LANES;
+  x->b.stride[D_GROUP] = kb->k.extent[D_BLOCK] * rows * LT_LANES;
+  x->b.stride[D_LANE] = 1;
+}
+
+static double bytes_of(const lt_kernel_builder *kb, const lt_contract *x) {
+  return (double)(kb->b->buffer.at[x->a.buffer].bytes + kb->b->buffer.at[x->b.buffer].bytes);
+}
+
+/* ---- depthwise: one filter per channel, borders by guards ---- */
+
+static void add_reduced(lt_kernel_builder *kb, int64_t a, int64_t b, int64_t c) {
+  int64_t extent[] = {a, b, c};
+  for (int i = 0; i < 3; i++)
+    if (extent[i]) lt_kernel_rdim(kb, extent[i]);
+  kb->k.reduce = LT_SUM_CHAIN;
+  lt_kernel_use(kb, &kb->rexpr);
+}
+
+/* The filters as a panel [C/16][KH][KW][16]. */
+static lt_access filter_access(lt_kernel_builder *kb, lt_value panel, const conv *v, int tap) {
+  lt_place p = lt_place_of(kb->b, panel);
+  lt_access a = lt_access_zero(p.buffer, p.offset);
+  a.stride[kb->k.block_dim] = v->kh * v->kw * LT_LANES;
+  a.stride[tap] = v->kw * LT_LANES, a.stride[tap + 1] = LT_LANES;
+  a.stride[kb->k.n_dims - 1] = 1;
+  return a;
+}
+
+static void end_depthwise(lt_kernel_builder *kb, int32_t a, int32_t b, lt_value bias) {
+  lt_kernel_last(kb, lt_x_map(kb, LT_OP_mul, kb->k.dtype, a, b));
+  lt_kernel_use(kb, &kb->expr);
+  finish(kb, with_bias(kb, lt_x_result(kb, kb->k.dtype), bias));
+}
+
+static void forward_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node *n) {
+  lt_kernel_space(kb, lt_type_of(kb->b->g, n->out), true);
+  int tap = kb->k.n_dims;
+  lt_at at = kb->at;
+  int64_t limit[2] = {v->h, v->w};
+  add_reduced(kb, v->kh, v->kw, 0);
+  for (int i = 0; i < 2; i++) {
+    lt_coord *c = &at.c[2 + i];
+    for (int d = 0; d < LT_MAX_DIMS; d++) c->coef[d] *= v->stride[i];
+    c->coef[tap + i] = v->dilation[i];
+    c->add -= v->pad[i], c->limit = limit[i];
+  }
+  int32_t x = lt_x_read_loaded(kb, n->in[0], &at);
+  end_depthwise(kb, x, lt_x_load(kb, kb->k.dtype, filter_access(kb, n->in[1], v, tap)), n->in[2]);
+}
+
+static void input_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node *n) {
+  lt_kernel_space(kb, lt_type_of(kb->b->g, n->out), true);
+  int tap = kb->k.n_dims;
+  lt_at at = kb->at;
+  int64_t limit[2] = {v->oh, v->ow};
+  add_reduced(kb, v->kh, v->kw, 0);
+  for (int i = 0; i < 2; i++) {
+    lt_coord *c = &at.c[2 + i];
+    c->coef[tap + i] = -v->dilation[i];
+    c->add += v->pad[i], c->div = v->stride[i], c->limit = limit[i];
+  }
+  int32_t gy = lt_x_read_loaded(kb, n->in[0], &at);
+  end_depthwise(kb, gy, lt_x_load(kb, kb->k.dtype, filter_access(kb, n->in[1], v, tap)), 0);
+}
+
+static void weight_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node *n) {
+  int block = lt_kernel_dim(kb, lt_ceil_div(v->groups, LT_LANES)), kh = lt_kernel_dim(kb, v->kh), kw = lt_kernel_dim(kb, v->kw);
+  int lane = lt_kernel_dim(kb, LT_LANES), image = lane + 1;
+  kb->k.block_dim = block, kb->k.channels = v->groups;
+  kb->shape = *lt_type_of(kb->b->g, n->out);
+  kb->at = (lt_at){0};
+  kb->at.c[0] = lt_coord_affine(block, LT_LANES, 0), kb->at.c[0].coef[lane] = 1;
+  kb->at.c[1] = lt_coord_zero();
+  kb->at.c[2] = lt_coord_dim(kh), kb->at.c[3] = lt_coord_dim(kw);
+  add_reduced(kb, v->n, v->oh, v->ow);
+  int64_t limit[2] = {v->h, v->w};
+  lt_at x = {0}, gy = {0};
+  gy.c[0] = x.c[0] = lt_coord_dim(image);
+  gy.c[1] = x.c[1] = kb->at.c[0];
+  for (int i = 0; i < 2; i++) {
+    gy.c[2 + i] = lt_coord_dim(image + 1 + i);
+    x.c[2 + i] = lt_coord_affine(image + 1 + i, v->stride[i], -v->pad[i]);
+    x.c[2 + i].coef[i ? kw : kh] = v->dilation[i];
+    x.c[2 + i].limit = limit[i];
+  }
+  int32_t a = lt_x_read_loaded(kb, n->in[0], &x), g = lt_x_read_loaded(kb, n->in[1], &gy);
+  end_depthwise(kb, a, g, 0);
+}
+
+/* ---- conv2d ---- */
+
+static void lower_forward(lt_builder *b, const lt_unit *u) {
+  const lt_node *n = u->root;
+  const lt_type *w = lt_type_of(b->g, n->in[1]);
+  conv v = conv_of(lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->out), w->dim[2], w->dim[3], n->attrs);
+  lt_kernel_builder kb;
+  lt_kernel_init(&kb, b, u, depthwise(&v) ? LT_K_REDUCE : LT_K_CONTRACT);
+  if (depthwise(&v)) {
+    forward_depthwise(&kb, &v, n);
+    return;
+  }
+  lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
+  operand o = operand_of(b, n->in[0]);
+  image_space(&kb, &v, v.oc, v.oh, v.ow);
+  x->row_dim = D_ROW, x->col_dim = D_COL;
+  x->a = lt_access_zero(o.buffer, o.offset - v.pad[0] * o.row - v.pad[1] * o.col);
+  x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v.c);
+  x->a.stride[D_ROW] = v.stride[0] * o.row, x->a.stride[D_COL] = v.stride[1] * o.col;
+  taps t = {{v.kh, v.kw}, {v.dilation[0] * o.row, v.dilation[1] * o.col}, {v.kw, 1}, 0, v.kh * v.kw};
+  channel_segments(x, &o, &t, v.c);
+  panel_operand(&kb, x, n->in[1], v.c * v.kh * v.kw);
+  kb.k.flop = flop_of(&v), kb.k.bytes = bytes_of(&kb, x);
+  finish(&kb, with_bias(&kb, lt_x_result(&kb, kb.k.dtype), n->in[2]));
+}
+
+/* ---- gradient in the input ---- */
+
+/* The pixels of phase (rows, cols). */
+static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt_phase_axis *r, const lt_phase_axis *c) {
+  const lt_node *n = u->root;
+  bool reached = r->taps && c->taps;
+  lt_kernel_builder kb;
+  if (!r->pixels || !c->pixels) return;
+  lt_kernel_init(&kb, b, u, reached ? LT_K_CONTRACT : LT_K_LOOPS);
+  image_space(&kb, v, v->c, r->pixels, c->pixels);
+  kb.at.c[2] = lt_coord_affine(D_ROW, v->stride[0], r->at), kb.at.c[3] = lt_coord_affine(D_COL, v->stride[1], c->at);
+  if (!reached) {
+    finish(&kb, lt_x_const(&kb, kb.k.dtype, 0));
+    return;
+  }
+  lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
+  operand o = operand_of(b, n->in[0]);
+  x->row_dim = D_ROW, x->col_dim = D_COL;
+  x->a = lt_access_zero(o.buffer, o.offset + r->from * o.row + c->from * o.col);
+  x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v->oc);
+  x->a.stride[D_ROW] = o.row, x->a.stride[D_COL] = o.col;
+  taps t = {{r->taps, c->taps}, {-r->back * o.row, -c->back * o.col}, {r->step * v->kw, c->step},
+            r->first * v->kw + c->first, v->kh * v->kw};
+  channel_segments(x, &o, &t, v->oc);
+  panel_operand(&kb, x, n->in[1], v->oc * v->kh * v->kw);
+  kb.k.flop = 2.0 * (double)(v->n * r->pixels * c->pixels * r->taps * c->taps) * (double)(v->groups * v->c * v->oc);
+  kb.k.bytes = bytes_of(&kb, x);
+  finish(&kb, lt_x_result(&kb, kb.k.dtype));
+}
+
+static void lower_grad_input(lt_builder *b, const lt_unit *u) {
+  const lt_node *n = u->root;
+  const lt_conv2d_grad_input_attrs *a = n->attrs;
+  const lt_type *w = lt_type_of(b->g, n->in[1]);
+  lt_conv2d_attrs attrs = {.stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
+  conv v = conv_of(lt_type_of(b->g, n->out), lt_type_of(b->g, n->in[0]), w->dim[2], w->dim[3], &attrs);
+  if (depthwise(&v)) {
+    lt_kernel_builder kb;
+    lt_kernel_init(&kb, b, u, LT_K_REDUCE);
+    input_depthwise(&kb, &v, n);
+    return;
+  }
+  for (int64_t i = 0; i < v.stride[0]; i++) {
+    lt_phase_axis r = lt_phase_of(i, v.h, v.kh, v.stride[0], v.pad[0], v.dilation[0]);
+    for (int64_t j = 0; j < v.stride[1]; j++) {
+      lt_phase_axis c = lt_phase_of(j, v.w, v.kw, v.stride[1], v.pad[1], v.dilation[1]);
+      lower_phase(b, u, &v, &r, &c);
+    }
+  }
+}
+
+/* ---- gradient in the weights ---- */
+
+/* Long sums are cut into chunks of whole images, or of rows where there is one image only; how many follows from the shape
+ * alone. Each chunk is a chain of its own; the chunks' sums are added as a balanced tree. */
+typedef struct chunks { int64_t n, images, rows; } chunks; /* n chunks of so many images and rows each */
+enum { MOST_CHUNKS = 8, CHUNK_PIXELS = 1024 };
+
+static chunks chunks_of(const conv *v) {
+  chunks c = {1, v->n, v->oh};
+  int64_t whole = v->n > 1 ? v->n : v->oh, pixels = v->n > 1 ? v->oh * v->ow : v->ow;
+  for (int64_t n = 2; n <= MOST_CHUNKS; n++)
+    if (whole % n == 0 && whole / n * pixels >= CHUNK_PIXELS) c.n = n;
+  if (v->n > 1) c.images = v->n / c.n;
+  else c.rows = v->oh / c.n;
+  return c;
+}
+
+enum { W_CHUNK, W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
+
+/* Results of the contraction that are not the gradient yet: [chunk][group][block of OC][C][KH][KW][16], which it writes in
+ * whole vectors. Then a kernel in the order of the gradient adds the chunks and evaluates what was fused. */
+typedef struct sums { bool used; uint32_t buffer; int64_t chunk, group, block, channel, row, col; } sums;
+
+static sums sums_of(lt_builder *b, const conv *v, lt_dtype t, int64_t n_chunks) {
+  sums s = {.used = n_chunks > 1 || v->c * v->kh * v->kw >= LT_LANES, .col = LT_LANES};
+  s.row = v->kw * s.col, s.channel = v->kh * s.row, s.block = v->c * s.channel;
+  s.group = lt_ceil_div(v->oc, LT_LANES) * s.block, s.chunk = v->groups * s.group;
+  if (s.used) s.buffer = lt_scratch(b, "sums", t, n_chunks * s.chunk);
+  return s;
+}
+
+static lt_access sums_written(const sums *s, int64_t first) {
+  lt_access a = lt_access_zero(s->buffer, first * s->channel);
+  a.stride[W_CHUNK] = s->chunk, a.stride[W_GROUP] = s->group, a.stride[W_BLOCK] = s->block;
+  a.stride[W_CBLOCK] = LT_LANES * s->channel, a.stride[W_C] = s->channel, a.stride[W_KH] = s->row;
+  a.stride[W_KW] = s->col, a.stride[W_LANE] = 1;
+  return a;
+}
+
+/* Dims and coordinates for input channels [first, first + blocks·size) of each group. */
+static void weight_space(lt_kernel_builder *kb, const conv *v, int64_t chunk, int64_t first, int64_t blocks, int64_t size) {
+  int64_t extent[] = {chunk, v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->kh, v->kw, LT_LANES};
+  for (int i = 0; i < 8; i++) lt_kernel_dim(kb, extent[i]);
+  kb->k.block_dim = W_BLOCK, kb->k.channels = v->oc, kb->k.n_task_dims = 1;
+  kb->shape = *lt_type_of(kb->b->g, kb->unit->root->out);
+  kb->at = (lt_at){0};
+  kb->at.c[0] = channel_coord(v->groups, W_GROUP, W_BLOCK, W_LANE, v->oc);
+  kb->at.c[1] = lt_coord_affine(W_CBLOCK, LT_LANES, first), kb->at.c[1].coef[W_C] = 1;
+  kb->at.c[2] = lt_coord_dim(W_KH), kb->at.c[3] = lt_coord_dim(W_KW);
+}
+
+static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t first, int64_t blocks, int64_t size,
+                         const sums *to) {
+  const lt_node *n = u->root;
+  chunks cut = chunks_of(v);
+  lt_kernel_builder kb;
+  lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
+  weight_space(&kb, v, cut.n, first, blocks, size);
+  lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
+  x->row_dim = size >= v->kh ? W_C : W_KH;
+  x->col_dim = v->kw > 1 || x->row_dim == W_KH ? W_KW : W_KH;
+  operand o = operand_of(b, n->in[0]), g = operand_of(b, n->in[1]);
+  x->a = lt_access_zero(o.buffer, o.offset - v->pad[0] * o.row - v->pad[1] * o.col + first / LT_LANES * o.block);
+  x->a.stride[W_GROUP] = group_step(&o, v->c), x->a.stride[W_CBLOCK] = o.block, x->a.stride[W_C] = o.channel;
+  x->a.stride[W_KH] = v->dilation[0] * o.row, x->a.stride[W_KW] = v->dilation[1] * o.col;
+  x->b = lt_access_zero(g.buffer, g.offset);
+  x->b.stride[W_GROUP] = group_step(&g, v->oc), x->b.stride[W_BLOCK] = g.block, x->b.stride[W_LANE] = g.channel;
+  x->a.stride[W_CHUNK] = v->n > 1 ? cut.images * o.image : cut.rows * v->stride[0] * o.row;
+  x->b.stride[W_CHUNK] = v->n > 1 ? cut.images * g.image : cut.rows * g.row;
+  x->b_masked = x->b.masked = g.channel != 1 && v->oc % LT_LANES != 0;
+  x->n_seg = 1;
+  x->seg[0] = (lt_kseg){.n = 3, .extent = {cut.images, cut.rows, v->ow}, .b_stride = {g.image, g.row, g.col},
+                        .a_stride = {o.image, v->stride[0] * o.row, v->stride[1] * o.col}};
+  kb.k.flop = flop_of(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
+  int32_t r = lt_x_result(&kb, kb.k.dtype);
+  if (!to->used) {
+    finish(&kb, r);
+    return;
+  }
+  lt_store s = {sums_written(to, first), r};
+  lt_vec_push(b->a, &kb.store, s);
+  lt_kernel_finish(&kb);
+}
+
+enum { S_GROUP, S_BLOCK, S_OC, S_C, S_KH, S_KW };
+
+/* The sum of chunks [first, first + n), as a balanced tree. */
+static int32_t add_chunks(lt_kernel_builder *kb, const lt_access *one, int64_t chunk, int64_t first, int64_t n) {
+  lt_access a = *one;
+  a.offset += first * chunk;
+  if (n == 1) return lt_x_load(kb, kb->k.dtype, a);
+  int32_t x = add_chunks(kb, one, chunk, first, (n + 1) / 2), y = add_chunks(kb, one, chunk, first + (n + 1) / 2, n / 2);
+  return lt_x_map(kb, LT_OP_add, kb->k.dtype, x, y);
+}
+
+/* Output channels [16·first, 16·first + blocks·size) of each group, in the order of the gradient. */
+static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sums *from, int64_t n_chunks, int64_t first,
+                       int64_t blocks, int64_t size) {
+  int64_t extent[] = {v->groups, blocks, size, v->c, v->kh, v->kw};
+  int64_t stride[] = {from->group, from->block, 1, from->channel, from->row, from->col};
+  lt_kernel_builder kb;
+  lt_kernel_init(&kb, b, u, LT_K_LOOPS);
+  for (int i = 0; i < 6; i++) lt_kernel_dim(&kb, extent[i]);
+  kb.shape = *lt_type_of(b->g, u->root->out);
+  kb.at = (lt_at){0};
+  kb.at.c[0] = channel_coord(v->groups, S_GROUP, S_BLOCK, S_OC, v->oc);
+  kb.at.c[0].add = first * LT_LANES;
+  for (int i = 1; i < 4; i++) kb.at.c[i] = lt_coord_dim(S_OC + i);
+  lt_access a = lt_access_zero(from->buffer, first * from->block);
+  memcpy(a.stride, stride, sizeof stride);
+  finish(&kb, add_chunks(&kb, &a, from->chunk, 0, n_chunks));
+}
+
+static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
+  const lt_node *n = u->root;
+  const lt_conv2d_grad_weight_attrs *a = n->attrs;
+  lt_conv2d_attrs attrs = {.stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
+  conv v = conv_of(lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->in[1]), a->kernel.v[0], a->kernel.v[1], &attrs);
+  if (depthwise(&v)) {
+    lt_kernel_builder kb;
+    lt_kernel_init(&kb, b, u, LT_K_REDUCE);
+    weight_depthwise(&kb, &v, n);
+    return;
+  }
+  int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n;
+  sums to = sums_of(b, &v, lt_type_of(b->g, n->out)->dtype, n_chunks);
+  if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, &to);
+  if (rest) lower_weight(b, u, &v, blocks * LT_LANES, 1, rest, &to);
+  if (!to.used) return;
+  blocks = v.oc / LT_LANES, rest = v.oc % LT_LANES;
+  if (blocks) lower_sums(b, u, &v, &to, n_chunks, 0, blocks, LT_LANES);
+  if (rest) lower_sums(b, u, &v, &to, n_chunks, blocks, 1, rest);
+}
+
+void lt_lower_conv(lt_builder *b, const lt_unit *u) {
+  if (u->root->op == LT_OP_conv2d) lower_forward(b, u);
+  else if (u->root->op == LT_OP_conv2d_grad_input) lower_grad_input(b, u);
+  else lower_grad_weight(b, u);
+}

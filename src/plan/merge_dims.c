@@ -1,0 +1,122 @@
+/* merge_dims.c: dims of LOOPS and REDUCE kernels made few and long: dims of extent 1 go, neighbours that every access walks as one
+ * are merged, and the leading ones become tasks. Contractions keep their dims (the tile solver knows them by place). */
+#include "plan/build.h"
+
+typedef struct lt_walks { int64_t *stride[256]; uint32_t n; bool whole; } lt_walks; /* every stride vector of a kernel */
+
+static void lt_walks_add(lt_walks *w, int64_t *stride) {
+  if (w->n == LT_COUNT(w->stride)) { w->whole = false; return; }
+  w->stride[w->n++] = stride;
+}
+
+static void lt_walks_access(lt_walks *w, lt_access *a) {
+  lt_walks_add(w, a->stride);
+  for (int i = 0; i < a->n_index; i++) lt_walks_add(w, a->index[i].coef);
+}
+
+static void lt_walks_of(lt_walks *w, lt_kernel *k) {
+  w->n = 0, w->whole = true;
+  for (uint32_t i = 0; i < k->n_access; i++) lt_walks_access(w, &k->access[i]);
+  for (uint32_t i = 0; i < k->n_store; i++) lt_walks_access(w, &k->store[i].to);
+}
+
+static bool lt_uses_index(const lt_instr *x, uint32_t n, int dim) {
+  for (uint32_t i = 0; i < n; i++)
+    if (x[i].kind == LT_X_INDEX && x[i].access == dim) return true;
+  return false;
+}
+
+static void lt_shift_index(lt_instr *x, uint32_t n, int dim) {
+  for (uint32_t i = 0; i < n; i++)
+    if (x[i].kind == LT_X_INDEX && x[i].access > dim) x[i].access--;
+}
+
+/* Remove dim d, whose index is always 0 or has been merged into its neighbour. */
+static void lt_drop_dim(lt_kernel *k, lt_walks *w, int d) {
+  int last = k->n_dims + k->n_rdims - 1;
+  for (int i = d; i < last; i++) k->extent[i] = k->extent[i + 1];
+  k->extent[last] = 0;
+  for (uint32_t j = 0; j < w->n; j++) {
+    memmove(&w->stride[j][d], &w->stride[j][d + 1], (size_t)(last - d) * sizeof(int64_t));
+    w->stride[j][last] = 0;
+  }
+  lt_shift_index(k->expr, k->n_expr, d);
+  lt_shift_index(k->rexpr, k->n_rexpr, d);
+  if (k->block_dim > d) k->block_dim--;
+  if (d < k->n_dims) k->n_dims--;
+  else k->n_rdims--;
+}
+
+static bool lt_dim_fixed(const lt_kernel *k, int d) { /* block and lane dims of a blocked kernel stay as they are */
+  return k->block_dim != LT_NONE && (d == k->block_dim || d == k->n_dims - 1);
+}
+
+static bool lt_dim_indexed(const lt_kernel *k, int d) {
+  return lt_uses_index(k->expr, k->n_expr, d) || lt_uses_index(k->rexpr, k->n_rexpr, d);
+}
+
+static void lt_drop_ones(lt_kernel *k, lt_walks *w) {
+  for (int d = k->n_dims + k->n_rdims - 1; d >= 0; d--) {
+    bool out = d < k->n_dims;
+    if (k->extent[d] != 1 || lt_dim_fixed(k, d) || lt_dim_indexed(k, d) || (out ? k->n_dims : k->n_rdims) == 1) continue;
+    lt_drop_dim(k, w, d);
+  }
+}
+
+/* May dims d and d+1 be walked as one? */
+static bool lt_mergeable(const lt_kernel *k, const lt_walks *w, int d) {
+  if (d + 1 == k->n_dims || d + 1 >= k->n_dims + k->n_rdims) return false;
+  if (lt_dim_fixed(k, d) || lt_dim_fixed(k, d + 1) || lt_dim_indexed(k, d) || lt_dim_indexed(k, d + 1)) return false;
+  for (uint32_t j = 0; j < w->n; j++)
+    if (w->stride[j][d] != w->stride[j][d + 1] * k->extent[d + 1]) return false;
+  return true;
+}
+
+static void lt_merge(lt_kernel *k, lt_walks *w) {
+  for (int d = k->n_dims + k->n_rdims - 2; d >= 0; d--) {
+    if (!lt_mergeable(k, w, d)) continue;
+    k->extent[d + 1] *= k->extent[d];
+    lt_drop_dim(k, w, d);
+  }
+}
+
+enum { LT_TASK_MIN = 4096, LT_TASKS = 64 };
+
+/* One long dim becomes (tasks, rest), when it divides. */
+static void lt_split_flat(lt_kernel *k, lt_walks *w) {
+  int64_t n = k->extent[0];
+  if (k->n_dims != 1 || k->n_rdims || k->block_dim != LT_NONE || n < 4 * LT_TASK_MIN || lt_dim_indexed(k, 0)) return;
+  int64_t part = 0;
+  for (int64_t tasks = 2; tasks <= LT_TASKS; tasks++)
+    if (n % (tasks * LT_LANES) == 0 && n / tasks >= LT_TASK_MIN) part = n / tasks;
+  if (!part) return;
+  k->n_dims = 2;
+  k->extent[0] = n / part, k->extent[1] = part;
+  for (uint32_t j = 0; j < w->n; j++) {
+    w->stride[j][1] = w->stride[j][0];
+    w->stride[j][0] *= part;
+  }
+}
+
+static void lt_choose_tasks(lt_kernel *k) {
+  double inner = 1, tasks = 1;
+  for (int i = 0; i < k->n_dims + k->n_rdims; i++) inner *= (double)k->extent[i];
+  k->n_task_dims = 0;
+  while (k->n_task_dims < k->n_dims - 1 && tasks < LT_TASKS && inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
+    inner /= (double)k->extent[k->n_task_dims];
+    tasks *= (double)k->extent[k->n_task_dims];
+    k->n_task_dims++;
+  }
+}
+
+void lt_merge_dims(lt_kernel *k) {
+  if (k->kind != LT_K_LOOPS && k->kind != LT_K_REDUCE) return;
+  lt_walks w;
+  lt_walks_of(&w, k);
+  if (w.whole) {
+    lt_drop_ones(k, &w);
+    lt_merge(k, &w);
+    lt_split_flat(k, &w);
+  }
+  lt_choose_tasks(k);
+}
