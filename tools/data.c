@@ -2,6 +2,7 @@
 #include "train.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static size_t row_bytes(const lathe_array *a) { return (size_t)count_of(a->rank - 1, a->dim + 1) * size_of(a->dtype); }
 
@@ -34,14 +35,32 @@ static uint64_t next_random(uint64_t *state) {
   return z ^ z >> 31;
 }
 
-void order_rows(int64_t *order, int64_t rows, uint64_t seed, int64_t epoch, bool shuffle) {
-  for (int64_t i = 0; i < rows; i++) order[i] = i;
-  if (!shuffle) return;
-  uint64_t state = seed;
-  state = next_random(&state) + (uint64_t)epoch;
+static void order_rows(feed *f) {
+  int64_t rows = f->d->rows;
+  for (int64_t i = 0; i < rows; i++) f->order[i] = i;
+  if (!f->shuffle) return;
+  uint64_t state = f->seed;
+  state = next_random(&state) + (uint64_t)f->epoch;
   for (int64_t i = rows - 1; i > 0; i--) { /* Fisher and Yates; the bias of % is below 2^-40 for any file */
-    int64_t j = (int64_t)(next_random(&state) % (uint64_t)(i + 1)), kept = order[i];
-    order[i] = order[j];
-    order[j] = kept;
+    int64_t j = (int64_t)(next_random(&state) % (uint64_t)(i + 1)), kept = f->order[i];
+    f->order[i] = f->order[j];
+    f->order[j] = kept;
+  }
+}
+
+feed feed_start(const dataset *d, uint64_t seed, bool shuffle) {
+  return (feed){d, need(malloc((size_t)d->rows * sizeof(int64_t))), -1, seed, shuffle};
+}
+
+void feed_end(feed *f) { free(f->order); }
+
+void feed_take(feed *f, int64_t first, int64_t n, char *x, char *labels) {
+  const dataset *d = f->d;
+  for (int64_t i = 0; i < n; i++) {
+    int64_t epoch = (first + i) / d->rows;
+    if (epoch != f->epoch) f->epoch = epoch, order_rows(f);
+    size_t row = (size_t)f->order[(first + i) % d->rows];
+    memcpy(x + (size_t)i * d->x_row, (const char *)d->x.data + row * d->x_row, d->x_row);
+    memcpy(labels + (size_t)i * d->t_row, (const char *)d->t.data + row * d->t_row, d->t_row);
   }
 }

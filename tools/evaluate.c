@@ -1,6 +1,7 @@
 /* evaluate.c: a trained network on data it has not seen: which rows it reads wrongly, and as what. */
 #include "train.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +13,20 @@ static int argmax(lathe_dtype t, const void *data, int64_t n) {
   return (int)best;
 }
 
+/* -log softmax(logits)[label]. */
+static double cross_entropy(lathe_dtype t, const void *logits, int64_t n, int64_t label) {
+  double most = -INFINITY, sum = 0;
+  for (int64_t i = 0; i < n; i++) most = fmax(most, value_at(t, logits, i));
+  for (int64_t i = 0; i < n; i++) sum += exp(value_at(t, logits, i) - most);
+  return most + log(sum) - value_at(t, logits, label);
+}
+
 static void count_row(evaluation *v, const lathe_port *out, const char *logits, const dataset *d, int64_t row) {
   int64_t is = label_at(d, row);
   if (is < 0) return;
   int said = argmax(out->dtype, logits, v->classes);
   v->rows++;
+  v->loss += cross_entropy(out->dtype, logits, v->classes, is);
   v->confusion[is * v->classes + said]++;
   if (said == is) v->right++;
   else v->wrong[v->n_wrong++] = (misread){row, said, (int)is};
@@ -61,7 +71,8 @@ evaluation evaluate(const cli *c, lathe_instance *run, const lathe_port *x, cons
       if (v.classes) count_row(&v, out, result + (size_t)i * out_row, d, first + i);
       else add_squares(&v, out, result + (size_t)i * out_row, d, first + i);
   }
-  if (!v.classes) v.error /= (double)v.rows;
+  if (!v.classes) v.loss = v.error /= (double)v.rows;
+  else v.loss = v.rows ? v.loss / (double)v.rows : 0;
   return v;
 }
 

@@ -68,10 +68,10 @@ static void grid(FILE *f, const axes *a, const page *p) {
         "<path d=\"M%d %.1fH%d\" stroke=\"#e3e7ee\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", LEFT,
         y_of(a, v), W - RIGHT, LEFT - 6, y_of(a, v) + 4, v);
     }
-  int64_t epochs = (p->steps + p->per_epoch - 1) / p->per_epoch, every = (epochs + 9) / 10;
-  for (int64_t e = 0; e * p->per_epoch < p->steps; e += every)
-    fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%lld</text>\n", x_of(a, (double)(e * p->per_epoch)),
-      H - 12, (long long)e);
+  int64_t epochs = (int64_t)ceil((double)p->steps / p->per_epoch), every = (epochs + 9) / 10;
+  for (int64_t e = 0; (double)e * p->per_epoch < (double)p->steps; e += every)
+    fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%lld</text>\n", x_of(a, (double)e * p->per_epoch), H - 12,
+      (long long)e);
   fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">epoch</text>\n", W - RIGHT, H - 12);
 }
 
@@ -96,7 +96,7 @@ static void curve(FILE *f, const page *p) {
   fprintf(f, "<h2>Loss</h2>\n<svg class=\"curve\" viewBox=\"0 0 %d %d\" font-size=\"11\" fill=\"#5b6475\">\n", W, H);
   grid(f, &a, p);
   line(f, &a, p->loss, 1, "stroke=\"#a9c3ea\"");
-  line(f, &a, p->loss, p->per_epoch, "stroke=\"#1f5fbf\" stroke-width=\"2\"");
+  line(f, &a, p->loss, (int64_t)fmax(1, round(p->per_epoch)), "stroke=\"#1f5fbf\" stroke-width=\"2\"");
   fputs("</svg>\n<p>Light: each batch before its update; dark: the mean of an epoch's steps.</p>\n", f);
 }
 

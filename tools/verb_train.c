@@ -1,40 +1,28 @@
-/* verb_train.c: a network trained on rows of files: steps, log, testing, what is saved. */
+/* verb_train.c: a network trained on rows of files: what goes where, testing, what is said at the end. steps.c trains. */
 #include "train.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-typedef struct training {
-  cli *c;
-  lathe_graph *g;
-  lathe_model *m;
-  lathe_instance *s;
-  ports in, nets_inputs;
-  const lathe_port *x, *t; /* of the train entry */
-  lathe_port loss;
-  dataset data, test;
-  bool tested;
-  int64_t batch, per_epoch, steps, first; /* first: steps that the loaded weights have behind them */
-  uint64_t seed;
-  float *losses; /* for the page; NULL without one */
-  double last, seconds;
-} training;
-
 static void check_flags(const cli *c) {
   static const char *const needs[][2] = {
-    {"test-data", "test-labels"}, {"test-labels", "test-data"}, {"confusion", "test-data"}, {"save-optimizer", "save"}};
+    {"test-data", "test-labels"}, {"test-labels", "test-data"}, {"confusion", "test-data"}, {"save-optimizer", "save"},
+    {"save-every", "save"}, {"save-best", "save"}, {"save-best", "test-data"}, {"save-fallback", "save"}};
   if (!has(c, "data") || !has(c, "labels"))
     fail_usage(c, "train needs data\nhelp: add --%s", has(c, "data") ? "labels Y.npy" : "data X.npy --labels Y.npy");
   for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++)
     if (has(c, needs[i][0]) && !has(c, needs[i][1])) fail_usage(c, "--%s goes with --%s", needs[i][0], needs[i][1]);
   if (has(c, "epochs") && has(c, "steps")) fail_usage(c, "--epochs and --steps exclude each other");
+  if (has(c, "save-best") && has(c, "save-every"))
+    fail_usage(c, "--save-best and --save-every would write the same file: they exclude each other");
 }
 
 /* What is found out after an hour of training is found out too late. */
 static void check_places(const cli *c) {
-  static const char *const flags[] = {"save", "report", "log"};
+  static const char *const flags[] = {"save", "save-fallback", "report", "log"};
   for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
     const char *path = text_of(c, flags[i], NULL), *slash = path ? strrchr(path, '/') : NULL;
     if (!path) continue;
@@ -82,6 +70,7 @@ static void find_ports(training *t) {
     t->x = &t->in.at[i];
   }
   if (!t->x) fail_work(t->c, "the loss depends on no input but the labels");
+  t->batch = t->x->rank ? t->x->dim[0] : 1;
   if (t->x->rank < 1 || t->t->rank < 1 || t->x->dim[0] != t->t->dim[0])
     fail_work(t->c, "inputs '%s' and '%s' differ in their first dimension, which is the batch", t->x->name, t->t->name);
   ports out = ports_of(t->m, "train", "output");
@@ -102,7 +91,7 @@ static bool answer_port(const training *t, lathe_port *p) {
   return found;
 }
 
-/* ---- steps ---- */
+/* ---- how many steps ---- */
 
 static int64_t hidden_state(const training *t, const char *name, int64_t otherwise) {
   size_t bytes;
@@ -111,88 +100,54 @@ static int64_t hidden_state(const training *t, const char *name, int64_t otherwi
 }
 
 static void plan_steps(training *t) {
-  t->batch = t->x->dim[0];
-  t->per_epoch = t->data.rows / t->batch;
-  if (t->per_epoch == 0)
+  int64_t epochs = int_of(t->c, "epochs", 10), rows;
+  if (t->data.rows < t->batch)
     fail_work(t->c, "--data has %lld rows, fewer than one batch of %lld\nhelp: a smaller --batch",
       (long long)t->data.rows, (long long)t->batch);
-  t->steps = int_of(t->c, "steps", int_of(t->c, "epochs", 10) * t->per_epoch);
+  if (__builtin_mul_overflow(epochs, t->data.rows, &rows)) fail_usage(t->c, "--epochs %lld of %lld rows are too many",
+    (long long)epochs, (long long)t->data.rows);
+  t->steps = int_of(t->c, "steps", (rows - 1) / t->batch + 1); /* every row at least `epochs` times */
+  t->first = hidden_state(t, "step", 0);
+  if (t->first < 0 || t->first > INT64_MAX / t->batch - t->steps)
+    fail_work(t->c, "the weights say that %lld steps were done, which cannot be", (long long)t->first);
   if (has(t->c, "report")) t->losses = need(calloc((size_t)t->steps, sizeof *t->losses));
   t->seed = (uint64_t)hidden_state(t, "seed", int_of(t->c, "seed", 0));
-  t->first = hidden_state(t, "step", 0);
-}
-
-static void take_rows(const training *t, const int64_t *rows, char *x, char *labels) {
-  for (int64_t i = 0; i < t->batch; i++) {
-    memcpy(
-      x + (size_t)i * t->data.x_row, (const char *)t->data.x.data + (size_t)rows[i] * t->data.x_row, t->data.x_row);
-    memcpy(labels + (size_t)i * t->data.t_row, (const char *)t->data.t.data + (size_t)rows[i] * t->data.t_row,
-      t->data.t_row);
-  }
-}
-
-static FILE *open_log(const cli *c) {
-  const char *path = text_of(c, "log", NULL);
-  if (!path) return NULL;
-  FILE *f = fopen(path, "wb");
-  if (!f) fail_work(c, "cannot write %s: %s", path, strerror(errno));
-  return f;
-}
-
-static void run_steps(training *t) {
-  char *x = buffer_of(t->c, t->s, t->x->name), *labels = buffer_of(t->c, t->s, t->t->name);
-  const void *loss = buffer_of(t->c, t->s, t->loss.name);
-  int64_t *order = need(malloc((size_t)t->data.rows * sizeof *order));
-  FILE *log = open_log(t->c);
-  progress bar = progress_start(t->steps, t->per_epoch);
-  double start = now();
-  for (int64_t i = 0; i < t->steps; i++) {
-    int64_t step = t->first + i, within = step % t->per_epoch;
-    if (within == 0 || i == 0) order_rows(order, t->data.rows, t->seed, step / t->per_epoch, !has(t->c, "no-shuffle"));
-    take_rows(t, order + within * t->batch, x, labels);
-    call_entry(t->c, t->s, "train");
-    t->last = value_at(t->loss.dtype, loss, 0);
-    if (t->losses) t->losses[i] = (float)t->last;
-    if (log) fprintf(log, "{\"step\":%lld,\"loss\":%.9g}\n", (long long)step, t->last);
-    progress_step(&bar, i + 1, t->last);
-  }
-  t->seconds = now() - start;
-  if (log && (ferror(log) | fclose(log))) fail_work(t->c, "cannot write %s", text_of(t->c, "log", NULL));
-  free(order);
+  if (has(t->c, "seed") && t->seed != (uint64_t)int_of(t->c, "seed", 0))
+    fprintf(stderr, "lathe: note: the training goes on with seed %llu of the weights; --seed %s changes nothing\n",
+      (unsigned long long)t->seed, text_of(t->c, "seed", ""));
 }
 
 /* ---- testing ---- */
 
-static lathe_instance *open_answer(const training *t, const lathe_port *out, lathe_model **m) {
+/* The run entry of what is tested, made once. */
+static void open_tester(training *t) {
   lathe_error e;
+  if (!answer_port(t, &t->answer)) fail_work(t->c, "the network has no output beside the loss that could be tested");
+  const lathe_port *out = &t->answer;
+  if (out->rank < 1 || out->dim[0] != t->batch || (!is_float(t->t) && out->rank != 2))
+    fail_work(t->c, "output '%s' cannot be tested: it is not one row per example", out->name);
+  if (is_float(t->t) && count_of(out->rank, out->dim) != count_of(t->t->rank, t->t->dim))
+    fail_work(t->c, "output '%s' and the labels differ in size", out->name);
   char *entry = format("--entry \"run:%s\"", out->name);
-  *m = compile(t->c, t->g, entry);
   char *threads = format("--threads %lld", (long long)int_of(t->c, "threads", 1));
-  lathe_instance *s = lathe_open(*m, threads, &e);
-  if (!s || lathe_weights_copy(s, t->s, &e)) fail_api(t->c, &e);
+  t->tester = compile(t->c, t->g, entry);
+  t->test_run = lathe_open(t->tester, threads, &e);
+  if (!t->test_run) fail_api(t->c, &e);
   free(threads);
   free(entry);
-  return s;
 }
 
-static evaluation test_it(const training *t) {
-  lathe_port out;
-  if (!answer_port(t, &out)) fail_work(t->c, "the network has no output beside the loss that could be tested");
-  if (out.rank < 1 || out.dim[0] != t->batch || (!is_float(t->t) && out.rank != 2))
-    fail_work(t->c, "output '%s' cannot be tested: it is not one row per example", out.name);
-  if (is_float(t->t) && count_of(out.rank, out.dim) != count_of(t->t->rank, t->t->dim))
-    fail_work(t->c, "output '%s' and the labels differ in size", out.name);
-  lathe_model *m;
-  lathe_instance *s = open_answer(t, &out, &m);
-  evaluation v = evaluate(t->c, s, t->x, &out, &t->test);
-  lathe_instance_free(s);
-  lathe_model_free(m);
-  return v;
+evaluation test_now(training *t) {
+  lathe_error e;
+  if (lathe_weights_copy(t->test_run, t->s, &e)) fail_api(t->c, &e);
+  return evaluate(t->c, t->test_run, t->x, &t->answer, &t->test);
 }
 
 static void print_results(const training *t, const evaluation *v) {
-  printf("%lld step%s of %lld in %.2f s, last loss %.6g\n", (long long)t->steps, t->steps == 1 ? "" : "s",
+  printf("%lld step%s of %lld in %.2f s, last loss %.6g\n", (long long)t->done, t->done == 1 ? "" : "s",
     (long long)t->batch, t->seconds, t->last);
+  if (has(t->c, "save-best") && t->saved)
+    printf("best test loss: %.6g after step %lld, saved to %s\n", t->best, (long long)t->saved_step, text_of(t->c, "save", ""));
   if (!t->tested) return;
   if (has(t->c, "confusion") && v->classes) print_confusion(v);
   if (v->classes) printf("test accuracy: %.1f %%\n", accuracy(v));
@@ -205,8 +160,8 @@ static void report(const training *t, const evaluation *v) {
   char *peak = peak_line(t->c, t->m, "train", 0.5);
   page p = {.model = t->c->model,
     .loss = t->losses,
-    .steps = t->steps,
-    .per_epoch = t->per_epoch,
+    .steps = t->done,
+    .per_epoch = (double)t->data.rows / (double)t->batch,
     .seconds = t->seconds,
     .test = t->tested ? v : NULL,
     .test_set = &t->test,
@@ -222,9 +177,12 @@ static void open_training(training *t) {
   t->g = load_graph(t->c);
   t->m = compile(t->c, t->g, has(t->c, "report") ? "--entry train --profile" : "--entry train");
   find_ports(t);
+  t->weights = ports_of(t->m, "train", "param");
+  t->states = ports_of(t->m, "train", "state");
   t->data = load_dataset(t->c, "data", "labels", t->x, t->t);
   t->tested = has(t->c, "test-data");
   if (t->tested) t->test = load_dataset(t->c, "test-data", "test-labels", t->x, t->t);
+  if (t->tested) open_tester(t);
   t->s = open_instance(t->c, t->m);
   plan_steps(t);
 }
@@ -235,25 +193,36 @@ static void close_training(training *t) {
   free(t->losses);
   free(t->in.at);
   free(t->nets_inputs.at);
+  free(t->weights.at);
+  free(t->states.at);
+  lathe_instance_free(t->test_run);
+  lathe_model_free(t->tester);
   lathe_instance_free(t->s);
   lathe_model_free(t->m);
   lathe_graph_free(t->g);
 }
 
+static int stopped(const training *t, int by) {
+  const char *save = text_of(t->c, "save", NULL);
+  fprintf(stderr, "lathe: stopped by %s after %lld of %lld steps%s%s\n", by == SIGINT ? "SIGINT" : "SIGTERM",
+    (long long)t->done, (long long)t->steps, save && t->saved ? "; the weights are in " : "", save && t->saved ? save : "");
+  return 128 + by;
+}
+
 int verb_train(cli *c) {
-  lathe_error e;
   training t = {.c = c};
   check_flags(c);
   check_places(c);
   open_training(&t);
-  run_steps(&t);
+  int by = run_steps(&t), code = 0;
   evaluation v = {.classes = 0};
-  if (t.tested) v = test_it(&t);
-  if (has(c, "save") && lathe_weights_save(t.s, text_of(c, "save", NULL), has(c, "save-optimizer"), &e))
-    fail_api(c, &e);
-  print_results(&t, &v);
-  report(&t, &v);
+  if (by) code = stopped(&t, by);
+  else {
+    if (t.tested) v = test_now(&t);
+    print_results(&t, &v);
+    report(&t, &v);
+  }
   free_evaluation(&v);
   close_training(&t);
-  return 0;
+  return code;
 }
