@@ -13,7 +13,7 @@ typedef void expand_hook(lt_graph *g, const lt_node *n, const lt_value *in, lt_v
 #define ROW_MOVE(op)
 #define ROW_HIDDEN(op)
 #define ROW_SUGAR(op) [LT_OP_##op] = lt_expand_##op,
-#define OP(name, family, operands, results, vjp, flags, doc) ROW_##flags(name)
+#define OP(name, family, vjp, kind, ...) ROW_##kind(name)
 static expand_hook *const expansions[LT_OPS] = {
 #include "ir/ops.def"
 };

@@ -69,19 +69,30 @@ typedef int64_t lt_attr_dtype;
 typedef lt_init lt_attr_init;
 typedef const lt_tensor *lt_attr_tensor;
 
-#define OP(name, family, operands, results, vjp, flags, doc) typedef struct lt_##name##_attrs {
+#define OP(name, ...) typedef struct lt_##name##_attrs {
 #define ATTR(kind, name, def, doc) lt_attr_##kind name;
 #define END(name) char end_; } lt_##name##_attrs;
 #include "ir/ops.def"
 
 typedef enum lt_op {
   LT_OP_none,
-#define OP(name, family, operands, results, vjp, flags, doc) LT_OP_##name,
+#define OP(name, ...) LT_OP_##name,
 #include "ir/ops.def"
   LT_OPS
 } lt_op;
 
+/* The columns of ops.def; its legend says what each word means. `LT_…__` is none of a column's words. */
 enum { LT_LEAF = 1, LT_MAP = 2, LT_HEAVY = 4, LT_MOVE = 8, LT_SUGAR = 16, LT_HIDDEN = 32 };
+typedef enum lt_writes { LT_WRITES__, LT_WRITES_EPI, LT_WRITES_ADD } lt_writes;
+typedef enum lt_reads { LT_READS__, LT_READS_ALL, LT_READS_INNER, LT_READS_LEFT } lt_reads;
+typedef enum lt_mover { LT_MOVES__, LT_MOVES_VIEW, LT_MOVES_INDEX, LT_MOVES_PAD, LT_MOVES_COPY } lt_mover;
+typedef enum lt_blocks {
+  LT_BLOCKS__, LT_BLOCKS_EACH, LT_BLOCKS_POOL, LT_BLOCKS_AXES, LT_BLOCKS_FPROP, LT_BLOCKS_DGRAD, LT_BLOCKS_WGRAD,
+  LT_BLOCKS_RIGHT
+} lt_blocks;
+typedef enum lt_windowed { LT_WINDOW__, LT_WINDOW_WIN } lt_windowed;
+typedef enum lt_rounds { LT_ROUNDS__, LT_ROUNDS_CURVE, LT_ROUNDS_SUM, LT_ROUNDS_STEP } lt_rounds;
+typedef enum lt_same { LT_SAME__, LT_SAME_SWAP, LT_SAME_OWN, LT_SAME_CALL } lt_same;
 
 typedef struct lt_attr_info {
   const char *name, *def, *doc;
@@ -100,6 +111,13 @@ typedef struct lt_op_info {
   const char *name, *family, *operands, *results, *doc;
   unsigned flags;
   bool differentiable;          /* DIFF */
+  lt_writes writes;
+  lt_reads reads;
+  lt_mover moves;
+  lt_blocks blocks;
+  lt_windowed window;
+  lt_rounds rounds;
+  lt_same same;
   uint8_t min_in, max_in;       /* max_in 255: any number */
   uint8_t n_out;                /* 0: the infer hook says */
   uint32_t attrs_size;
@@ -195,6 +213,7 @@ static inline lt_node *lt_node_of(const lt_graph *g, lt_value v) { return g->nod
 static inline lt_op lt_op_of(const lt_graph *g, lt_value v) { return lt_node_of(g, v)->op; }
 static inline const char *lt_name_of(const lt_graph *g, lt_value v) { return g->values.at[v].name; }
 lt_value lt_find(const lt_graph *g, const char *name); /* 0: no such name */
+static inline const lt_op_info *lt_facts(const lt_node *n) { return &lt_op_table[n->op]; } /* lt_facts(n)->writes */
 bool lt_is_leaf(const lt_graph *g, lt_value v);
 
 /* Append a node. attrs (copied) may be NULL for "all defaults". Infers, checks, names its result types; fails the job with

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define OP(name, family, operands, results, vjp, flags, doc) static lt_attr_info attrs_of_##name[] = {
+#define OP(name, ...) static lt_attr_info attrs_of_##name[] = {
 #define ATTR(kind, name, def, doc) {#name, def, doc, LT_ATTR_##kind, 0},
 #define END(name) {0}};
 #include "ir/ops.def"
@@ -19,17 +19,18 @@ enum { LEAF = LT_LEAF, MAP = LT_MAP, HEAVY = LT_HEAVY, MOVE = LT_MOVE, SUGAR = L
 #define LT_VJP_ZERO(name) NULL
 #define LT_IS_DIFF true
 #define LT_IS_ZERO false
-#define OP(name, family, operands, results, vjp, flags, doc)                                                           \
-  [LT_OP_##name] = {#name, #family, operands, results, doc, flags, LT_IS_##vjp, 0, 0, 0, sizeof(lt_##name##_attrs),    \
-                    attrs_of_##name, LT_COUNT(attrs_of_##name) - 1, lt_infer_##name, lt_eval_##name,                   \
-                    LT_VJP_##vjp(name)},
+#define OP(name, family, vjp, kind, writes, reads, moves, blocks, window, rounds, same, operands, results, doc)           \
+  [LT_OP_##name] = {#name, #family, operands, results, doc, kind, LT_IS_##vjp, LT_WRITES_##writes, LT_READS_##reads,   \
+                    LT_MOVES_##moves, LT_BLOCKS_##blocks, LT_WINDOW_##window, LT_ROUNDS_##rounds, LT_SAME_##same,      \
+                    0, 0, 0, sizeof(lt_##name##_attrs), attrs_of_##name, LT_COUNT(attrs_of_##name) - 1,                \
+                    lt_infer_##name, lt_eval_##name, LT_VJP_##vjp(name)},
 static lt_op_info table[LT_OPS] = {
 #include "ir/ops.def"
 };
 const lt_op_info *const lt_op_table = table;
 
 static const char *const names[LT_OPS] = {
-#define OP(name, family, operands, results, vjp, flags, doc) #name,
+#define OP(name, ...) #name,
 #include "ir/ops.def"
   NULL
 };

@@ -9,7 +9,7 @@
   void lt_vjp_##name(lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout,       \
                      lt_value *gin);
 #define LT_VJP_ZERO(name)
-#define OP(name, family, operands, results, vjp, flags, doc)                                                           \
+#define OP(name, family, vjp, ...)                                                                                    \
   void lt_infer_##name(lt_graph *g, void *attrs, const lt_value *in, unsigned n_in, lt_type *out_type,                 \
                        unsigned *n_out);                                                                               \
   void lt_eval_##name(lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out);                \

@@ -21,7 +21,7 @@
 #define LT_EXPAND_MOVE(op)
 #define LT_EXPAND_HIDDEN(op)
 #define LT_EXPAND_SUGAR(op) LT_EXPAND(op);
-#define OP(name, family, operands, results, vjp, flags, doc) LT_EXPAND_##flags(name)
+#define OP(name, family, vjp, kind, ...) LT_EXPAND_##kind(name)
 #include "ir/ops.def"
 
 /* Emit what the SUGAR node n means on operands in[] (of g) and fill out[0..n->n_out). */

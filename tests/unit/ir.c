@@ -63,7 +63,7 @@ IN_JOB(types) {
 
 /* ---- the table ----------------------------------------------------------------------------------------------------- */
 
-#define OP(name, family, operands, results, vjp, flags, doc)                                                           \
+#define OP(name, ...)                                                                                                 \
   static void offsets_of_##name(void) {                                                                                \
     typedef lt_##name##_attrs attrs;                                                                                   \
     const lt_op_info *op = &lt_op_table[LT_OP_##name];                                                                 \
@@ -78,10 +78,22 @@ IN_JOB(types) {
 #include "ir/ops.def"
 
 START_TEST(table_offsets) {
-#define OP(name, family, operands, results, vjp, flags, doc) offsets_of_##name();
+#define OP(name, ...) offsets_of_##name();
 #include "ir/ops.def"
 }
 END_TEST
+
+/* The columns of one row fit together. */
+static void check_facts(const lt_op_info *o) {
+  bool map = o->flags & LT_MAP, computed = o->flags & (LT_MAP | LT_HEAVY | LT_MOVE | LT_HIDDEN);
+  ck_assert_msg(map == (o->blocks == LT_BLOCKS_EACH), "%s: EACH is what MAP ops are", o->name);
+  ck_assert_msg(!map || o->reads == LT_READS_ALL, "%s: MAP ops read ALL", o->name);
+  ck_assert_msg(((o->flags & LT_MOVE) != 0) == (o->moves != LT_MOVES__), "%s: a MOVE says how", o->name);
+  ck_assert_msg(o->writes != LT_WRITES_EPI || o->flags & LT_HEAVY, "%s: EPI is for roots", o->name);
+  ck_assert_msg(o->reads != LT_READS_INNER || o->blocks == LT_BLOCKS_AXES, "%s: INNER is for reductions", o->name);
+  ck_assert_msg(o->same != LT_SAME_SWAP || o->max_in == 2, "%s: SWAP needs two operands", o->name);
+  ck_assert_msg(computed || !(o->writes || o->reads || o->moves || o->blocks || o->rounds), "%s: no kernel, no facts of one", o->name);
+}
 
 /* What the rows say about themselves fits together. */
 static void check_row(lt_op op) {
@@ -97,6 +109,7 @@ static void check_row(lt_op op) {
   ck_assert_msg(o->differentiable == (o->vjp != NULL), "%s: vjp", o->name);
   ck_assert_uint_eq(lt_op_find(o->name, strlen(o->name)), op);
   ck_assert_str_eq(lt_op_names()[op - 1], o->name);
+  check_facts(o);
 }
 
 static void check_attrs(lt_arena *a, lt_op op) {

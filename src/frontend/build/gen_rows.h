@@ -15,7 +15,7 @@ typedef struct gen_row {
   const gen_attr *attrs; /* up to one without a name */
 } gen_row;
 
-#define OP(name, family, operands, results, vjp, flags, doc) static const gen_attr gen_op_##name[] = {
+#define OP(name, ...) static const gen_attr gen_op_##name[] = {
 #define ATTR(kind, name, def, doc) {#kind, #name, def, doc},
 #define END(name) {NULL, NULL, NULL, NULL}};
 #include "ir/ops.def"
@@ -28,7 +28,8 @@ typedef struct gen_row {
 #define GEN_WEIGHTS "_layer"
 enum { LEAF = 1, MAP = 0, HEAVY = 0, MOVE = 0, SUGAR = 0, HIDDEN = 1 };
 static const gen_row gen_rows[] = {
-#define OP(name, family, operands, results, vjp, flags, doc) {#name, operands, results, doc, 0, flags, "", gen_op_##name},
+#define OP(name, family, vjp, kind, writes, reads, moves, blocks, window, rounds, same, operands, results, doc) \
+  {#name, operands, results, doc, 0, kind, "", gen_op_##name},
 #include "ir/ops.def"
 #define LAYER(name, operands, weights, doc) {#name, operands, "y", doc, 1, 0, GEN_##weights, gen_layer_##name},
 #include "frontend/build/layers.def"
