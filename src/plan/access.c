@@ -145,20 +145,35 @@ void lt_access_axis(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int6
   a->index = index;
 }
 
-/* A channel of a blocked value: 16·X + y with y the lane dim (or constant). */
-static void lt_add_channel(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t block) {
-  int lane = kb->k.n_dims - 1;
+/* Adds channel `c` of a blocked value of `blocks` blocks. Channel q stands in block q / 16, lane q mod 16, which is affine
+ * in the dims only where the terms that are no multiples of 16 stay within one block together:
+ *   16·i + l, l < 16           block i, lane l
+ *   20·g + 16·i + l            no: group 1 begins in lane 4, so its lanes 12 to 15 stand in the next block
+ *   48 + 16·i + 8·h + l, l < 8, h < 2    block i + 3, lane 8·h + l
+ * False where it is not so, or where a block would be outside the value. */
+static bool lt_add_channel(const lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t block, int64_t blocks) {
   int64_t add = c->add + c->shift;
-  bool fits = !c->limit;
+  if (c->limit || c->div != 1 || add < 0) return false;
+  int64_t lane[2] = {add % LT_LANES, add % LT_LANES}, at[2] = {add / LT_LANES, add / LT_LANES}; /* least and largest */
   for (int k = 0; k < LT_MAX_DIMS; k++) {
-    if (!c->coef[k]) continue;
-    if (c->coef[k] % LT_LANES == 0) a->stride[k] += c->coef[k] / LT_LANES * block;
-    else if (c->coef[k] == 1 && kb->k.extent[k] <= LT_LANES && add % LT_LANES == 0) a->stride[k] += 1;
-    else fits = false;
+    int64_t coef = c->coef[k], last = kb->k.extent[k] - 1;
+    if (!coef) continue;
+    bool whole = coef % LT_LANES == 0;
+    a->stride[k] += whole ? coef / LT_LANES * block : coef;
+    (whole ? at : lane)[coef > 0] += (whole ? coef / LT_LANES : coef) * last;
+    if (last < 0) return false; /* not a dim of this kernel */
   }
-  if (!fits) lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` reads channels of a blocked value out of step", kb->k.name);
   a->offset += add / LT_LANES * block + add % LT_LANES;
-  (void)lane;
+  return lane[0] >= 0 && lane[1] < LT_LANES && at[0] >= 0 && at[1] < blocks;
+}
+
+/* Are the kernel's lanes those of this blocked value, so that those that do not exist are the last block's spare ones? */
+static bool lt_lanes_are_own(const lt_kernel_builder *kb, const lt_type *t, const lt_at *at) {
+  int lane = kb->k.n_dims - 1;
+  const lt_coord *c = &at->c[1];
+  for (int i = 0; i < t->rank; i++)
+    if (i != 1 && at->c[i].coef[lane]) return false;
+  return t->dim[1] == kb->k.channels && c->coef[lane] == 1 && c->coef[kb->k.block_dim] == LT_LANES && c->add + c->shift == 0;
 }
 
 lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
@@ -173,13 +188,14 @@ lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
   lt_phys_of(&ph, t, l);
   lt_access a = {.buffer = p.buffer, .offset = p.offset + ph.offset, .fill = at->fill};
   for (int i = 0; i < t->rank; i++) {
-    if (i == 1 && l->kind == LT_BLOCKED) lt_add_channel(kb, &a, &at->c[i], ph.block);
-    else lt_access_axis(kb, &a, &at->c[i], ph.stride[i]);
+    if (i != 1 || l->kind != LT_BLOCKED) lt_access_axis(kb, &a, &at->c[i], ph.stride[i]);
+    else if (!lt_add_channel(kb, &a, &at->c[i], ph.block, lt_ceil_div(t->dim[1], LT_LANES)))
+      lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` reads channels of a blocked value out of step", kb->k.name);
   }
   bool tail = kb->k.block_dim != LT_NONE && kb->k.channels % LT_LANES != 0;
   bool lanes = a.stride[kb->k.n_dims - 1] != 0;
   for (int i = 0; i < a.n_index; i++) lanes |= a.index[i].coef[kb->k.n_dims - 1] != 0;
-  a.masked = tail && lanes && l->kind == LT_PLAIN;
+  a.masked = tail && lanes && (l->kind != LT_BLOCKED || !lt_lanes_are_own(kb, t, at));
   return a;
 }
 

@@ -340,7 +340,7 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t
   x->b.stride[W_GROUP] = group_step(&g, v->oc), x->b.stride[W_BLOCK] = g.block, x->b.stride[W_LANE] = g.channel;
   x->a.stride[W_CHUNK] = v->n > 1 ? cut.images * o.image : cut.rows * v->stride[0] * o.row;
   x->b.stride[W_CHUNK] = v->n > 1 ? cut.images * g.image : cut.rows * g.row;
-  x->b_masked = x->b.masked = g.channel != 1 && v->oc % LT_LANES != 0;
+  x->b_masked = x->b.masked = !lt_value_blocked(b, n->in[1]) && v->oc % LT_LANES != 0;
   x->n_seg = 1;
   x->seg[0] = (lt_kseg){.n = 3, .extent = {cut.images, cut.rows, v->ow}, .b_stride = {g.image, g.row, g.col},
                         .a_stride = {o.image, v->stride[0] * o.row, v->stride[1] * o.col}};

@@ -21,7 +21,7 @@ typedef struct lt_layouts {
   bool weights_apart;                       /* params and states do not change: packed once */
   bool *blocked;                            /* by value */
   lt_halo *halo, *plain_halo; /* by value: of it in blocks (or of its copy in blocks), of its plain copy */
-  uint32_t *reduce_of;                      /* by cluster: id + 1 of a reducing root */
+  uint32_t *root_of;                        /* by cluster: id + 1 of its heavy node; 0: elementwise only */
   LT_VEC(lt_made) made;
   uint32_t *made_of;                        /* by value of `from` */
 } lt_layouts;
@@ -110,13 +110,28 @@ static bool is_pool(lt_op op) {
   return op == LT_OP_max_pool || op == LT_OP_max_pool_index || op == LT_OP_avg_pool || op == LT_OP_avg_pool_grad;
 }
 
+static bool is_reduction(lt_op op) { return op == LT_OP_sum || op == LT_OP_reduce_max || op == LT_OP_argmax; }
+
+/* Does the kernel of this heavy node walk its result's channels in blocks, or can it? What is fused into it is read and
+ * written at the same coordinates: where they are not 16·block + lane, nothing of it may be blocked. A grouped convolution
+ * whose groups are no multiple of 16 walks channels as group·n + 16·block + lane; a weight gradient's lanes are axis 0. */
+static bool walks_blocks(const lt_graph *g, const lt_node *n) {
+  lt_conv c;
+  if (n->op == LT_OP_conv2d || n->op == LT_OP_conv2d_grad_input) return conv_of(&c, g, n) && c.kind != LT_CONV_PLAIN;
+  return is_pool(n->op) || (is_reduction(n->op) && lt_type_of(g, n->in[0])->rank == 4);
+}
+
+static const lt_node *root_of(const lt_layouts *s, const lt_node *n) {
+  uint32_t i = n->cluster ? s->root_of[n->cluster] : 0;
+  return i ? s->from->nodes.at[i - 1] : n;
+}
+
 static bool can_block(const lt_layouts *s, lt_value v) {
   const lt_graph *g = s->from;
-  const lt_node *n = lt_node_of(g, v);
-  lt_conv c;
-  if (lt_type_of(g, v)->rank != 4) return false;
-  if (n->op == LT_OP_conv2d || n->op == LT_OP_conv2d_grad_input) return conv_of(&c, g, n) && c.kind != LT_CONV_PLAIN;
-  return is_pool(n->op) || (lt_op_table[n->op].flags & LT_MAP);
+  const lt_node *n = lt_node_of(g, v), *root = root_of(s, n);
+  bool map = lt_op_table[n->op].flags & LT_MAP;
+  if (lt_type_of(g, v)->rank != 4 || is_reduction(n->op)) return false;
+  return (map && root == n) || walks_blocks(g, root);
 }
 
 static void prefer(lt_layouts *s, lt_value v) {
@@ -188,20 +203,15 @@ static bool keeps_channels(const lt_graph *g, const lt_node *n) {
   return true;
 }
 
-static bool is_reduction(lt_op op) { return op == LT_OP_sum || op == LT_OP_reduce_max || op == LT_OP_argmax; }
-
 static lt_need need_of(const lt_layouts *s, const lt_node *n, unsigned k) {
   lt_conv c;
   if (conv_of(&c, s->from, n)) return need_of_conv(s, n, k, &c);
   if (n->op == LT_OP_linear || n->op == LT_OP_matmul) return need_of_matrix(s, n, k);
   if (is_pool(n->op)) return (lt_need){.any = true};
-  bool map = lt_op_table[n->op].flags & LT_MAP;
-  if (is_reduction(n->op) || (map && n->cluster && s->reduce_of[n->cluster])) {
-    const lt_node *root = map ? s->from->nodes.at[s->reduce_of[n->cluster] - 1] : n;
-    return keeps_channels(s->from, root) ? (lt_need){.any = true} : plain();
-  }
-  if (map && lt_type_of(s->from, n->out)->rank == 4) return (lt_need){.any = true};
-  return plain();
+  const lt_node *root = root_of(s, n);
+  if (is_reduction(root->op)) return keeps_channels(s->from, root) ? (lt_need){.any = true} : plain();
+  bool blocks = root == n ? lt_op_table[n->op].flags & LT_MAP : walks_blocks(s->from, root);
+  return blocks && lt_type_of(s->from, n->out)->rank == 4 ? (lt_need){.any = true} : plain();
 }
 
 static void widen(lt_halo *h, const lt_halo *by) {
@@ -270,14 +280,14 @@ void lt_pass_layout(lt_graph *to, const lt_graph *from) {
   s.halo = LT_NEW_ARRAY(a, lt_halo, from->values.n);
   s.plain_halo = LT_NEW_ARRAY(a, lt_halo, from->values.n);
   s.made_of = LT_NEW_ARRAY(a, uint32_t, from->values.n);
-  s.reduce_of = LT_NEW_ARRAY(a, uint32_t, from->nodes.n + 1);
-  for (uint32_t i = from->nodes.n; i-- > 0;)
-    if (s.live[i]) prefer_in_operands(&s, from->nodes.at[i]);
+  s.root_of = LT_NEW_ARRAY(a, uint32_t, from->nodes.n + 1);
   for (uint32_t i = 0; i < from->nodes.n; i++) {
     const lt_node *n = from->nodes.at[i];
-    if (!s.live[i]) continue;
-    collect_halos(&s, n);
-    if (n->cluster && is_reduction(n->op)) s.reduce_of[n->cluster] = i + 1;
+    if (s.live[i] && n->cluster && !(lt_op_table[n->op].flags & LT_MAP)) s.root_of[n->cluster] = i + 1;
   }
+  for (uint32_t i = from->nodes.n; i-- > 0;)
+    if (s.live[i]) prefer_in_operands(&s, from->nodes.at[i]);
+  for (uint32_t i = 0; i < from->nodes.n; i++) 
+    if (s.live[i]) collect_halos(&s, from->nodes.at[i]);
   lt_rewrite_graph(to, from, visit, &s);
 }
