@@ -187,7 +187,7 @@ void lt_image_of(lt_image *out, lt_arena *a, const lt_graph *g);
  * `layout`. All memory in `a`. */
 void lt_plan_single(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name);
 void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name);
-/* One half of a training step (driver/split.h): inputs and outputs that `grads` names stand in LT_REGION_OUT there. */
+/* One half of a training step (driver/step/split.c): inputs and outputs that `grads` names stand in LT_REGION_OUT there. */
 void lt_plan_half(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads, const char *name);
 void lt_plan_memory(lt_plan *p, lt_arena *a);            /* memplan.c: scratch offsets, in-place reuse */
 /* The same with scratch inside `out`, over what is written later and behind the end: for a pack entry, whose caller gives

@@ -1,6 +1,6 @@
 /* Fuzz target of the passes: a graph that was read goes through all of them in both modes, verified after each. A pass may
  * refuse a graph for reasons of the user's (a gradient that does not exist), but never makes a broken one. */
-#include "driver/model.h"
+#include "driver/pipeline.h"
 #include "frontend/frontend.h"
 #include "fuzz.h"
 #include "ir/pass/pass.h"

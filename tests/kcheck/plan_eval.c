@@ -8,7 +8,7 @@
 #include "check_main.h"
 #include "plan/plan.h"
 #include "driver/entry.h"
-#include "driver/model.h"
+#include "driver/pipeline.h"
 #include "frontend/frontend.h"
 #include "graph_eval.h"
 #include "ir/pass/pass.h"

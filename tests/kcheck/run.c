@@ -4,7 +4,7 @@
  * having been written shows; inputs must come out unchanged. */
 #include "kcheck.h"
 #include "codegen/codegen.h"
-#include "driver/model.h"
+#include "driver/pipeline.h"
 #include "ir/pass/pass.h"
 
 #include <float.h>

@@ -3,7 +3,7 @@
 #ifndef LT_TEST_COMPILE_H
 #define LT_TEST_COMPILE_H
 #include "codegen/codegen.h"
-#include "driver/model.h"
+#include "driver/pipeline.h"
 #include "graph_eval.h"
 
 typedef struct lt_unit {

@@ -2,7 +2,7 @@
  * reads back as the same graph, and the interpreter's results stay what they were before the pass. Networks too large for
  * the interpreter (more than MOST multiplications) are held to the first two only. */
 #include "check_main.h"
-#include "driver/model.h"
+#include "driver/pipeline.h"
 #include "frontend/frontend.h"
 #include "graph_eval.h"
 #include "ir/pass/pass.h"

@@ -3,7 +3,7 @@
  * kcheck/plan_eval.c's. */
 #include "check_main.h"
 #include "plan/plan.h"
-#include "driver/model.h"
+#include "driver/pipeline.h"
 #include "frontend/frontend.h"
 #include "ir/pass/pass.h"
 

@@ -1,4 +1,5 @@
 /* probe.c: a probe is made, compiled and called; see probe.h. */
+#include "driver/pipeline.h"
 #include "driver/prove/probe.h"
 
 #include <stdio.h>

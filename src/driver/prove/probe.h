@@ -7,7 +7,7 @@
  * (nodes.c): errors do not pile up, and the first node that is wrong is the one that is named. */
 #ifndef LT_PROBE_H
 #define LT_PROBE_H
-#include "driver/instance.h"
+#include "driver/model/instance.h"
 
 typedef struct lt_probe {
   lt_job *job;

@@ -7,7 +7,7 @@
  * What crosses the cut: the gradient of the loss in each param, at the param's place, and the new value of each state that
  * follows from the batch alone (running statistics), at the state's place. The step must not need anything else of the
  * inputs after the cut; a network that updates its params itself in some other way is not cut. */
-#include "driver/model.h"
+#include "driver/pipeline.h"
 
 typedef struct cut {
   lt_job *job;
@@ -172,20 +172,17 @@ static void plan_half(lathe_model *m, lt_job *job, const lt_model_entry *e, lt_g
   out->model = m->hash, out->state_model = m->state_hash;
 }
 
-void lt_split_step(lathe_model *m, lt_job *job, lt_graph *before, lt_model_entry *e) {
-  lt_graph *settled = lt_apply_mode(job, before, &e->spec, NULL);
+void lt_split_step(lathe_model *m, lt_job *job, const lt_graph *settled, lt_model_entry *e) {
   cut c = {.job = job, .a = lt_arena_new(job), .g = settled};
   c.leaf = LT_NEW_ARRAY(c.a, lt_value, settled->values.n);
   c.inputs = LT_NEW_ARRAY(c.a, bool, settled->nodes.n + 1u), c.handed = LT_NEW_ARRAY(c.a, bool, settled->nodes.n + 1u);
   find_gradients(&c);
   find_needs(&c);
-  if (find_states(&c)) {
-    e->halves = LT_NEW(&m->arena, lt_halves);
-    image_of(&c, m, &e->halves->grads, &m->arena);
-    plan_half(m, job, e, backward_graph(&c), &e->halves->backward, "_backward");
-    plan_half(m, job, e, apply_graph(&c), &e->halves->apply, "_apply");
-    e->halves->backward.out_kind = LT_IMAGE_GRADS;
-    e->halves->apply.out_kinds = 1u << LT_IMAGE_GRADS;
-  }
-  lt_graph_drop(job, settled);
+  if (!find_states(&c)) return;
+  e->halves = LT_NEW(&m->arena, lt_halves);
+  image_of(&c, m, &e->halves->grads, &m->arena);
+  plan_half(m, job, e, backward_graph(&c), &e->halves->backward, "_backward");
+  plan_half(m, job, e, apply_graph(&c), &e->halves->apply, "_apply");
+  e->halves->backward.out_kind = LT_IMAGE_GRADS;
+  e->halves->apply.out_kinds = 1u << LT_IMAGE_GRADS;
 }

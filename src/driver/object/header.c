@@ -1,6 +1,6 @@
 /* header.c: the C header of an object: sizes, shapes, places, io structs, prototypes. C99 and C++ clean; macros are numbers,
  * so that they work in #if and as lengths of arrays. */
-#include "driver/emission.h"
+#include "driver/object/emission.h"
 
 #include <ctype.h>
 

@@ -1,6 +1,6 @@
 /* instance.c: memory for a model's entries, and calling them. Everything is allocated in lathe_open; a call fills pointers
  * in and jumps. */
-#include "driver/instance.h"
+#include "driver/model/instance.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,17 +1,6 @@
-/* model.c: looking at compiled models: entry points, ports, sizes, kernels, the arena, reports. */
-#include "driver/model.h"
-
-const lt_model_entry *lt_model_find(const lathe_model *m, const char *entry) {
-  for (uint32_t i = 0; m && entry && i < m->n_entry; i++)
-    if (!strcmp(m->entry[i].spec.name, entry)) return &m->entry[i];
-  return NULL;
-}
-
-const lt_image_item *lt_model_item(const lathe_model *m, const char *name) {
-  for (uint32_t i = 0; i < m->image.n; i++)
-    if (!strcmp(m->image.item[i].name, name)) return &m->image.item[i];
-  return NULL;
-}
+/* inspect.c: looking at compiled models: entry points, ports, sizes, kernels, the arena, reports. */
+#include "driver/graph_api.h"
+#include "driver/model/model.h"
 
 lathe_fn lathe_entry(const lathe_model *m, const char *entry) {
   const lt_model_entry *e = lt_model_find(m, entry);

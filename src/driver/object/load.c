@@ -1,4 +1,4 @@
-/* object_api.c: object files loaded into this process (the public lathe_object_ functions). */
+/* load.c: object files loaded into this process (the public lathe_object_ functions). */
 #include "codegen/codegen.h"
 
 static const size_t MAX_FILE = (size_t)1 << 40;

@@ -1,7 +1,7 @@
 /* emission.h: an object under way: what emit.c knows and header.c writes down. */
 #ifndef LT_EMISSION_H
 #define LT_EMISSION_H
-#include "driver/instance.h"
+#include "driver/model/instance.h"
 
 typedef struct lt_emission {
   lt_job *job;

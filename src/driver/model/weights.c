@@ -4,7 +4,7 @@
  * lists them all. What an optimizer adds (moments, step, seed) may be in a file or not; a model without it passes over it.
  * What a training needs to go on has a step and a seed even where no state holds them (lt_instance_hidden). */
 #include "base/npy.h"
-#include "driver/instance.h"
+#include "driver/model/instance.h"
 
 static const size_t MAX_FILE = (size_t)1 << 40;
 

@@ -3,7 +3,6 @@
 #define LT_MODEL_H
 #include "codegen/codegen.h"
 #include "driver/entry.h"
-#include "driver/graph_api.h"
 #include "ir/pass/pass.h"
 
 #include <stdatomic.h>
@@ -31,6 +30,7 @@ struct lathe_model {
   lt_options options;
   lt_model_entry *entry;
   uint32_t n_entry;
+  bool halves;           /* training steps are cut in two */
   lt_module_entry *unit; /* what went into the code */
   uint32_t n_unit;
   lt_code *code;
@@ -47,27 +47,30 @@ struct lathe_model {
   bool timed;
 };
 
+/* ---- model.c: beginning, end, names ---- */
+
+/* Options and entries' specs are read; the rest is for the pipeline. The job frees it when it fails. */
+lathe_model *lt_model_new(lt_job *job, const lathe_graph *g, const char *opts, int call);
 void lt_model_retain(lathe_model *m);
 const lt_model_entry *lt_model_find(const lathe_model *m, const char *entry); /* NULL: none */
 const lt_image_item *lt_model_item(const lathe_model *m, const char *name);   /* NULL: none */
 
-/* Everything but the target and the code: entries, passes, plans, the image. `call` is TO_COMPILE or TO_EMIT. The job frees
- * it when it fails. */
-lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, int call);
-/* Code for the host of the entries (or of `pack` alone), looked up. m->target is set. */
-void lt_model_jit(lathe_model *m, lt_job *job, bool pack_alone);
-uint32_t lt_model_pack_kinds(void); /* of images that `pack` and grad entries take, as bits */
+/* ---- steps of the pipeline (driver/pipeline.c), in their order ---- */
 
-/* The passes every entry goes through, in order (compile.c). */
-const lt_pass *lt_pipeline(size_t *n);
-/* An entry as a graph before any pass, and after all of them. */
-lt_graph *lt_network_entry(lt_job *job, const lathe_graph *g, const lt_entry_spec *spec, const lt_options *o);
-lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po);
-/* split.c: fills e->halves, unless the step cannot be cut there (a network with updates of its own). */
-void lt_split_step(lathe_model *m, lt_job *job, lt_graph *before, lt_model_entry *e);
-void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p); /* compile.c: lr may be left out, and so may outputs */
-/* The two parts of it: settling the mode, which adds states and updates, and the rest. */
-lt_graph *lt_apply_mode(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po);
-lt_graph *lt_run_later_passes(lt_job *job, lt_graph *settled, lt_pass_options *po);
+/* image.c: once all entries have graphs. */
+void lt_model_image(lathe_model *m, lt_job *job, const lt_graph *network);
+/* pack.c: e->plan, and for a run entry its part of m->pack, whose plan is whole when all entries have been planned. */
+typedef struct lt_packing lt_packing;
+lt_packing *lt_packing_begin(lathe_model *m);
+void lt_model_plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_packing *all);
+void lt_packing_finish(lathe_model *m, lt_job *job);
+uint32_t lt_model_pack_kinds(void); /* of images that `pack` and grad entries take, as bits */
+/* inputs.c: limits of integers, by the graph before it was lowered; lr may be left out, and so may outputs of a step. */
+void lt_note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry);
+void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p);
+/* step/split.c: fills e->halves, unless the step cannot be cut there (a network with updates of its own). */
+void lt_split_step(lathe_model *m, lt_job *job, const lt_graph *settled, lt_model_entry *e);
+/* code.c: code for the host of the entries (or of `pack` alone), looked up. m->target is set. */
+void lt_model_jit(lathe_model *m, lt_job *job, bool pack_alone);
 
 #endif

@@ -1,9 +1,10 @@
-/* emit.c: a network as an object file: the way of compile.c up to the plans, then symbols, weights and files.
+/* emit.c: a network as an object file: the way of pipeline.c up to the plans, then symbols, weights and files.
  *
  * What needs weights (to embed or to write them) packs them here, with the very kernels that the object's own P_pack has,
  * compiled for this machine. Everything is made in memory first; then files appear one after the other, each whole or not
  * at all, the object last. */
-#include "driver/emission.h"
+#include "driver/object/emission.h"
+#include "driver/pipeline.h"
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 

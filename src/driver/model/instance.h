@@ -1,7 +1,7 @@
 /* instance.h: what is behind a lathe_instance: one caller's weights or state, buffers and scratch for a model. */
 #ifndef LT_INSTANCE_H
 #define LT_INSTANCE_H
-#include "driver/model.h"
+#include "driver/model/model.h"
 #include "runtime/pool.h"
 
 /* A slot of an entry: entries that name an input alike share its memory. */

@@ -1,0 +1,88 @@
+/* model.c: how a model begins and ends, and what is in it by name. */
+#include "driver/graph_api.h"
+#include "driver/model/model.h"
+
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
+
+static void model_delete(void *p) {
+  lathe_model *m = p;
+  if (m->code) lt_code_free(m->code);
+  for (uint32_t i = 0; m->entry && i < m->n_entry; i++) lt_graph_free(m->entry[i].graph);
+  lt_graph_free(m->leaves);
+  lt_arena_free(&m->arena);
+  lt_mem_free(m);
+}
+
+void lt_model_retain(lathe_model *m) { atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed); }
+
+void lathe_model_free(lathe_model *m) {
+  if (m && atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) == 1) model_delete(m);
+}
+
+/* What others free while this job can still fail (graphs, code) is theirs until `made`; so a failure frees it once. */
+static void model_failed(void *p) {
+  lathe_model *m = p;
+  for (uint32_t i = 0; m->entry && i < m->n_entry; i++) m->entry[i].graph = NULL;
+  m->leaves = NULL, m->code = NULL;
+  model_delete(m);
+}
+
+/* ---- the beginning ----------------------------------------------------------------------------------------------- */
+
+static lathe_model *alloc(lt_job *job) {
+  lathe_model *m = lt_mem_alloc(sizeof *m);
+  if (!m) lt_fail_nomem(job);
+  memset(m, 0, sizeof *m);
+  atomic_init(&m->references, 1);
+  lt_arena_init(&m->arena, job);
+  lt_defer_failed(job, model_failed, m);
+  return m;
+}
+
+static void check_names(lathe_model *m, lt_job *job) {
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    if (!strcmp(m->entry[i].spec.name, "pack"))
+      lt_fail(job, LATHE_E_INVALID, NULL, "an entry cannot be called `pack`: that is where weights are packed");
+    for (uint32_t k = 0; k < i; k++)
+      if (!strcmp(m->entry[i].spec.name, m->entry[k].spec.name))
+        lt_fail(job, LATHE_E_INVALID, NULL, "two entries are called `%s`\nhelp: write NAME=%s", m->entry[i].spec.name,
+                m->entry[i].spec.text);
+  }
+}
+
+static void read_entries(lathe_model *m, lt_job *job) {
+  static const char *const usual[] = {"run"};
+  lt_texts specs = m->options.entry.n ? m->options.entry : (lt_texts){usual, 1};
+  m->entry = LT_NEW_ARRAY(&m->arena, lt_model_entry, specs.n);
+  m->n_entry = specs.n;
+  m->image_kind = LT_IMAGE_PARAMS;
+  for (uint32_t i = 0; i < specs.n; i++) {
+    m->entry[i].spec = lt_entry_parse(job, &m->arena, specs.at[i]);
+    if (m->entry[i].spec.kind == LT_ENTRY_TRAIN) m->image_kind = LT_IMAGE_STATE;
+  }
+  check_names(m, job);
+}
+
+lathe_model *lt_model_new(lt_job *job, const lathe_graph *g, const char *opts, int call) {
+  lt_graph_check(job, g);
+  lathe_model *m = alloc(job);
+  lt_options_read(&m->options, job, &m->arena, opts, call);
+  m->timed = m->options.time_passes;
+  m->name = lt_arena_strdup(&m->arena, g->g->name);
+  read_entries(m, job);
+  return m;
+}
+
+/* ---- by name ----------------------------------------------------------------------------------------------------- */
+
+const lt_model_entry *lt_model_find(const lathe_model *m, const char *entry) {
+  for (uint32_t i = 0; m && entry && i < m->n_entry; i++)
+    if (!strcmp(m->entry[i].spec.name, entry)) return &m->entry[i];
+  return NULL;
+}
+
+const lt_image_item *lt_model_item(const lathe_model *m, const char *name) {
+  for (uint32_t i = 0; i < m->image.n; i++)
+    if (!strcmp(m->image.item[i].name, name)) return &m->image.item[i];
+  return NULL;
+}
