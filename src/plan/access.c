@@ -4,37 +4,6 @@
  * changing the coordinates until a stored value is reached; constants that are the same everywhere become numbers. */
 #include "plan/build.h"
 
-/* ---- physical layout ---- */
-
-void lt_phys_of(lt_phys *out, const lt_type *t, const lt_layout *l) {
-  *out = (lt_phys){.count = 1};
-  if (l->kind == LT_BLOCKED) {
-    int64_t w = t->dim[3] + l->halo[1] + l->halo[3], h = t->dim[2] + l->halo[0] + l->halo[2];
-    int64_t c = lt_ceil_div(t->dim[1], LT_LANES);
-    out->stride[3] = LT_LANES;
-    out->stride[2] = w * LT_LANES;
-    out->block = h * w * LT_LANES;
-    out->stride[1] = 1;
-    out->stride[0] = c * out->block;
-    out->offset = l->halo[0] * out->stride[2] + l->halo[1] * out->stride[3];
-    out->count = t->dim[0] * out->stride[0];
-    return;
-  }
-  if (l->kind == LT_PANEL) {
-    out->count = lt_panel_count(t, l->panel);
-    return;
-  }
-  int64_t s = 1;
-  for (int i = t->rank - 1; i >= 0; i--) {
-    out->stride[i] = s;
-    int64_t extent = t->dim[i];
-    if (t->rank == 4 && i >= 2) extent += i == 2 ? l->halo[0] + l->halo[2] : l->halo[1] + l->halo[3];
-    s *= extent;
-  }
-  if (t->rank == 4) out->offset = l->halo[0] * out->stride[2] + l->halo[1] * out->stride[3];
-  out->count = s;
-}
-
 /* ---- coordinates ---- */
 
 lt_coord lt_coord_zero(void) { return (lt_coord){.div = 1}; }
@@ -102,11 +71,6 @@ lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at) {
     lt_move_back(at, b->g, n);
     v = n->in[0];
   }
-}
-
-lt_value lt_base(const lt_builder *b, lt_value v) {
-  while (b->move[lt_node_of(b->g, v)->id] != LT_MOVE_NOT) v = lt_node_of(b->g, v)->in[0];
-  return v;
 }
 
 bool lt_splat(const lt_builder *b, lt_value v, double *out) {

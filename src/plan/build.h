@@ -2,7 +2,17 @@
  *
  * Everything is written in coordinates: a kernel has an iteration space, each axis of a value is an affine form of its dims
  * (lt_coord), and lt_access_at() turns coordinates of a value into an address by the value's physical layout. Movement
- * (transpose, slice, pad, broadcast) is a change of coordinates (lt_resolve), so most of it costs no kernel. */
+ * (transpose, slice, pad, broadcast) is a change of coordinates (lt_resolve), so most of it costs no kernel.
+ *
+ * Who owns what, each knowing only those before it:
+ *   image.c    where weights and states stand in the portable image
+ *   place.c    buffers, slots, and the place of every value
+ *   unit.c     what is lowered together, in which order, and what of it has memory
+ *   access.c   coordinates, addresses, expressions
+ *   kernel.c   one kernel's dims, stores and end; merge_dims.c its dims made few
+ *   lower*.c   kernels, one file per family of ops
+ *   outputs.c, updates.c, pack.c   results, new weights, the packed image
+ *   plan.c     the steps in order */
 #ifndef LT_BUILD_H
 #define LT_BUILD_H
 #include "plan/plan.h"
@@ -62,9 +72,40 @@ typedef struct lt_kernel_builder {
   lt_at at;
 } lt_kernel_builder;
 
-/* ---- access.c ---- */
+/* ---- place.c ---- */
 typedef struct lt_phys { int64_t stride[LT_MAX_RANK], block, offset, count; } lt_phys; /* block: stride of 16 channels; 0: plain */
 void lt_phys_of(lt_phys *out, const lt_type *t, const lt_layout *l);
+bool lt_value_blocked(const lt_builder *b, lt_value v);
+bool lt_value_plain(const lt_builder *b, lt_value v);            /* row-major without a halo */
+lt_value lt_base(const lt_builder *b, lt_value v);               /* the stored value behind views and virtual moves */
+const char *lt_value_name(const lt_builder *b, lt_value v);      /* for dumps */
+uint32_t lt_add_buffer(lt_builder *b, lt_buffer x);
+uint32_t lt_add_slot(lt_builder *b, const char *name, const lt_type *t, lt_slot_role role);
+uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count);
+int64_t lt_const_put(lt_builder *b, const void *data, int64_t bytes); /* offset in consts */
+lt_place lt_place_of(lt_builder *b, lt_value v);                 /* makes one for constants when first asked */
+void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int64_t offset);
+void lt_place_leaves(lt_builder *b);                             /* inputs, params, states */
+void lt_place_unit(lt_builder *b, const lt_unit *u);             /* what it makes and has no place yet goes into the arena */
+
+/* ---- unit.c ---- */
+void lt_units_collect(lt_builder *b);                            /* unit, unit_of */
+void lt_units_mark_stored(lt_builder *b);                        /* stored */
+void lt_units_schedule(lt_builder *b);                           /* order */
+bool lt_unit_has(const lt_unit *u, uint32_t node);
+bool lt_unit_blocked(lt_builder *b, const lt_unit *u, const lt_type *shape); /* some operand of this shape is blocked */
+
+/* ---- outputs.c, updates.c, pack.c ---- */
+void lt_place_outputs(lt_builder *b, uint32_t *slot);            /* before kernels are made; slot: by output */
+void lt_copy_outputs(lt_builder *b, const uint32_t *slot);       /* after */
+void lt_place_updates(lt_builder *b);
+void lt_copy_updates(lt_builder *b);
+/* What a run reads of the values that depend on weights only: by value, the offset in the packed image; 0: not. */
+int64_t *lt_packed_offsets(const lt_builder *b, int64_t *bytes);
+void lt_place_packed(lt_builder *b, const int64_t *at, lt_region region);
+void lt_copy_packed_leaves(lt_builder *b, const int64_t *at);
+
+/* ---- access.c ---- */
 lt_coord lt_coord_zero(void);
 lt_coord lt_coord_dim(int dim);                                  /* i_dim */
 lt_coord lt_coord_affine(int dim, int64_t coef, int64_t add);     /* coef·i_dim + add */
@@ -72,12 +113,10 @@ void lt_at_broadcast(lt_at *out, const lt_at *at, const lt_type *shape, const lt
 void lt_move_back(lt_at *at, const lt_graph *g, const lt_node *n); /* from coordinates of a moved value to its operand's */
 /* Follow values that are never stored back to one that is (or a constant), changing coordinates on the way. */
 lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at);
-lt_value lt_base(const lt_builder *b, lt_value v);               /* the stored value behind views and virtual moves */
 bool lt_splat(const lt_builder *b, lt_value v, double *out);     /* every element of v is this constant */
 lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at);  /* of a stored value */
 lt_access lt_access_zero(uint32_t buffer, int64_t offset);
 void lt_access_axis(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t stride); /* adds stride * coordinate */
-lt_place lt_place_of(lt_builder *b, lt_value v);                 /* makes one for constants when first asked */
 
 /* ---- expressions (expr part of access.c) ---- */
 int32_t lt_x_push(lt_kernel_builder *kb, lt_instr x);
@@ -104,12 +143,7 @@ void lt_kernel_store(lt_kernel_builder *kb, lt_value v, const lt_at *at, int32_t
 void lt_kernel_stores(lt_kernel_builder *kb);   /* evaluates and stores every stored member value of the unit at kb->at */
 void lt_kernel_finish(lt_kernel_builder *kb);   /* tidies dims and appends the kernel to the plan */
 void lt_merge_dims(lt_kernel *k); /* merge_dims.c: drops and merges dims, chooses task dims */
-bool lt_unit_has(const lt_unit *u, uint32_t node);
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
-uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count);
-bool lt_unit_blocked(lt_builder *b, const lt_unit *u, const lt_type *shape); /* some operand of this shape is blocked */
-bool lt_value_blocked(const lt_builder *b, lt_value v);
-int64_t lt_const_put(lt_builder *b, const void *data, int64_t bytes); /* offset in consts */
 
 /* ---- lowering: one function per family; u->root says the op ---- */
 void lt_lower_unit(lt_builder *b, const lt_unit *u);      /* plan.c calls this */

@@ -113,39 +113,3 @@ void lt_kernel_finish(lt_kernel_builder *kb) {
   lt_merge_dims(k);
   lt_vec_push(kb->b->a, &kb->b->kernel, *k);
 }
-
-bool lt_unit_has(const lt_unit *u, uint32_t node) {
-  for (uint32_t i = 0; i < u->node.n; i++)
-    if (u->node.at[i] == node) return true;
-  return false;
-}
-
-uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count) {
-  int64_t bytes;
-  if (!lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t))) lt_fail(b->job, LATHE_E_INVALID, NULL, "`%s` is too large", name);
-  lt_buffer x = {.region = LT_REGION_SCRATCH, .bytes = bytes, .dtype = t, .name = name, .first = -1, .last = -1};
-  lt_vec_push(b->a, &b->buffer, x);
-  return b->buffer.n - 1;
-}
-
-int64_t lt_const_put(lt_builder *b, const void *data, int64_t bytes) {
-  static const char zeros[LT_ALIGN];
-  if (b->consts.n % LT_ALIGN) lt_str_put(&b->consts, zeros, LT_ALIGN - b->consts.n % LT_ALIGN);
-  int64_t at = (int64_t)b->consts.n;
-  lt_str_put(&b->consts, data, (size_t)bytes);
-  return at;
-}
-
-bool lt_value_blocked(const lt_builder *b, lt_value v) { return b->g->values.at[v].layout.kind == LT_BLOCKED; }
-
-bool lt_unit_blocked(lt_builder *b, const lt_unit *u, const lt_type *shape) {
-  if (shape->rank != 4) return false;
-  const lt_graph *g = b->g;
-  for (uint32_t i = 0; i < u->node.n; i++) {
-    const lt_node *n = g->nodes.at[u->node.at[i]];
-    if (lt_value_blocked(b, n->out)) return true;
-    for (unsigned j = 0; j < n->n_in; j++)
-      if (n->in[j] && lt_value_blocked(b, n->in[j]) && lt_type_of(g, n->in[j])->dim[1] == shape->dim[1]) return true;
-  }
-  return false;
-}

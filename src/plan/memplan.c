@@ -3,8 +3,6 @@
  * writes each element where the same iteration has read one may do so in place. */
 #include "plan/plan.h"
 
-static int64_t aligned(int64_t bytes) { return (bytes + LT_ALIGN - 1) / LT_ALIGN * LT_ALIGN; }
-
 static bool same_walk(const lt_access *a, const lt_access *b) {
   return !a->n_index && !b->n_index && a->offset == b->offset && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
@@ -54,19 +52,19 @@ static bool meet(const lt_buffer *a, const lt_buffer *b) { return a->last >= b->
  * if it then overlaps such a one in part, apart from them all. */
 static int64_t place(const lt_plan *p, const uint32_t *order, uint32_t i, placed *busy) {
   const lt_buffer *x = &p->buffer[order[i]];
-  int64_t bytes = aligned(x->bytes), at = 0;
+  int64_t bytes = lt_aligned(x->bytes), at = 0;
   for (int apart = 0; apart < 2; apart++) {
     uint32_t used = 0;
     bool partly = false;
     for (uint32_t k = 0; k < i; k++) {
       const lt_buffer *y = &p->buffer[order[k]];
       if (apart ? meet(x, y) : at_once(p, order[i], order[k]))
-        busy[used++] = (placed){y->offset, y->offset + aligned(y->bytes)};
+        busy[used++] = (placed){y->offset, y->offset + lt_aligned(y->bytes)};
     }
     at = lowest(busy, used, bytes);
     for (uint32_t k = 0; k < i; k++) {
       const lt_buffer *y = &p->buffer[order[k]];
-      bool over = at < y->offset + aligned(y->bytes) && y->offset < at + bytes;
+      bool over = at < y->offset + lt_aligned(y->bytes) && y->offset < at + bytes;
       partly |= over && meet(x, y) && y->offset != at;
     }
     if (!partly) break;
@@ -88,7 +86,7 @@ static int64_t place_all(lt_plan *p, lt_arena *a, uint32_t *order, uint32_t fixe
   for (uint32_t i = fixed; i < n; i++) {
     lt_buffer *x = &p->buffer[order[i]];
     x->offset = place(p, order, i, busy);
-    end = LT_MAX(end, x->offset + aligned(x->bytes));
+    end = LT_MAX(end, x->offset + lt_aligned(x->bytes));
   }
   return end;
 }

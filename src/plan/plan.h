@@ -31,7 +31,9 @@
 #define LT_PLAN_H
 #include "ir/ir.h"
 
-enum { LT_LANES = 16, LT_MAX_DIMS = 12, LT_MAX_INDEX = 8, LT_NONE = -1 };
+enum { LT_LANES = 16, LT_MAX_DIMS = 12, LT_MAX_INDEX = 8, LT_NONE = -1, LT_ALIGN = 64 };
+
+static inline int64_t lt_aligned(int64_t bytes) { return (bytes + LT_ALIGN - 1) / LT_ALIGN * LT_ALIGN; }
 
 /* ---- buffers ---- */
 typedef enum lt_region {
@@ -177,7 +179,7 @@ typedef struct lt_plan {
  * a model, so it may hold more than a graph needs: plans find items by name; `leaf` is of the graph the image was made of. */
 typedef struct lt_image_item { const char *name; lt_type type; int64_t offset; lt_value leaf; bool is_param; } lt_image_item;
 typedef struct lt_image { lt_image_item *item; uint32_t n; int64_t bytes, params_bytes; } lt_image;
-enum { LT_IMAGE_HEADER = 64, LT_ALIGN = 64 };
+enum { LT_IMAGE_HEADER = 64 };
 
 /* Portable image of a graph: header, then params, then states, in the order of the graph, each 64-aligned. */
 void lt_image_of(lt_image *out, lt_arena *a, const lt_graph *g);

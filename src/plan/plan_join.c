@@ -18,7 +18,7 @@ static void *joined(lt_arena *a, const void *x, size_t n, const void *y, size_t 
 
 /* Constants of `from` behind those of `to`; returns where. */
 static int64_t join_consts(lt_plan *to, const lt_plan *from, lt_arena *a) {
-  int64_t at = (to->const_bytes + LT_ALIGN - 1) / LT_ALIGN * LT_ALIGN;
+  int64_t at = lt_aligned(to->const_bytes);
   if (!from->const_bytes) return at;
   unsigned char *all = lt_arena_zalloc(a, (size_t)(at + from->const_bytes));
   if (to->const_bytes) memcpy(all, to->consts, (size_t)to->const_bytes);
