@@ -154,7 +154,7 @@ void lt_attrs_copy(lt_arena *a, lt_op op, void *to, const void *from); /* with t
  *              by themselves and never reach a result; the halo holds zeros
  *   LT_PANEL   a contraction's right operand as read by its kernel (described by the consumer; see plan.h) */
 typedef enum lt_layout_kind { LT_PLAIN, LT_BLOCKED, LT_PANEL } lt_layout_kind;
-typedef struct lt_layout { lt_layout_kind kind; int32_t halo[4]; /* top, left, bottom, right */ uint32_t panel; } lt_layout;
+typedef struct lt_layout { lt_layout_kind kind; int64_t halo[4]; /* top, left, bottom, right */ uint32_t panel; } lt_layout;
 
 typedef struct lt_value_info {
   lt_type type;

@@ -9,51 +9,44 @@
 
 #include "ir/op_util.h"
 
-/* All pooling rows start with the same attributes; this is what they share. */
-static lt_window pool_window(lt_graph *g, lt_op op, lt_pair kernel, lt_pair *stride, lt_quad pad, lt_pair dilation,
-                             bool ceil) {
-  lt_window w = {.ceil = ceil};
+/* stride 0 means the kernel. */
+static void resolve_stride(lt_graph *g, lt_op op, const lt_pair *kernel, lt_pair *stride) {
   for (int k = 0; k < 2; k++) {
-    if (g && stride->v[k] < 0)
+    if (stride->v[k] < 0)
       lt_node_fail(g, op, "stride %s must be at least 1 (0 means the kernel)", lt_ints_text(&g->arena, stride->v, 2));
-    if (stride->v[k] == 0) stride->v[k] = kernel.v[k];
-    w.kernel[k] = kernel.v[k];
-    w.stride[k] = stride->v[k];
-    w.dilation[k] = dilation.v[k];
+    if (stride->v[k] == 0) stride->v[k] = kernel->v[k];
   }
-  memcpy(w.pad, pad.v, sizeof w.pad);
-  return w;
 }
-#define POOL_WINDOW(g, op, a) pool_window(g, op, (a)->kernel, &(a)->stride, (a)->pad, (a)->dilation, (a)->ceil)
 
-static lt_type infer_pool(lt_graph *g, lt_op op, lt_value x, const lt_window *w, lt_dtype result) {
+static lt_type infer_pool(lt_graph *g, lt_op op, lt_value x, const void *attrs, lt_dtype result) {
   lt_need_rank(g, op, "x", x, 4, "[N, C, H, W]");
   lt_need_float(g, op, "x", x);
   const lt_type t = *lt_type_of(g, x);
-  int64_t out[2];
-  lt_need_window(g, op, w, lt_arena_printf(&g->arena, "x %s", lt_text_of(g, x)), t.dim + 2, out);
-  return lt_make_type(result, 4, (int64_t[]){t.dim[0], t.dim[1], out[0], out[1]});
+  lt_window w = lt_window_read(op, attrs, &t, NULL);
+  lt_need_window(g, op, &w, lt_arena_printf(&g->arena, "x %s", lt_text_of(g, x)));
+  return lt_make_type(result, 4, (int64_t[]){t.dim[0], t.dim[1], w.axis[0].windows, w.axis[1].windows});
 }
 
-/* One window of one plane: taps [lo, hi) along both axes, the first at image[h0, w0]. */
-typedef struct pool_at {
-  int64_t lo[2], hi[2], start[2];
-} pool_at;
+/* One window of one plane: the taps inside the image along both axes, and where the first tap of all looks. */
+typedef struct pool_at { lt_span row, col; int64_t start[2]; } pool_at;
 
-static pool_at window_at(const lt_window *w, const int64_t size[2], int64_t oh, int64_t ow) {
-  pool_at p = {.start = {oh * w->stride[0] - w->pad[0], ow * w->stride[1] - w->pad[1]}};
-  lt_window_taps(w, 0, oh, size[0], &p.lo[0], &p.hi[0]);
-  lt_window_taps(w, 1, ow, size[1], &p.lo[1], &p.hi[1]);
-  return p;
+static pool_at window_at(const lt_window *w, int64_t oh, int64_t ow) {
+  return (pool_at){lt_window_taps(&w->axis[0], oh), lt_window_taps(&w->axis[1], ow),
+                   {lt_window_start(&w->axis[0], oh), lt_window_start(&w->axis[1], ow)}};
+}
+
+/* The index in the plane that tap (r, c) of the window looks at. */
+static int64_t pixel_at(const lt_window *w, const pool_at *p, int64_t r, int64_t c) {
+  return (p->start[0] + r * w->axis[0].dilation) * w->axis[1].size + p->start[1] + c * w->axis[1].dilation;
 }
 
 /* The first maximum (or first NaN) of a window: its index in the plane, -1 when the window is empty. */
-static int64_t window_max(const lt_window *w, const double *x, const int64_t size[2], int64_t oh, int64_t ow) {
-  pool_at p = window_at(w, size, oh, ow);
+static int64_t window_max(const lt_window *w, const double *x, int64_t oh, int64_t ow) {
+  pool_at p = window_at(w, oh, ow);
   int64_t best = -1;
-  for (int64_t i = p.lo[0]; i < p.hi[0]; i++)
-    for (int64_t j = p.lo[1]; j < p.hi[1]; j++) {
-      int64_t at = (p.start[0] + i * w->dilation[0]) * size[1] + p.start[1] + j * w->dilation[1];
+  for (int64_t r = p.row.lo; r < p.row.hi; r++)
+    for (int64_t c = p.col.lo; c < p.col.hi; c++) {
+      int64_t at = pixel_at(w, &p, r, c);
       if (best < 0 || x[at] > x[best] || (isnan(x[at]) && !isnan(x[best]))) best = at;
     }
   return best;
@@ -63,35 +56,31 @@ static int64_t window_max(const lt_window *w, const double *x, const int64_t siz
 
 LT_INFER(max_pool) {
   lt_max_pool_attrs *a = attrs;
-  lt_window w = POOL_WINDOW(g, LT_OP_max_pool, a);
-  *out_type = infer_pool(g, LT_OP_max_pool, in[0], &w, lt_type_of(g, in[0])->dtype);
+  resolve_stride(g, LT_OP_max_pool, &a->kernel, &a->stride);
+  *out_type = infer_pool(g, LT_OP_max_pool, in[0], a, lt_type_of(g, in[0])->dtype);
   if (isnan(a->pad_value)) lt_node_fail(g, LT_OP_max_pool, "pad_value must be a number");
   if (!(a->pad.v[0] | a->pad.v[1] | a->pad.v[2] | a->pad.v[3])) a->pad_value = -HUGE_VAL; /* there is no border */
 }
 
 /* Does the window touch the border (not what ceil adds beyond it)? */
-static bool touches_border(const lt_window *w, const int64_t size[2], int64_t oh, int64_t ow) {
-  pool_at p = window_at(w, size, oh, ow);
-  for (unsigned k = 0; k < 2; k++) {
-    int64_t end = size[k] + w->pad[k + 2], taps = w->kernel[k];
-    while (taps > 0 && p.start[k] + (taps - 1) * w->dilation[k] >= end) taps--;
-    if (p.lo[k] > 0 || p.hi[k] < taps) return true;
-  }
-  return false;
+static bool touches_border(const lt_window *w, int64_t oh, int64_t ow) {
+  const lt_window_axis *h = &w->axis[0], *v = &w->axis[1];
+  return lt_window_elements(h, oh, true) > lt_window_elements(h, oh, false) ||
+         lt_window_elements(v, ow, true) > lt_window_elements(v, ow, false);
 }
 
 LT_EVAL(max_pool) {
-  lt_max_pool_attrs a = *(const lt_max_pool_attrs *)n->attrs;
-  lt_window w = POOL_WINDOW(NULL, n->op, &a);
+  const lt_max_pool_attrs *a = n->attrs;
+  const lt_window w = lt_window_between(n->op, a, &in[0]->type, NULL);
   const int64_t *size = in[0]->type.dim + 2, *o = out[0]->type.dim;
   double *y = out[0]->f;
   for (int64_t p = 0; p < o[0] * o[1]; p++) {
     const double *x = in[0]->f + p * size[0] * size[1];
     for (int64_t i = 0; i < o[2]; i++)
       for (int64_t j = 0; j < o[3]; j++, y++) {
-        int64_t at = window_max(&w, x, size, i, j);
+        int64_t at = window_max(&w, x, i, j);
         *y = at < 0 ? -HUGE_VAL : x[at];
-        if (touches_border(&w, size, i, j)) *y = lt_map_eval(LT_OP_max, NULL, *y, a.pad_value, 0);
+        if (touches_border(&w, i, j)) *y = lt_map_eval(LT_OP_max, NULL, *y, a->pad_value, 0);
       }
   }
 }
@@ -100,7 +89,7 @@ LT_EVAL(max_pool) {
 lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x) {
   lt_max_pool_attrs a = *(const lt_max_pool_attrs *)n->attrs;
   const lt_type image = *lt_type_of(g, x);
-  lt_window w = POOL_WINDOW(NULL, n->op, &a);
+  const lt_window w = lt_window_between(n->op, &a, &image, NULL);
   double value = a.pad_value;
   a.pad_value = -HUGE_VAL;
   lt_value y = lt_emit(g, LT_OP_max_pool, &a, &x, 1);
@@ -108,7 +97,7 @@ lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x) {
   lt_tensor *border = lt_tensor_new(&g->arena, &plane);
   for (int64_t i = 0; i < plane.dim[0]; i++)
     for (int64_t j = 0; j < plane.dim[1]; j++)
-      border->f[i * plane.dim[1] + j] = touches_border(&w, image.dim + 2, i, j) ? value : -HUGE_VAL;
+      border->f[i * plane.dim[1] + j] = touches_border(&w, i, j) ? value : -HUGE_VAL;
   return lt_binary(g, LT_OP_max, y, lt_const_tensor(g, border));
 }
 
@@ -185,65 +174,54 @@ LT_VJP(max_pool) {
 
 LT_INFER(max_pool_index) {
   lt_max_pool_index_attrs *a = attrs;
-  lt_window w = POOL_WINDOW(g, LT_OP_max_pool_index, a);
-  *out_type = infer_pool(g, LT_OP_max_pool_index, in[0], &w, LT_I32);
+  resolve_stride(g, LT_OP_max_pool_index, &a->kernel, &a->stride);
+  *out_type = infer_pool(g, LT_OP_max_pool_index, in[0], a, LT_I32);
   const lt_type *x = lt_type_of(g, in[0]);
   if (x->dim[2] > INT32_MAX / x->dim[3])
     lt_node_fail(g, LT_OP_max_pool_index, "x %s has more than 2147483647 pixels", lt_text_of(g, in[0]));
 }
 
 LT_EVAL(max_pool_index) {
-  lt_max_pool_index_attrs a = *(const lt_max_pool_index_attrs *)n->attrs;
-  lt_window w = POOL_WINDOW(NULL, n->op, &a);
+  const lt_window w = lt_window_between(n->op, n->attrs, &in[0]->type, NULL);
   const int64_t *size = in[0]->type.dim + 2, *o = out[0]->type.dim;
   int64_t *y = out[0]->i;
   for (int64_t p = 0; p < o[0] * o[1]; p++)
     for (int64_t i = 0; i < o[2]; i++)
-      for (int64_t j = 0; j < o[3]; j++) *y++ = window_max(&w, in[0]->f + p * size[0] * size[1], size, i, j);
+      for (int64_t j = 0; j < o[3]; j++) *y++ = window_max(&w, in[0]->f + p * size[0] * size[1], i, j);
 }
 
 /* ---- avg_pool and its adjoint ------------------------------------------------------------------------------------- */
 
-/* What a window's sum is divided by. With include_pad the border counts, but not what ceil adds beyond it. */
-static double window_count(const lt_window *w, const int64_t size[2], int64_t oh, int64_t ow, bool include_pad) {
-  int64_t lo[2], hi[2];
-  lt_window wide = *w;
-  if (include_pad) memset(wide.pad, 0, sizeof wide.pad);
-  for (unsigned k = 0; k < 2; k++)
-    lt_window_taps(&wide, k, k ? ow : oh, size[k] + (include_pad ? w->pad[k] + w->pad[k + 2] : 0), &lo[k], &hi[k]);
-  int64_t count = LT_MAX(hi[0] - lo[0], 0) * LT_MAX(hi[1] - lo[1], 0);
-  return (double)LT_MAX(count, 1);
-}
-
-/* Between an image of planes and its means: y from x, or with `back` x += y / count. */
-static void avg_walk(const lt_window *w, bool include_pad, const lt_type *image, const lt_type *means, double *x,
-                     double *y, bool back) {
-  const int64_t *size = image->dim + 2, *o = means->dim;
-  for (int64_t p = 0; p < o[0] * o[1]; p++, x += size[0] * size[1])
-    for (int64_t i = 0; i < o[2]; i++)
-      for (int64_t j = 0; j < o[3]; j++, y++) {
-        pool_at q = window_at(w, size, i, j);
-        double count = window_count(w, size, i, j, include_pad), sum = 0;
-        for (int64_t r = q.lo[0]; r < q.hi[0]; r++)
-          for (int64_t c = q.lo[1]; c < q.hi[1]; c++) {
-            double *at = x + (q.start[0] + r * w->dilation[0]) * size[1] + q.start[1] + c * w->dilation[1];
-            if (back) *at += *y / count;
+/* Between planes of an image and their means: y from x, or with `back` x += y / count. What a window's sum is divided by
+ * counts the border with include_pad, but not what ceil adds beyond it. */
+static void avg_walk(const lt_window *w, bool include_pad, int64_t planes, double *x, double *y, bool back) {
+  const lt_window_axis *h = &w->axis[0], *v = &w->axis[1];
+  for (int64_t p = 0; p < planes; p++, x += h->size * v->size)
+    for (int64_t i = 0; i < h->windows; i++)
+      for (int64_t j = 0; j < v->windows; j++, y++) {
+        pool_at q = window_at(w, i, j);
+        int64_t count = lt_window_elements(h, i, include_pad) * lt_window_elements(v, j, include_pad);
+        double divisor = (double)LT_MAX(count, 1), sum = 0;
+        for (int64_t r = q.row.lo; r < q.row.hi; r++)
+          for (int64_t c = q.col.lo; c < q.col.hi; c++) {
+            double *at = x + pixel_at(w, &q, r, c);
+            if (back) *at += *y / divisor;
             else sum += *at;
           }
-        if (!back) *y = sum / count;
+        if (!back) *y = sum / divisor;
       }
 }
 
 LT_INFER(avg_pool) {
   lt_avg_pool_attrs *a = attrs;
-  lt_window w = POOL_WINDOW(g, LT_OP_avg_pool, a);
-  *out_type = infer_pool(g, LT_OP_avg_pool, in[0], &w, lt_type_of(g, in[0])->dtype);
+  resolve_stride(g, LT_OP_avg_pool, &a->kernel, &a->stride);
+  *out_type = infer_pool(g, LT_OP_avg_pool, in[0], a, lt_type_of(g, in[0])->dtype);
 }
 
 LT_EVAL(avg_pool) {
-  lt_avg_pool_attrs a = *(const lt_avg_pool_attrs *)n->attrs;
-  lt_window w = POOL_WINDOW(NULL, n->op, &a);
-  avg_walk(&w, a.count_include_pad, &in[0]->type, &out[0]->type, in[0]->f, out[0]->f, false);
+  const lt_window w = lt_window_between(n->op, n->attrs, &in[0]->type, NULL);
+  const int64_t *d = in[0]->type.dim;
+  avg_walk(&w, ((const lt_avg_pool_attrs *)n->attrs)->count_include_pad, d[0] * d[1], in[0]->f, out[0]->f, false);
 }
 
 LT_VJP(avg_pool) {
@@ -258,25 +236,27 @@ LT_VJP(avg_pool) {
 LT_INFER(avg_pool_grad) {
   lt_avg_pool_grad_attrs *a = attrs;
   const lt_op op = LT_OP_avg_pool_grad;
-  lt_window w = POOL_WINDOW(g, op, a);
+  resolve_stride(g, op, &a->kernel, &a->stride);
   lt_need_rank(g, op, "gy", in[0], 4, "[N, C, OH, OW]");
   lt_need_float(g, op, "gy", in[0]);
   const char *size = lt_ints_text(&g->arena, a->size.v, 2);
   if (a->size.v[0] < 1 || a->size.v[1] < 1) lt_node_fail(g, op, "size %s must be at least 1", size);
   const lt_type y = *lt_type_of(g, in[0]);
-  int64_t out[2];
-  lt_need_window(g, op, &w, lt_arena_printf(&g->arena, "size %s", size), a->size.v, out);
-  if (out[0] != y.dim[2] || out[1] != y.dim[3])
+  const lt_type x = lt_make_type(y.dtype, 4, (int64_t[]){y.dim[0], y.dim[1], a->size.v[0], a->size.v[1]});
+  lt_window w = lt_window_read(op, a, &x, NULL);
+  lt_need_window(g, op, &w, lt_arena_printf(&g->arena, "size %s", size));
+  const int64_t windows[2] = {w.axis[0].windows, w.axis[1].windows};
+  if (windows[0] != y.dim[2] || windows[1] != y.dim[3])
     lt_node_fail(g, op, "gy %s does not fit: an image of size %s gives %s", lt_text_of(g, in[0]), size,
-                 lt_ints_text(&g->arena, out, 2));
-  *out_type = lt_make_type(y.dtype, 4, (int64_t[]){y.dim[0], y.dim[1], a->size.v[0], a->size.v[1]});
+                 lt_ints_text(&g->arena, windows, 2));
+  *out_type = x;
 }
 
 LT_EVAL(avg_pool_grad) {
-  lt_avg_pool_grad_attrs a = *(const lt_avg_pool_grad_attrs *)n->attrs;
-  lt_window w = POOL_WINDOW(NULL, n->op, &a);
+  const lt_window w = lt_window_between(n->op, n->attrs, &out[0]->type, NULL);
+  const int64_t *d = out[0]->type.dim;
   memset(out[0]->f, 0, (size_t)lt_type_count(&out[0]->type) * sizeof(double));
-  avg_walk(&w, a.count_include_pad, &out[0]->type, &in[0]->type, out[0]->f, in[0]->f, true);
+  avg_walk(&w, ((const lt_avg_pool_grad_attrs *)n->attrs)->count_include_pad, d[0] * d[1], out[0]->f, in[0]->f, true);
 }
 
 LT_VJP(avg_pool_grad) {

@@ -51,31 +51,33 @@ void lt_need_axes(lt_graph *g, lt_op op, lt_value x, lt_ints *axes) {
 }
 
 /* Numbers of a window stay below 2^31, so that sums and products of two of them cannot overflow. */
-static void need_range(lt_graph *g, lt_op op, const char *what, const int64_t *v, int n, int64_t least, const lt_window *w,
-                       const char *image) {
+static void need_range(lt_graph *g, lt_op op, const char *what, const int64_t *v, int n, int64_t least, const char *image,
+                       const lt_pair *kernel) {
   for (int i = 0; i < n; i++)
     if (v[i] < least || v[i] > INT32_MAX)
       lt_node_fail(g, op, "%s %s must be %s (%s, kernel %s)", what, lt_ints_text(&g->arena, v, n),
                    v[i] > INT32_MAX ? "at most 2147483647" : least ? "at least 1" : "at least 0", image,
-                   lt_ints_text(&g->arena, w->kernel, 2));
+                   lt_ints_text(&g->arena, kernel->v, 2));
 }
 
-void lt_need_window(lt_graph *g, lt_op op, const lt_window *w, const char *image, const int64_t size[2], int64_t out[2]) {
-  need_range(g, op, "kernel", w->kernel, 2, 1, w, image);
-  need_range(g, op, "stride", w->stride, 2, 1, w, image);
-  need_range(g, op, "dilation", w->dilation, 2, 1, w, image);
-  need_range(g, op, "pad", w->pad, 4, 0, w, image);
-  for (unsigned k = 0; k < 2; k++) {
-    int64_t border = w->pad[k] + w->pad[k + 2], padded, extent = (w->kernel[k] - 1) * w->dilation[k] + 1;
-    if (!lt_add_ok(&padded, size[k], border)) lt_node_fail(g, op, "the padded size of %s overflows", image);
-    if (extent > padded)
+void lt_need_window(lt_graph *g, lt_op op, lt_window *w, const char *image) {
+  const lt_pair kernel = lt_window_kernel(w), stride = lt_window_stride(w), dilation = lt_window_dilation(w);
+  const lt_quad pad = lt_window_pad(w);
+  need_range(g, op, "kernel", kernel.v, 2, 1, image, &kernel);
+  need_range(g, op, "stride", stride.v, 2, 1, image, &kernel);
+  need_range(g, op, "dilation", dilation.v, 2, 1, image, &kernel);
+  need_range(g, op, "pad", pad.v, 4, 0, image, &kernel);
+  for (unsigned k = 0; k < w->n; k++) {
+    int64_t padded, extent;
+    switch (lt_window_count(&w->axis[k], &padded, &extent)) {
+    case LT_WINDOW_FITS: break;
+    case LT_WINDOW_OVERFLOWS: lt_node_fail(g, op, "the padded size of %s overflows", image);
+    case LT_WINDOW_TOO_LARGE:
       lt_node_fail(g, op, "the window is larger than the padded image: %s %lld > %lld (%s, kernel %s, dilation %s, pad %s)",
                    k ? "width" : "height", (long long)extent, (long long)padded, image,
-                   lt_ints_text(&g->arena, w->kernel, 2), lt_ints_text(&g->arena, w->dilation, 2),
-                   lt_ints_text(&g->arena, w->pad, 4));
-    out[k] = (padded - extent) / w->stride[k] + 1;
-    /* Rounding up adds a window only if it starts inside the image or the border before it (as in ONNX). */
-    if (w->ceil && (padded - extent) % w->stride[k] && out[k] * w->stride[k] < size[k] + w->pad[k]) out[k]++;
+                   lt_ints_text(&g->arena, kernel.v, 2), lt_ints_text(&g->arena, dilation.v, 2),
+                   lt_ints_text(&g->arena, pad.v, 4));
+    }
   }
 }
 

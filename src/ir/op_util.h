@@ -4,6 +4,7 @@
 #ifndef LT_OP_UTIL_H
 #define LT_OP_UTIL_H
 #include "ir/op_hooks.h"
+#include "ir/window.h"
 
 /* Hooks of one op, one after another: meaning of types, meaning of values, gradient; for SUGAR rows also the expansion
  * into other ops, which the pass `lower` and most of their gradients use. */
@@ -40,25 +41,8 @@ int64_t lt_need_axis(lt_graph *g, lt_op op, lt_value x, int64_t axis);
 /* axes: empty means all; made ≥ 0, sorted; one named twice is an error. */
 void lt_need_axes(lt_graph *g, lt_op op, lt_value x, lt_ints *axes);
 
-/* ---- windows over the last two axes, shared by convolution and pooling ---- */
-typedef struct lt_window {
-  int64_t kernel[2], stride[2], dilation[2];
-  int64_t pad[4]; /* top, left, bottom, right */
-  bool ceil;
-} lt_window;
-/* Check the window against an image of size[0..2) and give the number of windows along both axes. `image` is what the
- * message calls the image ("x f32[1, 3, 8, 8]"). */
-void lt_need_window(lt_graph *g, lt_op op, const lt_window *w, const char *image, const int64_t size[2], int64_t out[2]);
-/* The number of windows along an axis, of a window that lt_need_window has accepted (without ceil). */
-static inline int64_t lt_windows_along(int64_t size, int64_t kernel, int64_t stride, int64_t dilation, int64_t before, int64_t after) {
-  return (size + before + after - (kernel - 1) * dilation - 1) / stride + 1;
-}
-/* For position o of axis k, the taps [*lo, *hi) that fall inside [0, size). */
-static inline void lt_window_taps(const lt_window *w, unsigned k, int64_t o, int64_t size, int64_t *lo, int64_t *hi) {
-  int64_t start = o * w->stride[k] - w->pad[k], d = w->dilation[k];
-  *lo = start >= 0 ? 0 : (-start + d - 1) / d;
-  *hi = start >= size ? 0 : LT_MIN(w->kernel[k], (size - start + d - 1) / d);
-}
+/* Check the window and count its positions. `image` is what the message calls the image ("x f32[1, 3, 8, 8]"). */
+void lt_need_window(lt_graph *g, lt_op op, lt_window *w, const char *image);
 
 /* ---- a row-major walk over dim[0..rank) with offsets into up to four arrays ---- */
 typedef struct lt_walk {

@@ -147,8 +147,8 @@ static void print_value(printer *p, lt_value v) {
 static void print_layout(lt_str *out, const lt_layout *l) {
   if (l->kind == LT_PANEL) lt_str_printf(out, " @layout(panel, %u)", l->panel);
   else
-    lt_str_printf(out, " @layout(%s, [%d, %d, %d, %d])", l->kind == LT_PLAIN ? "plain" : "blocked", l->halo[0],
-                  l->halo[1], l->halo[2], l->halo[3]);
+    lt_str_printf(out, " @layout(%s, [%lld, %lld, %lld, %lld])", l->kind == LT_PLAIN ? "plain" : "blocked", (long long)l->halo[0],
+                  (long long)l->halo[1], (long long)l->halo[2], (long long)l->halo[3]);
 }
 
 static bool default_layout(const lt_layout *l) {

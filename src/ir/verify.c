@@ -89,7 +89,7 @@ static void check_values(check *c, const lt_node *n) {
     const lt_value_info *v = &g->values.at[n->out + i];
     if (leaf && !v->name) bad(c, n, "a leaf without a name");
     if (v->name && lt_find(g, v->name) != n->out + i) bad(c, n, "the name %s belongs to another value", v->name);
-    const int32_t *h = v->layout.halo;
+    const int64_t *h = v->layout.halo;
     bool halo = h[0] || h[1] || h[2] || h[3];
     if (h[0] < 0 || h[1] < 0 || h[2] < 0 || h[3] < 0) bad(c, n, "result %u has a negative halo", i);
     if ((v->layout.kind == LT_BLOCKED || halo) && v->type.rank != 4) bad(c, n, "result %u has a layout for rank 4", i);

@@ -14,6 +14,17 @@ lt_coord lt_coord_affine(int dim, int64_t coef, int64_t add) {
   return c;
 }
 
+void lt_coord_window(lt_coord *c, const lt_window_axis *a, int tap) {
+  for (int d = 0; d < LT_MAX_DIMS; d++) c->coef[d] *= a->stride;
+  c->coef[tap] = a->dilation;
+  c->add = c->add * a->stride - a->before, c->limit = a->size;
+}
+
+void lt_coord_adjoint(lt_coord *c, const lt_window_axis *a, int tap) {
+  c->coef[tap] = -a->dilation;
+  c->add += a->before, c->div = a->stride, c->limit = a->windows;
+}
+
 lt_coord lt_coord_dim(int dim) { return lt_coord_affine(dim, 1, 0); }
 
 /* Coordinates of an operand of type `of` that broadcasts into `shape`, whose element is `at`. */

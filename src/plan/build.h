@@ -17,6 +17,7 @@
 #define LT_BUILD_H
 #include "plan/plan.h"
 #include "ir/pass/cluster.h"
+#include "ir/window.h"
 
 /* q = (Σ coef·i + add) / div, valid iff limit is 0 or div divides and 0 ≤ q < limit; the coordinate is q + shift. */
 typedef struct lt_coord { int64_t coef[LT_MAX_DIMS], add, div, limit, shift; } lt_coord;
@@ -109,6 +110,10 @@ void lt_copy_packed_leaves(lt_builder *b, const int64_t *at);
 lt_coord lt_coord_zero(void);
 lt_coord lt_coord_dim(int dim);                                  /* i_dim */
 lt_coord lt_coord_affine(int dim, int64_t coef, int64_t add);     /* coef·i_dim + add */
+/* From window c to the pixel that its tap (a dim) looks at, inside the image; from pixel c to the window that looks at it with
+ * that tap. */
+void lt_coord_window(lt_coord *c, const lt_window_axis *a, int tap);
+void lt_coord_adjoint(lt_coord *c, const lt_window_axis *a, int tap);
 void lt_at_broadcast(lt_at *out, const lt_at *at, const lt_type *shape, const lt_type *of);
 void lt_move_back(lt_at *at, const lt_graph *g, const lt_node *n); /* from coordinates of a moved value to its operand's */
 /* Follow values that are never stored back to one that is (or a constant), changing coordinates on the way. */

@@ -5,24 +5,23 @@
  * taps reach, which step through the result. The weight gradient has taps and input channels for pixels and the pixels of
  * all images for K. Nothing here checks borders: the layout pass has put halos around what is read. */
 #include "plan/build.h"
-#include "ir/pass/halo.h"
 
-/* Per group: c, oc. */
-typedef struct conv { int64_t n, h, w, oh, ow, kh, kw, c, oc, groups, stride[2], pad[2], dilation[2]; } conv;
+/* The rows and columns of the windows (window.h), and channels per group. */
+typedef struct conv { lt_window_axis row, col; int64_t n, c, oc, groups; } conv;
 
-static conv conv_of(const lt_type *x, const lt_type *y, int64_t kh, int64_t kw, const lt_conv2d_attrs *a) {
-  conv v = {.n = x->dim[0], .h = x->dim[2], .w = x->dim[3], .oh = y->dim[2], .ow = y->dim[3], .kh = kh, .kw = kw};
-  v.groups = a->groups, v.c = x->dim[1] / a->groups, v.oc = y->dim[1] / a->groups;
-  for (int i = 0; i < 2; i++) v.stride[i] = a->stride.v[i], v.pad[i] = a->pad.v[i], v.dilation[i] = a->dilation.v[i];
-  return v;
+static conv conv_of(const lt_builder *b, const lt_node *n, const lt_type *image, const lt_type *windows, int64_t groups) {
+  const lt_window w = lt_window_of(b->g, n);
+  return (conv){w.axis[0], w.axis[1], image->dim[0], image->dim[1] / groups, windows->dim[1] / groups, groups};
 }
+
+static int64_t taps_of(const conv *v) { return v->row.kernel * v->col.kernel; }
 
 static bool depthwise(const conv *v) {
   return lt_conv_kind_of(v->c * v->groups, v->oc * v->groups, v->groups) == LT_CONV_DEPTHWISE;
 }
 
 static double flop_of(const conv *v) {
-  return 2.0 * (double)(v->n * v->oh * v->ow) * (double)(v->oc * v->groups * v->c) * (double)(v->kh * v->kw);
+  return 2.0 * (double)(v->n * v->row.windows * v->col.windows) * (double)(v->oc * v->groups * v->c) * (double)taps_of(v);
 }
 
 /* ---- one operand in memory ---- */
@@ -127,8 +126,8 @@ static void add_reduced(lt_kernel_builder *kb, int64_t a, int64_t b, int64_t c) 
 static lt_access filter_access(lt_kernel_builder *kb, lt_value panel, const conv *v, int tap) {
   lt_place p = lt_place_of(kb->b, panel);
   lt_access a = lt_access_zero(p.buffer, p.offset);
-  a.stride[kb->k.block_dim] = v->kh * v->kw * LT_LANES;
-  a.stride[tap] = v->kw * LT_LANES, a.stride[tap + 1] = LT_LANES;
+  a.stride[kb->k.block_dim] = taps_of(v) * LT_LANES;
+  a.stride[tap] = v->col.kernel * LT_LANES, a.stride[tap + 1] = LT_LANES;
   a.stride[kb->k.n_dims - 1] = 1;
   return a;
 }
@@ -143,14 +142,8 @@ static void forward_depthwise(lt_kernel_builder *kb, const conv *v, const lt_nod
   lt_kernel_space(kb, lt_type_of(kb->b->g, n->out), true);
   int tap = kb->k.n_dims;
   lt_at at = kb->at;
-  int64_t limit[2] = {v->h, v->w};
-  add_reduced(kb, v->kh, v->kw, 0);
-  for (int i = 0; i < 2; i++) {
-    lt_coord *c = &at.c[2 + i];
-    for (int d = 0; d < LT_MAX_DIMS; d++) c->coef[d] *= v->stride[i];
-    c->coef[tap + i] = v->dilation[i];
-    c->add -= v->pad[i], c->limit = limit[i];
-  }
+  add_reduced(kb, v->row.kernel, v->col.kernel, 0);
+  for (int i = 0; i < 2; i++) lt_coord_window(&at.c[2 + i], i ? &v->col : &v->row, tap + i);
   int32_t x = lt_x_read_loaded(kb, n->in[0], &at);
   end_depthwise(kb, x, lt_x_load(kb, kb->k.dtype, filter_access(kb, n->in[1], v, tap)), n->in[2]);
 }
@@ -159,19 +152,15 @@ static void input_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node 
   lt_kernel_space(kb, lt_type_of(kb->b->g, n->out), true);
   int tap = kb->k.n_dims;
   lt_at at = kb->at;
-  int64_t limit[2] = {v->oh, v->ow};
-  add_reduced(kb, v->kh, v->kw, 0);
-  for (int i = 0; i < 2; i++) {
-    lt_coord *c = &at.c[2 + i];
-    c->coef[tap + i] = -v->dilation[i];
-    c->add += v->pad[i], c->div = v->stride[i], c->limit = limit[i];
-  }
+  add_reduced(kb, v->row.kernel, v->col.kernel, 0);
+  for (int i = 0; i < 2; i++) lt_coord_adjoint(&at.c[2 + i], i ? &v->col : &v->row, tap + i);
   int32_t gy = lt_x_read_loaded(kb, n->in[0], &at);
   end_depthwise(kb, gy, lt_x_load(kb, kb->k.dtype, filter_access(kb, n->in[1], v, tap)), 0);
 }
 
 static void weight_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node *n) {
-  int block = lt_kernel_dim(kb, lt_ceil_div(v->groups, LT_LANES)), kh = lt_kernel_dim(kb, v->kh), kw = lt_kernel_dim(kb, v->kw);
+  int block = lt_kernel_dim(kb, lt_ceil_div(v->groups, LT_LANES)), kh = lt_kernel_dim(kb, v->row.kernel),
+      kw = lt_kernel_dim(kb, v->col.kernel);
   int lane = lt_kernel_dim(kb, LT_LANES), image = lane + 1;
   kb->k.block_dim = block, kb->k.channels = v->groups;
   kb->shape = *lt_type_of(kb->b->g, n->out);
@@ -179,16 +168,13 @@ static void weight_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node
   kb->at.c[0] = lt_coord_affine(block, LT_LANES, 0), kb->at.c[0].coef[lane] = 1;
   kb->at.c[1] = lt_coord_zero();
   kb->at.c[2] = lt_coord_dim(kh), kb->at.c[3] = lt_coord_dim(kw);
-  add_reduced(kb, v->n, v->oh, v->ow);
-  int64_t limit[2] = {v->h, v->w};
+  add_reduced(kb, v->n, v->row.windows, v->col.windows);
   lt_at x = {0}, gy = {0};
   gy.c[0] = x.c[0] = lt_coord_dim(image);
   gy.c[1] = x.c[1] = kb->at.c[0];
   for (int i = 0; i < 2; i++) {
-    gy.c[2 + i] = lt_coord_dim(image + 1 + i);
-    x.c[2 + i] = lt_coord_affine(image + 1 + i, v->stride[i], -v->pad[i]);
-    x.c[2 + i].coef[i ? kw : kh] = v->dilation[i];
-    x.c[2 + i].limit = limit[i];
+    gy.c[2 + i] = x.c[2 + i] = lt_coord_dim(image + 1 + i);
+    lt_coord_window(&x.c[2 + i], i ? &v->col : &v->row, i ? kw : kh);
   }
   int32_t a = lt_x_read_loaded(kb, n->in[0], &x), g = lt_x_read_loaded(kb, n->in[1], &gy);
   end_depthwise(kb, a, g, 0);
@@ -198,8 +184,8 @@ static void weight_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node
 
 static void lower_forward(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
-  const lt_type *w = lt_type_of(b->g, n->in[1]);
-  conv v = conv_of(lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->out), w->dim[2], w->dim[3], n->attrs);
+  const lt_conv2d_attrs *a = n->attrs;
+  conv v = conv_of(b, n, lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->out), a->groups);
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, depthwise(&v) ? LT_K_REDUCE : LT_K_CONTRACT);
   if (depthwise(&v)) {
@@ -208,14 +194,14 @@ static void lower_forward(lt_builder *b, const lt_unit *u) {
   }
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   operand o = operand_of(b, n->in[0]);
-  image_space(&kb, &v, v.oc, v.oh, v.ow);
+  image_space(&kb, &v, v.oc, v.row.windows, v.col.windows);
   x->row_dim = D_ROW, x->col_dim = D_COL;
-  x->a = lt_access_zero(o.buffer, o.offset - v.pad[0] * o.row - v.pad[1] * o.col);
+  x->a = lt_access_zero(o.buffer, o.offset - v.row.before * o.row - v.col.before * o.col);
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v.c);
-  x->a.stride[D_ROW] = v.stride[0] * o.row, x->a.stride[D_COL] = v.stride[1] * o.col;
-  taps t = {{v.kh, v.kw}, {v.dilation[0] * o.row, v.dilation[1] * o.col}, {v.kw, 1}, 0, v.kh * v.kw};
+  x->a.stride[D_ROW] = v.row.stride * o.row, x->a.stride[D_COL] = v.col.stride * o.col;
+  taps t = {{v.row.kernel, v.col.kernel}, {v.row.dilation * o.row, v.col.dilation * o.col}, {v.col.kernel, 1}, 0, taps_of(&v)};
   channel_segments(x, &o, &t, v.c);
-  panel_operand(&kb, x, n->in[1], v.c * v.kh * v.kw);
+  panel_operand(&kb, x, n->in[1], v.c * taps_of(&v));
   kb.k.flop = flop_of(&v), kb.k.bytes = bytes_of(&kb, x);
   finish(&kb, with_bias(&kb, lt_x_result(&kb, kb.k.dtype), n->in[2]));
 }
@@ -230,7 +216,7 @@ static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt
   if (!r->pixels || !c->pixels) return;
   lt_kernel_init(&kb, b, u, reached ? LT_K_CONTRACT : LT_K_LOOPS);
   image_space(&kb, v, v->c, r->pixels, c->pixels);
-  kb.at.c[2] = lt_coord_affine(D_ROW, v->stride[0], r->at), kb.at.c[3] = lt_coord_affine(D_COL, v->stride[1], c->at);
+  kb.at.c[2] = lt_coord_affine(D_ROW, v->row.stride, r->at), kb.at.c[3] = lt_coord_affine(D_COL, v->col.stride, c->at);
   if (!reached) {
     finish(&kb, lt_x_const(&kb, kb.k.dtype, 0));
     return;
@@ -241,10 +227,10 @@ static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt
   x->a = lt_access_zero(o.buffer, o.offset + r->from * o.row + c->from * o.col);
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v->oc);
   x->a.stride[D_ROW] = o.row, x->a.stride[D_COL] = o.col;
-  taps t = {{r->taps, c->taps}, {-r->back * o.row, -c->back * o.col}, {r->step * v->kw, c->step},
-            r->first * v->kw + c->first, v->kh * v->kw};
+  taps t = {{r->taps, c->taps}, {-r->back * o.row, -c->back * o.col}, {r->step * v->col.kernel, c->step},
+            r->first * v->col.kernel + c->first, taps_of(v)};
   channel_segments(x, &o, &t, v->oc);
-  panel_operand(&kb, x, n->in[1], v->oc * v->kh * v->kw);
+  panel_operand(&kb, x, n->in[1], v->oc * taps_of(v));
   kb.k.flop = 2.0 * (double)(v->n * r->pixels * c->pixels * r->taps * c->taps) * (double)(v->groups * v->c * v->oc);
   kb.k.bytes = bytes_of(&kb, x);
   finish(&kb, lt_x_result(&kb, kb.k.dtype));
@@ -253,19 +239,17 @@ static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt
 static void lower_grad_input(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   const lt_conv2d_grad_input_attrs *a = n->attrs;
-  const lt_type *w = lt_type_of(b->g, n->in[1]);
-  lt_conv2d_attrs attrs = {.stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
-  conv v = conv_of(lt_type_of(b->g, n->out), lt_type_of(b->g, n->in[0]), w->dim[2], w->dim[3], &attrs);
+  conv v = conv_of(b, n, lt_type_of(b->g, n->out), lt_type_of(b->g, n->in[0]), a->groups);
   if (depthwise(&v)) {
     lt_kernel_builder kb;
     lt_kernel_init(&kb, b, u, LT_K_REDUCE);
     input_depthwise(&kb, &v, n);
     return;
   }
-  for (int64_t i = 0; i < v.stride[0]; i++) {
-    lt_phase_axis r = lt_phase_of(i, v.h, v.kh, v.stride[0], v.pad[0], v.dilation[0]);
-    for (int64_t j = 0; j < v.stride[1]; j++) {
-      lt_phase_axis c = lt_phase_of(j, v.w, v.kw, v.stride[1], v.pad[1], v.dilation[1]);
+  for (int64_t i = 0; i < v.row.stride; i++) {
+    lt_phase_axis r = lt_window_phase(&v.row, i);
+    for (int64_t j = 0; j < v.col.stride; j++) {
+      lt_phase_axis c = lt_window_phase(&v.col, j);
       lower_phase(b, u, &v, &r, &c);
     }
   }
@@ -279,12 +263,13 @@ typedef struct chunks { int64_t n, images, rows; } chunks; /* n chunks of so man
 enum { MOST_CHUNKS = 8, CHUNK_PIXELS = 1024 };
 
 static chunks chunks_of(const conv *v) {
-  chunks c = {1, v->n, v->oh};
-  int64_t whole = v->n > 1 ? v->n : v->oh, pixels = v->n > 1 ? v->oh * v->ow : v->ow;
+  int64_t oh = v->row.windows, ow = v->col.windows;
+  chunks c = {1, v->n, oh};
+  int64_t whole = v->n > 1 ? v->n : oh, pixels = v->n > 1 ? oh * ow : ow;
   for (int64_t n = 2; n <= MOST_CHUNKS; n++)
     if (whole % n == 0 && whole / n * pixels >= CHUNK_PIXELS) c.n = n;
   if (v->n > 1) c.images = v->n / c.n;
-  else c.rows = v->oh / c.n;
+  else c.rows = oh / c.n;
   return c;
 }
 
@@ -295,8 +280,8 @@ enum { W_CHUNK, W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
 typedef struct sums { bool used; uint32_t buffer; int64_t chunk, group, block, channel, row, col; } sums;
 
 static sums sums_of(lt_builder *b, const conv *v, lt_dtype t, int64_t n_chunks) {
-  sums s = {.used = n_chunks > 1 || v->c * v->kh * v->kw >= LT_LANES, .col = LT_LANES};
-  s.row = v->kw * s.col, s.channel = v->kh * s.row, s.block = v->c * s.channel;
+  sums s = {.used = n_chunks > 1 || v->c * taps_of(v) >= LT_LANES, .col = LT_LANES};
+  s.row = v->col.kernel * s.col, s.channel = v->row.kernel * s.row, s.block = v->c * s.channel;
   s.group = lt_ceil_div(v->oc, LT_LANES) * s.block, s.chunk = v->groups * s.group;
   if (s.used) s.buffer = lt_scratch(b, "sums", t, n_chunks * s.chunk);
   return s;
@@ -312,7 +297,7 @@ static lt_access sums_written(const sums *s, int64_t first) {
 
 /* Dims and coordinates for input channels [first, first + blocks·size) of each group. */
 static void weight_space(lt_kernel_builder *kb, const conv *v, int64_t chunk, int64_t first, int64_t blocks, int64_t size) {
-  int64_t extent[] = {chunk, v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->kh, v->kw, LT_LANES};
+  int64_t extent[] = {chunk, v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->row.kernel, v->col.kernel, LT_LANES};
   for (int i = 0; i < 8; i++) lt_kernel_dim(kb, extent[i]);
   kb->k.block_dim = W_BLOCK, kb->k.channels = v->oc, kb->k.n_task_dims = 1;
   kb->shape = *lt_type_of(kb->b->g, kb->unit->root->out);
@@ -330,20 +315,20 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t
   lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   weight_space(&kb, v, cut.n, first, blocks, size);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
-  x->row_dim = size >= v->kh ? W_C : W_KH;
-  x->col_dim = v->kw > 1 || x->row_dim == W_KH ? W_KW : W_KH;
+  x->row_dim = size >= v->row.kernel ? W_C : W_KH;
+  x->col_dim = v->col.kernel > 1 || x->row_dim == W_KH ? W_KW : W_KH;
   operand o = operand_of(b, n->in[0]), g = operand_of(b, n->in[1]);
-  x->a = lt_access_zero(o.buffer, o.offset - v->pad[0] * o.row - v->pad[1] * o.col + first / LT_LANES * o.block);
+  x->a = lt_access_zero(o.buffer, o.offset - v->row.before * o.row - v->col.before * o.col + first / LT_LANES * o.block);
   x->a.stride[W_GROUP] = group_step(&o, v->c), x->a.stride[W_CBLOCK] = o.block, x->a.stride[W_C] = o.channel;
-  x->a.stride[W_KH] = v->dilation[0] * o.row, x->a.stride[W_KW] = v->dilation[1] * o.col;
+  x->a.stride[W_KH] = v->row.dilation * o.row, x->a.stride[W_KW] = v->col.dilation * o.col;
   x->b = lt_access_zero(g.buffer, g.offset);
   x->b.stride[W_GROUP] = group_step(&g, v->oc), x->b.stride[W_BLOCK] = g.block, x->b.stride[W_LANE] = g.channel;
-  x->a.stride[W_CHUNK] = v->n > 1 ? cut.images * o.image : cut.rows * v->stride[0] * o.row;
+  x->a.stride[W_CHUNK] = v->n > 1 ? cut.images * o.image : cut.rows * v->row.stride * o.row;
   x->b.stride[W_CHUNK] = v->n > 1 ? cut.images * g.image : cut.rows * g.row;
   x->b_masked = x->b.masked = !lt_value_blocked(b, n->in[1]) && v->oc % LT_LANES != 0;
   x->n_seg = 1;
-  x->seg[0] = (lt_kseg){.n = 3, .extent = {cut.images, cut.rows, v->ow}, .b_stride = {g.image, g.row, g.col},
-                        .a_stride = {o.image, v->stride[0] * o.row, v->stride[1] * o.col}};
+  x->seg[0] = (lt_kseg){.n = 3, .extent = {cut.images, cut.rows, v->col.windows}, .b_stride = {g.image, g.row, g.col},
+                        .a_stride = {o.image, v->row.stride * o.row, v->col.stride * o.col}};
   kb.k.flop = flop_of(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);
   if (!to->used) {
@@ -369,7 +354,7 @@ static int32_t add_chunks(lt_kernel_builder *kb, const lt_access *one, int64_t c
 /* Output channels [16·first, 16·first + blocks·size) of each group, in the order of the gradient. */
 static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sums *from, int64_t n_chunks, int64_t first,
                        int64_t blocks, int64_t size) {
-  int64_t extent[] = {v->groups, blocks, size, v->c, v->kh, v->kw};
+  int64_t extent[] = {v->groups, blocks, size, v->c, v->row.kernel, v->col.kernel};
   int64_t stride[] = {from->group, from->block, 1, from->channel, from->row, from->col};
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_LOOPS);
@@ -387,8 +372,7 @@ static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sum
 static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   const lt_conv2d_grad_weight_attrs *a = n->attrs;
-  lt_conv2d_attrs attrs = {.stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
-  conv v = conv_of(lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->in[1]), a->kernel.v[0], a->kernel.v[1], &attrs);
+  conv v = conv_of(b, n, lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->in[1]), a->groups);
   if (depthwise(&v)) {
     lt_kernel_builder kb;
     lt_kernel_init(&kb, b, u, LT_K_REDUCE);

@@ -2,52 +2,24 @@
  * loads are guarded by the image's border. */
 #include "plan/build.h"
 
-typedef struct window { lt_pair kernel, stride; lt_quad pad; lt_pair dilation; } window;
-
-/* Row (or column) that tap k of window o looks at: o*stride + k*dilation - pad, inside [0, size). */
-static lt_coord tap(const window *w, int i, int o, int k, int64_t size) {
-  lt_coord c = {.div = 1, .add = -w->pad.v[i], .limit = size};
-  c.coef[o] += w->stride.v[i];
-  c.coef[k] += w->dilation.v[i];
-  return c;
-}
-
-/* The adjoint: window that reads pixel h with tap k: (h + pad - k*dilation) / stride, if that is whole and inside. */
-static lt_coord untap(const window *w, int i, int h, int k, int64_t windows) {
-  lt_coord c = {.div = w->stride.v[i], .add = w->pad.v[i], .limit = windows};
-  c.coef[h] += 1;
-  c.coef[k] -= w->dilation.v[i];
-  return c;
-}
-
 /* Output dims of a value of type t (blocked or plain) and the reduced dims (kh, kw) after them. */
-static void space(lt_kernel_builder *kb, const lt_type *t, bool blocked, const window *w, int dim[4]) {
+static void space(lt_kernel_builder *kb, const lt_type *t, bool blocked, const lt_window *w, int tap[2]) {
   lt_kernel_space(kb, t, blocked);
-  dim[0] = blocked ? 2 : 2, dim[1] = 3; /* h and w stand third and fourth either way */
-  for (int i = 0; i < 2; i++) dim[2 + i] = lt_kernel_rdim(kb, w->kernel.v[i]);
+  for (int i = 0; i < 2; i++) tap[i] = lt_kernel_rdim(kb, w->axis[i].kernel);
 }
 
 /* ---- how many elements a mean is of ------------------------------------------------------------------------------ */
 
-static int64_t taps_inside(const window *w, int i, int64_t o, int64_t size, bool include_pad) {
-  int64_t n = 0, lo = include_pad ? -w->pad.v[i] : 0, hi = include_pad ? size + w->pad.v[i + 2] : size;
-  for (int64_t k = 0; k < w->kernel.v[i]; k++) {
-    int64_t at = o * w->stride.v[i] + k * w->dilation.v[i] - w->pad.v[i];
-    n += at >= lo && at < hi;
-  }
-  return n;
-}
-
 /* 1 / count would round twice: the counts themselves, [OH, OW], at least 1. Returns 0 and *same when all are equal. */
-static lt_place counts_of(lt_kernel_builder *kb, const window *w, const int64_t *size, const int64_t *out, bool include_pad,
-                          lt_dtype t, double *same) {
+static lt_place counts_of(lt_kernel_builder *kb, const lt_window *w, bool include_pad, lt_dtype t, double *same) {
   lt_arena *a = kb->b->a;
+  const int64_t out[2] = {w->axis[0].windows, w->axis[1].windows};
   lt_type type = lt_make_type(t, 2, out);
   lt_tensor *counts = lt_tensor_new(a, &type);
   bool equal = true;
   for (int64_t i = 0; i < out[0]; i++)
     for (int64_t j = 0; j < out[1]; j++) {
-      int64_t n = taps_inside(w, 0, i, size[0], include_pad) * taps_inside(w, 1, j, size[1], include_pad);
+      int64_t n = lt_window_elements(&w->axis[0], i, include_pad) * lt_window_elements(&w->axis[1], j, include_pad);
       counts->f[i * out[1] + j] = (double)LT_MAX(n, 1);
       equal &= counts->f[i * out[1] + j] == counts->f[0];
     }
@@ -75,48 +47,20 @@ static int32_t divide(lt_kernel_builder *kb, int32_t x, lt_dtype t, lt_place cou
 
 /* ---- pooling ----------------------------------------------------------------------------------------------------- */
 
-static window window_of(const lt_node *n) {
-  switch (n->op) {
-  case LT_OP_max_pool: {
-    const lt_max_pool_attrs *a = n->attrs;
-    return (window){a->kernel, a->stride, a->pad, a->dilation};
-  }
-  case LT_OP_max_pool_index: {
-    const lt_max_pool_index_attrs *a = n->attrs;
-    return (window){a->kernel, a->stride, a->pad, a->dilation};
-  }
-  case LT_OP_avg_pool: {
-    const lt_avg_pool_attrs *a = n->attrs;
-    return (window){a->kernel, a->stride, a->pad, a->dilation};
-  }
-  case LT_OP_avg_pool_grad: {
-    const lt_avg_pool_grad_attrs *a = n->attrs;
-    return (window){a->kernel, a->stride, a->pad, a->dilation};
-  }
-  case LT_OP_im2col: {
-    const lt_im2col_attrs *a = n->attrs;
-    return (window){a->kernel, a->stride, a->pad, a->dilation};
-  }
-  default: {
-    const lt_col2im_attrs *a = n->attrs;
-    return (window){a->kernel, a->stride, a->pad, a->dilation};
-  }
-  }
-}
-
 /* The place r = kh*KW + kw in the window becomes h*W + w; -1 where no tap was inside. */
-static int32_t image_index(lt_kernel_builder *kb, const window *w, int64_t width, int32_t r) {
+static int32_t image_index(lt_kernel_builder *kb, const lt_window *w, int32_t r) {
 #define NUMBER(v) lt_x_const(kb, LT_I64, (double)(v))
 #define MAP(op, a, b) lt_x_map(kb, LT_OP_##op, LT_I64, a, b)
-  int32_t kh = MAP(div, r, NUMBER(w->kernel.v[1])), kw = MAP(sub, r, MAP(mul, kh, NUMBER(w->kernel.v[1])));
+  const int64_t width = w->axis[1].size, taps = w->axis[1].kernel;
+  int32_t kh = MAP(div, r, NUMBER(taps)), kw = MAP(sub, r, MAP(mul, kh, NUMBER(taps)));
   lt_coord first = lt_coord_zero(); /* of the window: row*width + column */
   for (int i = 0; i < 2; i++) {
     int64_t step = i ? 1 : width;
-    for (int d = 0; d < LT_MAX_DIMS; d++) first.coef[d] += kb->at.c[2 + i].coef[d] * w->stride.v[i] * step;
-    first.add -= w->pad.v[i] * step;
+    for (int d = 0; d < LT_MAX_DIMS; d++) first.coef[d] += kb->at.c[2 + i].coef[d] * w->axis[i].stride * step;
+    first.add -= w->axis[i].before * step;
   }
-  int32_t at = MAP(add, lt_x_index(kb, &first), MAP(mul, kh, NUMBER(w->dilation.v[0] * width)));
-  at = MAP(add, at, MAP(mul, kw, NUMBER(w->dilation.v[1])));
+  int32_t at = MAP(add, lt_x_index(kb, &first), MAP(mul, kh, NUMBER(w->axis[0].dilation * width)));
+  at = MAP(add, at, MAP(mul, kw, NUMBER(w->axis[1].dilation)));
   lt_instr none = {.kind = LT_X_MAP, .op = LT_OP_less, .dtype = LT_BOOL, .arg = {r, NUMBER(0), -1}};
   int32_t empty = lt_x_push(kb, none);
   lt_instr pick = {.kind = LT_X_MAP, .op = LT_OP_select, .dtype = LT_I64, .arg = {empty, NUMBER(-1), at}};
@@ -128,16 +72,16 @@ static int32_t image_index(lt_kernel_builder *kb, const window *w, int64_t width
 static void lower_pool(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   const lt_type *x = lt_type_of(b->g, n->in[0]), *y = lt_type_of(b->g, n->out);
-  window w = window_of(n);
+  const lt_window w = lt_window_of(b->g, n);
   bool blocked = lt_unit_blocked(b, u, y), max = n->op == LT_OP_max_pool, mean = n->op == LT_OP_avg_pool;
   lt_kernel_builder kb;
-  int dim[4];
+  int tap[2];
   lt_kernel_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = x->dtype;
   kb.k.reduce = max ? LT_REDUCE_MAX : mean ? LT_SUM_TREE16 : LT_REDUCE_ARGMAX;
-  space(&kb, y, blocked, &w, dim);
+  space(&kb, y, blocked, &w, tap);
   lt_at out = kb.at, in = kb.at;
-  for (int i = 0; i < 2; i++) in.c[2 + i] = tap(&w, i, dim[i], dim[2 + i], x->dim[2 + i]);
+  for (int i = 0; i < 2; i++) lt_coord_window(&in.c[2 + i], &w.axis[i], tap[i]);
   lt_kernel_use(&kb, &kb.rexpr);
   lt_kernel_last(&kb, lt_x_read_loaded(&kb, n->in[0], &in));
   lt_kernel_use(&kb, &kb.expr);
@@ -146,10 +90,10 @@ static void lower_pool(lt_builder *b, const lt_unit *u) {
   if (mean) {
     double same;
     bool include = ((const lt_avg_pool_attrs *)n->attrs)->count_include_pad;
-    lt_place counts = counts_of(&kb, &w, x->dim + 2, y->dim + 2, include, x->dtype, &same);
+    lt_place counts = counts_of(&kb, &w, include, x->dtype, &same);
     r = divide(&kb, r, x->dtype, counts, same, y->dim[3], &out.c[2], &out.c[3]);
   } else if (!max) {
-    r = image_index(&kb, &w, x->dim[3], r);
+    r = image_index(&kb, &w, r);
   }
   lt_kernel_result(&kb, r);
   lt_kernel_stores(&kb);
@@ -160,19 +104,19 @@ static void lower_pool(lt_builder *b, const lt_unit *u) {
 static void lower_mean_grad(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   const lt_type *gy = lt_type_of(b->g, n->in[0]), *gx = lt_type_of(b->g, n->out);
-  window w = window_of(n);
+  const lt_window w = lt_window_of(b->g, n);
   lt_kernel_builder kb;
-  int dim[4];
+  int tap[2];
   double same;
   lt_kernel_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = gy->dtype;
   kb.k.reduce = LT_SUM_TREE16;
-  space(&kb, gx, lt_unit_blocked(b, u, gx), &w, dim);
+  space(&kb, gx, lt_unit_blocked(b, u, gx), &w, tap);
   lt_at out = kb.at, in = kb.at;
-  for (int i = 0; i < 2; i++) in.c[2 + i] = untap(&w, i, dim[i], dim[2 + i], gy->dim[2 + i]);
+  for (int i = 0; i < 2; i++) lt_coord_adjoint(&in.c[2 + i], &w.axis[i], tap[i]);
   lt_kernel_use(&kb, &kb.rexpr);
   bool include = ((const lt_avg_pool_grad_attrs *)n->attrs)->count_include_pad;
-  lt_place counts = counts_of(&kb, &w, gx->dim + 2, gy->dim + 2, include, gy->dtype, &same);
+  lt_place counts = counts_of(&kb, &w, include, gy->dtype, &same);
   int32_t x = lt_x_read_loaded(&kb, n->in[0], &in);
   lt_kernel_last(&kb, divide(&kb, x, gy->dtype, counts, same, gy->dim[3], &in.c[2], &in.c[3]));
   lt_kernel_use(&kb, &kb.expr);
@@ -204,12 +148,9 @@ static lt_at column_at(const int64_t d[6], const int dim[6], bool to_matrix) {
 }
 
 /* N, C, KH, KW, OH, OW. */
-static void sizes_of(int64_t d[6], const window *w, const lt_type *image, const lt_type *col, bool to_matrix) {
-  d[0] = image->dim[0], d[1] = image->dim[1], d[2] = w->kernel.v[0], d[3] = w->kernel.v[1];
-  for (int i = 0; i < 2; i++)
-    d[4 + i] = to_matrix ? (image->dim[2 + i] + w->pad.v[i] + w->pad.v[i + 2] - w->dilation.v[i] * (w->kernel.v[i] - 1) - 1) /
-                             w->stride.v[i] + 1
-                         : col->dim[4 + i];
+static void sizes_of(int64_t d[6], const lt_window *w, const lt_type *image) {
+  d[0] = image->dim[0], d[1] = image->dim[1];
+  for (int i = 0; i < 2; i++) d[2 + i] = w->axis[i].kernel, d[4 + i] = w->axis[i].windows;
 }
 
 static void lower_im2col(lt_builder *b, const lt_unit *u) {
@@ -217,19 +158,22 @@ static void lower_im2col(lt_builder *b, const lt_unit *u) {
   const lt_type *x = lt_type_of(b->g, n->in[0]), *y = lt_type_of(b->g, n->out);
   bool matrix = ((const lt_im2col_attrs *)n->attrs)->to_matrix;
   static const int rows_first[6] = {0, 4, 5, 1, 2, 3}, as_is[6] = {0, 1, 2, 3, 4, 5};
-  window w = window_of(n);
+  const lt_window w = lt_window_of(b->g, n);
   int64_t d[6];
   int dim[6];
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_LOOPS);
-  sizes_of(d, &w, x, y, matrix);
+  sizes_of(d, &w, x);
   for (int i = 0; i < 6; i++) {
     int k = matrix ? rows_first[i] : as_is[i];
     dim[k] = lt_kernel_dim(&kb, d[k]);
   }
   lt_at in = {0};
   in.c[0] = lt_coord_dim(dim[0]), in.c[1] = lt_coord_dim(dim[1]);
-  for (int i = 0; i < 2; i++) in.c[2 + i] = tap(&w, i, dim[4 + i], dim[2 + i], x->dim[2 + i]);
+  for (int i = 0; i < 2; i++) {
+    in.c[2 + i] = lt_coord_dim(dim[4 + i]);
+    lt_coord_window(&in.c[2 + i], &w.axis[i], dim[2 + i]);
+  }
   kb.shape = *y, kb.at = column_at(d, dim, matrix);
   lt_kernel_result(&kb, lt_x_read_loaded(&kb, n->in[0], &in));
   lt_kernel_stores(&kb);
@@ -240,26 +184,27 @@ static void lower_im2col(lt_builder *b, const lt_unit *u) {
 static void lower_col2im(lt_builder *b, const lt_unit *u) {
   enum { N, C, KH, KW, OH, OW };
   const lt_node *n = u->root;
-  const lt_type *col = lt_type_of(b->g, n->in[0]), *y = lt_type_of(b->g, n->out);
+  const lt_type *y = lt_type_of(b->g, n->out);
   bool matrix = ((const lt_col2im_attrs *)n->attrs)->to_matrix;
-  window w = window_of(n);
+  const lt_window w = lt_window_of(b->g, n);
   int64_t d[6], stride[6];
-  int dim[4];
+  int tap[2];
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = y->dtype;
   kb.k.reduce = LT_SUM_TREE16;
-  sizes_of(d, &w, y, col, matrix);
+  sizes_of(d, &w, y);
   stride[OW] = matrix ? d[C] * d[KH] * d[KW] : 1, stride[OH] = d[OW] * stride[OW];
   stride[KW] = matrix ? 1 : d[OH] * d[OW], stride[KH] = d[KW] * stride[KW], stride[C] = d[KH] * stride[KH];
   stride[N] = matrix ? d[OH] * stride[OH] : d[C] * stride[C];
-  space(&kb, y, false, &w, dim);
+  space(&kb, y, false, &w, tap);
   lt_at out = kb.at;
   lt_place p = lt_place_of(b, n->in[0]);
   lt_access a = lt_access_zero(p.buffer, p.offset);
-  a.stride[0] = stride[N], a.stride[1] = stride[C], a.stride[dim[2]] = stride[KH], a.stride[dim[3]] = stride[KW];
+  a.stride[0] = stride[N], a.stride[1] = stride[C], a.stride[tap[0]] = stride[KH], a.stride[tap[1]] = stride[KW];
   for (int i = 0; i < 2; i++) {
-    lt_coord c = untap(&w, i, dim[i], dim[2 + i], d[OH + i]);
+    lt_coord c = out.c[2 + i];
+    lt_coord_adjoint(&c, &w.axis[i], tap[i]);
     lt_access_axis(&kb, &a, &c, stride[OH + i]);
   }
   lt_kernel_use(&kb, &kb.rexpr);

@@ -121,7 +121,7 @@ typedef struct lt_contract {
  * or past axis_size NaN (0 for integers); scatter drops both. block_dim is LT_NONE, all accesses unguarded. */
 typedef struct lt_gather { lt_access data, index, other; int64_t axis_size, axis_stride; lt_dtype index_dtype; } lt_gather;
 
-typedef struct lt_border { uint32_t buffer; int64_t outer, height, width, inner; int32_t halo[4]; } lt_border;
+typedef struct lt_border { uint32_t buffer; int64_t outer, height, width, inner, halo[4]; } lt_border;
 /* the buffer is [outer, halo0 + height + halo2, halo1 + width + halo3, inner] */
 
 typedef struct lt_kernel {

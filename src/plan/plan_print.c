@@ -84,8 +84,9 @@ static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
   }
   if (k->border) {
     const lt_border *b = k->border;
-    lt_str_printf(s, "    zeros around b%u: %lld images of %lld x %lld x %lld, halo %d %d %d %d\n", b->buffer, (long long)b->outer,
-                  (long long)b->height, (long long)b->width, (long long)b->inner, b->halo[0], b->halo[1], b->halo[2], b->halo[3]);
+    lt_str_printf(s, "    zeros around b%u: %lld images of %lld x %lld x %lld, halo %lld %lld %lld %lld\n", b->buffer, (long long)b->outer,
+                  (long long)b->height, (long long)b->width, (long long)b->inner, (long long)b->halo[0], (long long)b->halo[1],
+                  (long long)b->halo[2], (long long)b->halo[3]);
   }
 }
 

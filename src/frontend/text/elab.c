@@ -186,7 +186,7 @@ static lt_layout note_layout(lt_elab *e, const lt_expr *note, unsigned rank) {
   if (!strcmp(kind->text, "blocked")) l.kind = LT_BLOCKED;
   else if (strcmp(kind->text, "plain")) lt_elab_fail(e, kind->pos, "this note is written %s", form);
   if (rest->kind != LT_E_LIST || rest->n != 4) lt_elab_fail(e, rest->pos, "this note is written %s", form);
-  for (int i = 0; i < 4; i++) l.halo[i] = (int32_t)note_number(e, rest->items[i], 1 << 20, "a halo");
+  for (int i = 0; i < 4; i++) l.halo[i] = note_number(e, rest->items[i], 1 << 20, "a halo");
   bool halo = l.halo[0] || l.halo[1] || l.halo[2] || l.halo[3];
   if ((halo || l.kind == LT_BLOCKED) && rank != 4) lt_elab_fail(e, note->pos, "this layout is for values of rank 4, not %u", rank);
   return l;

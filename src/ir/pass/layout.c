@@ -6,8 +6,9 @@
  *
  * Three sweeps: preferences from users to operands, halos, then the copy that inserts the nodes. */
 #include "ir/pass/cluster.h"
+#include "ir/window.h"
 
-typedef struct lt_halo { int32_t v[4]; } lt_halo;
+typedef struct lt_halo { int64_t v[4]; } lt_halo; /* top, left, bottom, right */
 
 /* What one reader needs of one operand. */
 typedef struct lt_need { bool any; lt_layout layout; } lt_need;
@@ -26,82 +27,31 @@ typedef struct lt_layouts {
   uint32_t *made_of;                        /* by value of `from` */
 } lt_layouts;
 
-/* ---- windows ---- */
+/* ---- convolutions ---- */
 
-typedef struct lt_conv_geo { int64_t size[2], out[2], kernel[2], stride[2], dilation[2], pad[4]; } lt_conv_geo;
+/* A convolution of any of the three kinds: the channels of its first operand, and the zeros that are read around it. */
+typedef struct lt_conv { lt_conv_kind kind; int64_t groups, channels; lt_halo halo; } lt_conv;
 
-/* Zeros that the windows touch outside an image. */
-static lt_halo halo_of_windows(const lt_conv_geo *c) {
-  lt_halo h;
-  for (int k = 0; k < 2; k++) {
-    int64_t last = (c->out[k] - 1) * c->stride[k] - c->pad[k] + (c->kernel[k] - 1) * c->dilation[k];
-    h.v[k] = (int32_t)c->pad[k];
-    h.v[k + 2] = (int32_t)LT_MAX(last - (c->size[k] - 1), 0);
-  }
-  return h;
+static int64_t groups_of(const lt_node *n) {
+  if (n->op == LT_OP_conv2d) return ((const lt_conv2d_attrs *)n->attrs)->groups;
+  if (n->op == LT_OP_conv2d_grad_input) return ((const lt_conv2d_grad_input_attrs *)n->attrs)->groups;
+  return ((const lt_conv2d_grad_weight_attrs *)n->attrs)->groups;
 }
-
-/* Zeros that the adjoint touches outside gy: pixel i reads window (i + pad - k*dilation) / stride where that is whole.
- */
-static lt_halo halo_of_adjoint(const lt_conv_geo *c) {
-  lt_halo h;
-  for (int k = 0; k < 2; k++) {
-    int64_t low = 0, high = c->out[k] - 1;
-    for (int64_t r = 0; r < LT_MIN(c->stride[k], c->size[k]); r++) {
-      for (int64_t t = 0; t < c->kernel[k]; t++) {
-        int64_t at = r + c->pad[k] - t * c->dilation[k], last = (c->size[k] - 1 - r) / c->stride[k];
-        if (at % c->stride[k]) continue;
-        low = LT_MIN(low, at / c->stride[k]);
-        high = LT_MAX(high, at / c->stride[k] + last);
-      }
-    }
-    h.v[k] = (int32_t)-low;
-    h.v[k + 2] = (int32_t)(high - (c->out[k] - 1));
-  }
-  return h;
-}
-
-static void set_geo(lt_conv_geo *c, const lt_type *image, const lt_type *result, lt_pair stride, lt_quad pad,
-                    lt_pair dilation) {
-  for (int k = 0; k < 2; k++) {
-    c->size[k] = image->dim[k + 2], c->out[k] = result->dim[k + 2];
-    c->stride[k] = stride.v[k], c->dilation[k] = dilation.v[k];
-  }
-  memcpy(c->pad, pad.v, sizeof c->pad);
-}
-
-/* A convolution of any of the three kinds: which operand is read as an image with its surroundings. */
-typedef struct lt_conv { lt_conv_kind kind; int64_t groups; lt_halo halo; unsigned image; int64_t channels; } lt_conv;
 
 static bool conv_of(lt_conv *out, const lt_graph *g, const lt_node *n) {
-  const lt_type *a = n->n_in > 1 ? lt_type_of(g, n->in[0]) : NULL, *b = n->n_in > 1 ? lt_type_of(g, n->in[1]) : NULL,
-                *y = lt_type_of(g, n->out);
-  lt_conv_geo c;
   *out = (lt_conv){0};
-  switch (n->op) {
-  case LT_OP_conv2d: {
-    const lt_conv2d_attrs *t = n->attrs;
-    set_geo(&c, a, y, t->stride, t->pad, t->dilation);
-    c.kernel[0] = b->dim[2], c.kernel[1] = b->dim[3];
-    *out = (lt_conv){lt_conv_kind_of(a->dim[1], y->dim[1], t->groups), t->groups, halo_of_windows(&c), 0, a->dim[1]};
-    return true;
+  if (n->op != LT_OP_conv2d && n->op != LT_OP_conv2d_grad_input && n->op != LT_OP_conv2d_grad_weight) return false;
+  const bool adjoint = n->op == LT_OP_conv2d_grad_input;
+  const lt_type *image = lt_type_of(g, adjoint ? n->out : n->in[0]),
+                *windows = lt_type_of(g, adjoint ? n->in[0] : n->op == LT_OP_conv2d ? n->out : n->in[1]);
+  const lt_window w = lt_window_of(g, n);
+  *out = (lt_conv){.groups = groups_of(n), .channels = lt_type_of(g, n->in[0])->dim[1]};
+  out->kind = lt_conv_kind_of(image->dim[1], windows->dim[1], out->groups);
+  for (unsigned k = 0; k < w.n; k++) {
+    lt_window_halo h = adjoint ? lt_halo_of_adjoint(&w.axis[k]) : lt_halo_of_windows(&w.axis[k]);
+    out->halo.v[k] = h.before, out->halo.v[k + 2] = h.after;
   }
-  case LT_OP_conv2d_grad_input: {
-    const lt_conv2d_grad_input_attrs *t = n->attrs;
-    set_geo(&c, y, a, t->stride, t->pad, t->dilation);
-    c.kernel[0] = b->dim[2], c.kernel[1] = b->dim[3];
-    *out = (lt_conv){lt_conv_kind_of(y->dim[1], a->dim[1], t->groups), t->groups, halo_of_adjoint(&c), 0, a->dim[1]};
-    return true;
-  }
-  case LT_OP_conv2d_grad_weight: {
-    const lt_conv2d_grad_weight_attrs *t = n->attrs;
-    set_geo(&c, a, b, t->stride, t->pad, t->dilation);
-    c.kernel[0] = t->kernel.v[0], c.kernel[1] = t->kernel.v[1];
-    *out = (lt_conv){lt_conv_kind_of(a->dim[1], b->dim[1], t->groups), t->groups, halo_of_windows(&c), 0, a->dim[1]};
-    return true;
-  }
-  default: return false;
-  }
+  return true;
 }
 
 /* ---- who wants blocks, who can make them ---- */

@@ -8,6 +8,17 @@
 
 /* ---- marks -------------------------------------------------------------------------------------------------------- */
 
+void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark) {
+  while (s->mark.n <= v) lt_vec_push(&s->to->arena, &s->mark, 0);
+  s->mark.at[v] |= (uint8_t)mark;
+}
+
+bool lt_raise_is(const lt_raiser *s, lt_value v, unsigned mark) { return v < s->mark.n && (s->mark.at[v] & mark); }
+
+static bool is_anchor(const void *ctx, lt_value v) { return lt_raise_is(ctx, v, LT_ANCHOR); }
+
+void lt_raise_view(lt_view *out, const lt_raiser *s, lt_value v) { lt_view_of(out, s->to, v, is_anchor, s); }
+
 static bool *anchors_of(lt_arena *a, const lt_graph *g) {
   bool *anchor = LT_NEW_ARRAY(a, bool, g->values.n);
   for (uint32_t i = 0; i < g->nodes.n; i++) {

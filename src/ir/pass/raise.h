@@ -16,7 +16,7 @@ typedef struct lt_raiser {
   LT_VEC(uint8_t) mark;    /* by value of the new one */
 } lt_raiser;
 
-/* Marks, and views that look no further than the next anchor (recognise.c). */
+/* Marks, and views that look no further than the next anchor (raise.c). */
 void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark);
 bool lt_raise_is(const lt_raiser *s, lt_value v, unsigned mark);
 void lt_raise_view(lt_view *out, const lt_raiser *s, lt_value v);

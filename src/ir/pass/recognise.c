@@ -10,19 +10,6 @@
 #include "ir/op_util.h"
 #include "ir/pass/raise.h"
 
-/* ---- marks -------------------------------------------------------------------------------------------------------- */
-
-void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark) {
-  while (s->mark.n <= v) lt_vec_push(&s->to->arena, &s->mark, 0);
-  s->mark.at[v] |= (uint8_t)mark;
-}
-
-bool lt_raise_is(const lt_raiser *s, lt_value v, unsigned mark) { return v < s->mark.n && (s->mark.at[v] & mark); }
-
-static bool is_anchor(const void *ctx, lt_value v) { return lt_raise_is(ctx, v, LT_ANCHOR); }
-
-void lt_raise_view(lt_view *out, const lt_raiser *s, lt_value v) { lt_view_of(out, s->to, v, is_anchor, s); }
-
 /* ---- windows as letters -------------------------------------------------------------------------------------------- */
 
 enum { N, C, KH, KW, OH, OW, LETTERS };
@@ -31,16 +18,15 @@ enum { FREE = LETTERS }; /* in words of forms: the axis of the other operand tha
 
 typedef struct word { unsigned n, mask, letter[LT_MAX_ATOMS]; } word;
 
-/* What im2col and col2im say of their windows. */
-typedef struct columns { int64_t dim[LETTERS]; lt_pair kernel, stride, dilation; lt_quad pad; bool to_matrix; } columns;
+/* The columns of im2col and col2im: the extents of their letters. */
+typedef struct columns { int64_t dim[LETTERS]; lt_window window; bool to_matrix; } columns;
 
 static const unsigned column_order[2][LETTERS] = {{N, C, KH, KW, OH, OW}, {N, OH, OW, C, KH, KW}};
 
-#define COLUMNS(image, a) columns_of(image, (a)->kernel, (a)->stride, (a)->dilation, (a)->pad, (a)->to_matrix)
-static columns columns_of(const lt_type *image, lt_pair kernel, lt_pair stride, lt_pair dilation, lt_quad pad, bool to_matrix) {
-  columns c = {{image->dim[0], image->dim[1], kernel.v[0], kernel.v[1]}, kernel, stride, dilation, pad, to_matrix};
-  for (int k = 0; k < 2; k++)
-    c.dim[OH + k] = lt_windows_along(image->dim[2 + k], kernel.v[k], stride.v[k], dilation.v[k], pad.v[k], pad.v[k + 2]);
+static columns columns_of(const lt_graph *g, const lt_node *n, bool to_matrix) {
+  const lt_type *image = lt_type_of(g, lt_window_makes_image(n->op) ? n->out : n->in[0]);
+  columns c = {{image->dim[0], image->dim[1]}, lt_window_of(g, n), to_matrix};
+  for (int k = 0; k < 2; k++) c.dim[KH + k] = c.window.axis[k].kernel, c.dim[OH + k] = c.window.axis[k].windows;
   return c;
 }
 
@@ -70,8 +56,7 @@ static const lt_node *columns_below(lt_view *view, columns *c, const lt_raiser *
   lt_raise_view(view, s, v);
   const lt_node *n = lt_node_of(s->to, view->base);
   if (n->op != LT_OP_im2col || lt_raise_is(s, view->base, LT_ANCHOR)) return NULL;
-  const lt_im2col_attrs *a = n->attrs;
-  *c = COLUMNS(lt_type_of(s->to, n->in[0]), a);
+  *c = columns_of(s->to, n, ((const lt_im2col_attrs *)n->attrs)->to_matrix);
   int64_t dim[LETTERS];
   for (unsigned i = 0; i < LETTERS; i++) dim[i] = c->dim[column_order[c->to_matrix][i]];
   lt_view_start(view, s->to, view->base, LETTERS, dim);
@@ -154,12 +139,15 @@ static lt_value as_matrix(lt_graph *g, const side *x) {
 }
 
 static lt_value emit_conv(lt_raiser *s, const lt_node *col, const columns *c, lt_value w, lt_value bias) {
-  lt_conv2d_attrs a = {.stride = c->stride, .pad = c->pad, .dilation = c->dilation, .groups = 1};
+  const lt_window *v = &c->window;
+  lt_conv2d_attrs a = {.stride = lt_window_stride(v), .pad = lt_window_pad(v), .dilation = lt_window_dilation(v), .groups = 1};
   return lt_emit(s->to, LT_OP_conv2d, &a, (lt_value[]){col->in[0], w, bias}, 3);
 }
 
 static lt_value emit_grad_weight(lt_raiser *s, const lt_node *col, const columns *c, lt_value gy) {
-  lt_conv2d_grad_weight_attrs a = {.kernel = c->kernel, .stride = c->stride, .pad = c->pad, .dilation = c->dilation, .groups = 1};
+  const lt_window *v = &c->window;
+  lt_conv2d_grad_weight_attrs a = {.kernel = lt_window_kernel(v), .stride = lt_window_stride(v), .pad = lt_window_pad(v),
+                                   .dilation = lt_window_dilation(v), .groups = 1};
   return lt_emit(s->to, LT_OP_conv2d_grad_weight, &a, (lt_value[]){col->in[0], gy}, 2);
 }
 
@@ -220,9 +208,8 @@ static bool spell_base(word w[2], lt_view *v, const columns *c) {
 }
 
 lt_value lt_recognise_fold(lt_raiser *s, const lt_node *n, const lt_value *in) {
-  const lt_col2im_attrs *a = n->attrs;
   const lt_type image = *lt_type_of(s->from, n->out);
-  columns c = COLUMNS(&image, a);
+  const columns c = columns_of(s->from, n, ((const lt_col2im_attrs *)n->attrs)->to_matrix);
   lt_view v;
   word w[2] = {{0}, {0}};
   lt_raise_view(&v, s, in[0]);
@@ -235,7 +222,9 @@ lt_value lt_recognise_fold(lt_raiser *s, const lt_node *n, const lt_value *in) {
   lt_value gy = kept_in_form(s, rows ? &right : &left, &w[rows], &c, image_form);
   lt_value filter = gy ? kept_in_form(s, rows ? &left : &right, &w[!rows], &c, filter_form) : 0;
   if (!filter) return 0;
-  lt_conv2d_grad_input_attrs g = {{{image.dim[2], image.dim[3]}}, c.stride, c.pad, c.dilation, 1, 0};
+  const lt_window *o = &c.window;
+  lt_conv2d_grad_input_attrs g = {.size = {{image.dim[2], image.dim[3]}}, .stride = lt_window_stride(o), .pad = lt_window_pad(o),
+                                  .dilation = lt_window_dilation(o), .groups = 1};
   lt_value y = lt_emit(s->to, LT_OP_conv2d_grad_input, &g, (lt_value[]){gy, filter}, 2);
   lt_raise_mark(s, y, LT_SEEN);
   return y;
@@ -257,11 +246,14 @@ static bool spell_axes(const lt_view *v, const columns *c, const lt_ints *axes, 
 }
 
 static lt_value emit_pool(lt_raiser *s, const lt_node *n, const lt_node *col, const columns *c) {
+  const lt_window *v = &c->window;
+  const lt_pair kernel = lt_window_kernel(v), stride = lt_window_stride(v), dilation = lt_window_dilation(v);
+  const lt_quad pad = lt_window_pad(v);
   if (n->op == LT_OP_mean) {
-    lt_avg_pool_attrs a = {.kernel = c->kernel, .stride = c->stride, .pad = c->pad, .dilation = c->dilation, .count_include_pad = true};
+    lt_avg_pool_attrs a = {.kernel = kernel, .stride = stride, .pad = pad, .dilation = dilation, .count_include_pad = true};
     return lt_emit(s->to, LT_OP_avg_pool, &a, col->in, 1);
   }
-  lt_max_pool_attrs a = {.kernel = c->kernel, .stride = c->stride, .pad = c->pad, .dilation = c->dilation, .pad_value = 0,
+  lt_max_pool_attrs a = {.kernel = kernel, .stride = stride, .pad = pad, .dilation = dilation, .pad_value = 0,
                          .all_ties = ((const lt_reduce_max_attrs *)n->attrs)->all_ties};
   return lt_emit(s->to, LT_OP_max_pool, &a, col->in, 1);
 }

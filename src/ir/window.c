@@ -1,0 +1,167 @@
+/* window.c: the geometry of windows (window.h). */
+#include <assert.h>
+
+#include "ir/window.h"
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
+
+/* ---- the window of an op ------------------------------------------------------------------------------------------ */
+
+static int find_attr(lt_op op, const char *name) {
+  for (int i = 0; i < lt_op_table[op].n_attrs; i++)
+    if (!strcmp(lt_op_table[op].attrs[i].name, name)) return i;
+  return -1;
+}
+
+/* The attribute of that name, NULL: the op has none. */
+static const void *attr_of(lt_op op, const void *attrs, const char *name) {
+  int i = find_attr(op, name);
+  return i < 0 ? NULL : lt_attr_at(op, attrs, (unsigned)i);
+}
+
+bool lt_window_makes_image(lt_op op) {
+  return find_attr(op, "size") >= 0 || find_attr(op, "outsize") >= 0 || find_attr(op, "input_shape") >= 0;
+}
+
+lt_window lt_window_read(lt_op op, const void *attrs, const lt_type *image, const lt_type *filter) {
+  const lt_pair *kernel = attr_of(op, attrs, "kernel"), *stride = attr_of(op, attrs, "stride"),
+                *dilation = attr_of(op, attrs, "dilation");
+  const lt_quad *pad = attr_of(op, attrs, "pad");
+  const lt_attr_bool *ceil = attr_of(op, attrs, "ceil");
+  lt_window w = {.n = 2};
+  for (unsigned k = 0; k < w.n; k++)
+    w.axis[k] = (lt_window_axis){.size = image->dim[2 + k], .kernel = kernel ? kernel->v[k] : filter->dim[2 + k],
+                                 .stride = stride->v[k], .dilation = dilation->v[k], .before = pad->v[k],
+                                 .after = pad->v[w.n + k], .ceil = ceil && *ceil};
+  return w;
+}
+
+lt_window lt_window_between(lt_op op, const void *attrs, const lt_type *image, const lt_type *filter) {
+  lt_window w = lt_window_read(op, attrs, image, filter);
+  int64_t padded, extent;
+  for (unsigned k = 0; k < w.n; k++) lt_window_count(&w.axis[k], &padded, &extent);
+  return w;
+}
+
+lt_window lt_window_of(const lt_graph *g, const lt_node *n) {
+  assert(lt_op_table[n->op].window == LT_WINDOW_WIN);
+  lt_value image = lt_window_makes_image(n->op) ? n->out : n->in[0];
+  return lt_window_between(n->op, n->attrs, lt_type_of(g, image), n->n_in > 1 ? lt_type_of(g, n->in[1]) : NULL);
+}
+
+#define PAIR(name)                                                                                                     \
+  lt_pair lt_window_##name(const lt_window *w) { return (lt_pair){{w->axis[0].name, w->axis[1].name}}; }
+PAIR(kernel)
+PAIR(stride)
+PAIR(dilation)
+#undef PAIR
+
+lt_quad lt_window_pad(const lt_window *w) {
+  return (lt_quad){{w->axis[0].before, w->axis[1].before, w->axis[0].after, w->axis[1].after}};
+}
+
+/* ---- sizes -------------------------------------------------------------------------------------------------------- */
+
+static bool extent_of(const lt_window_axis *a, int64_t *out) {
+  return lt_mul_ok(out, a->kernel - 1, a->dilation) && lt_add_ok(out, *out, 1);
+}
+
+lt_window_fit lt_window_count(lt_window_axis *a, int64_t *padded, int64_t *extent) {
+  if (!lt_add_ok(padded, a->before, a->after) || !lt_add_ok(padded, *padded, a->size) || !extent_of(a, extent))
+    return LT_WINDOW_OVERFLOWS;
+  if (*extent > *padded) return LT_WINDOW_TOO_LARGE;
+  a->windows = (*padded - *extent) / a->stride + 1;
+  /* Rounding up adds a window only if it starts inside the image or the border before it (as in ONNX). */
+  if (a->ceil && (*padded - *extent) % a->stride && a->windows * a->stride < a->size + a->before) a->windows++;
+  return LT_WINDOW_FITS;
+}
+
+bool lt_window_image(const lt_window_axis *a, int64_t windows, int64_t *padded) {
+  int64_t extent;
+  return extent_of(a, &extent) && lt_mul_ok(padded, a->stride, windows - 1) && lt_add_ok(padded, *padded, extent);
+}
+
+/* ---- taps --------------------------------------------------------------------------------------------------------- */
+
+/* Taps of a window that starts at `start` which look at pixels below `end`. */
+static int64_t taps_before(const lt_window_axis *a, int64_t start, int64_t end) {
+  return start >= end ? 0 : LT_MIN(a->kernel, (end - 1 - start) / a->dilation + 1);
+}
+
+lt_span lt_window_taps(const lt_window_axis *a, int64_t o) {
+  int64_t start = lt_window_start(a, o);
+  return (lt_span){start >= 0 ? 0 : ceil_div(-start, a->dilation), taps_before(a, start, a->size)};
+}
+
+lt_span lt_window_seen_by(const lt_window_axis *a, int64_t k) {
+  int64_t first = k * a->dilation - a->before; /* where tap k of window 0 looks */
+  lt_span s = {first >= 0 ? 0 : ceil_div(-first, a->stride), 0};
+  if (first < a->size) s.hi = LT_MIN(a->windows, (a->size - 1 - first) / a->stride + 1);
+  return s;
+}
+
+int64_t lt_window_elements(const lt_window_axis *a, int64_t o, bool border) {
+  if (border) return taps_before(a, lt_window_start(a, o), a->size + a->after);
+  lt_span s = lt_window_taps(a, o);
+  return LT_MAX(s.hi - s.lo, 0);
+}
+
+/* ---- halos -------------------------------------------------------------------------------------------------------- */
+
+lt_window_halo lt_halo_of_windows(const lt_window_axis *a) {
+  int64_t last = lt_window_start(a, a->windows - 1) + (a->kernel - 1) * a->dilation;
+  return (lt_window_halo){a->before, LT_MAX(last - (a->size - 1), 0)};
+}
+
+/* Tap k reaches pixels from windows [lo, hi): the later the tap, the earlier the windows, so the first tap that reaches any
+ * pixel goes furthest after, the last one furthest before. */
+static lt_span windows_of_tap(const lt_window_axis *a, int64_t k) {
+  int64_t shift = a->before - k * a->dilation;
+  return (lt_span){ceil_div(shift, a->stride), floor_div(a->size - 1 + shift, a->stride) + 1};
+}
+
+lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a) {
+  lt_window_halo h = {0, 0};
+  for (int64_t k = 0; k < a->kernel; k++) {
+    lt_span s = windows_of_tap(a, k);
+    if (s.lo >= s.hi) continue;
+    h.before = LT_MAX(h.before, -s.lo);
+    h.after = LT_MAX(h.after, s.hi - a->windows);
+  }
+  return h;
+}
+
+/* ---- phases ------------------------------------------------------------------------------------------------------- */
+
+static int64_t gcd(int64_t a, int64_t b) {
+  while (b) {
+    int64_t r = a % b;
+    a = b, b = r;
+  }
+  return a;
+}
+
+/* x with d·x ≡ 1 modulo m, which have no common divisor: Euclid's algorithm, each remainder r[i] ≡ d·x[i]. */
+static int64_t inverse(int64_t d, int64_t m) {
+  int64_t r[2] = {m, d % m}, x[2] = {0, 1};
+  while (r[1] > 1) {
+    int64_t q = r[0] / r[1], r2 = r[0] - q * r[1], x2 = x[0] - q * x[1];
+    r[0] = r[1], r[1] = r2;
+    x[0] = x[1], x[1] = x2;
+  }
+  return (x[1] % m + m) % m;
+}
+
+lt_phase_axis lt_window_phase(const lt_window_axis *a, int64_t r) {
+  int64_t common = gcd(a->dilation, a->stride), step = a->stride / common;
+  lt_phase_axis p = {.at = ((r - a->before) % a->stride + a->stride) % a->stride};
+  p.pixels = a->size > p.at ? (a->size - 1 - p.at) / a->stride + 1 : 0;
+  if (r % common) return p;
+  p.first = r / common * inverse(a->dilation / common, step) % step;
+  if (p.first >= a->kernel) return p;
+  p.taps = (a->kernel - 1 - p.first) / step + 1;
+  p.from = (p.at + a->before - p.first * a->dilation) / a->stride;
+  if (p.taps > 1) p.step = step, p.back = a->dilation / common;
+  return p;
+}

@@ -1,0 +1,77 @@
+/* window.h: the geometry of convolution and pooling, the same for everybody who asks: shape inference, the interpreter,
+ * `raise`, layout, lowering.
+ *
+ * Axes are independent of each other, so everything is said of one axis. Along it stands an image of `size` pixels with a
+ * border of `before` and `after` pixels; window o of `windows` starts at pixel o·stride - before, and its tap k of `kernel`
+ * looks at  o·stride - before + k·dilation. With size 4, kernel 3, stride 2, dilation 1, a border of 1 on both sides:
+ *
+ *   pixels        . 0 1 2 3 .
+ *   window 0      x x x            taps [1, 3) are inside the image
+ *   window 1          x x x        taps [0, 3)
+ *
+ * The adjoint looks the other way: pixel i is seen by tap k of window (i + before - k·dilation) / stride, where that is whole.
+ *
+ * All is arithmetic in 64 bits, at most a loop over the taps; what lt_need_window (op_util.h) has accepted cannot overflow. */
+#ifndef LT_WINDOW_H
+#define LT_WINDOW_H
+#include "ir/ir.h"
+
+enum { LT_WINDOW_AXES = 3 };
+
+typedef struct lt_window_axis {
+  int64_t size, kernel, stride, dilation, before, after;
+  int64_t windows; /* 0: not counted yet */
+  bool ceil;       /* the last window may stand out: windows are rounded up */
+} lt_window_axis;
+
+typedef struct lt_window { unsigned n; lt_window_axis axis[LT_WINDOW_AXES]; } lt_window;
+
+/* ---- the window of an op ---- */
+
+/* Is the image the result, whose size an attribute says (and not the first operand)? */
+bool lt_window_makes_image(lt_op op);
+/* What attributes say (by name: kernel stride pad dilation ceil) of windows over image[2..]; `filter` has the taps where no
+ * attribute has them. Nothing is checked, windows are not counted. */
+lt_window lt_window_read(lt_op op, const void *attrs, const lt_type *image, const lt_type *filter);
+/* The same of a checked node, windows counted. */
+lt_window lt_window_between(lt_op op, const void *attrs, const lt_type *image, const lt_type *filter);
+lt_window lt_window_of(const lt_graph *g, const lt_node *n);
+/* As attributes. */
+lt_pair lt_window_kernel(const lt_window *w);
+lt_pair lt_window_stride(const lt_window *w);
+lt_pair lt_window_dilation(const lt_window *w);
+lt_quad lt_window_pad(const lt_window *w);
+
+/* ---- sizes ---- */
+
+typedef enum lt_window_fit { LT_WINDOW_FITS, LT_WINDOW_OVERFLOWS, LT_WINDOW_TOO_LARGE } lt_window_fit;
+/* Counts the windows. `padded` is the image with its border, `extent` a window from its first to its last tap. */
+lt_window_fit lt_window_count(lt_window_axis *a, int64_t *padded, int64_t *extent);
+/* The smallest image with its border that has so many windows; false: it overflows. */
+bool lt_window_image(const lt_window_axis *a, int64_t windows, int64_t *padded);
+
+/* ---- taps ---- */
+
+typedef struct lt_span { int64_t lo, hi; } lt_span; /* [lo, hi); empty where hi ≤ lo */
+
+static inline int64_t lt_window_start(const lt_window_axis *a, int64_t o) { return o * a->stride - a->before; }
+lt_span lt_window_taps(const lt_window_axis *a, int64_t o);    /* taps of window o inside the image */
+lt_span lt_window_seen_by(const lt_window_axis *a, int64_t k); /* windows whose tap k is inside the image */
+/* How many taps of window o are inside the image, or with `border` inside image and border (not beyond: `ceil`). */
+int64_t lt_window_elements(const lt_window_axis *a, int64_t o, bool border);
+
+/* ---- halos: how many pixels outside are looked at ---- */
+
+typedef struct lt_window_halo { int64_t before, after; } lt_window_halo;
+lt_window_halo lt_halo_of_windows(const lt_window_axis *a); /* outside the image, by all windows */
+lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a); /* outside the windows, by all pixels */
+
+/* ---- phases of the adjoint ---- */
+
+/* Pixels i with (i + before) mod stride == r are reached by the taps k with k·dilation ≡ r: both are arithmetic sequences,
+ * i = at + p·stride and k = first + j·step, and pixel p meets window  from + p - j·back  at tap j. taps 0: nothing reaches
+ * these pixels. */
+typedef struct lt_phase_axis { int64_t at, pixels, first, taps, step, from, back; } lt_phase_axis;
+lt_phase_axis lt_window_phase(const lt_window_axis *a, int64_t r);
+
+#endif
