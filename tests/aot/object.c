@@ -185,21 +185,25 @@ START_TEST(headers) {
   MUST("grep -q 'float \\*int_;' odd.h && grep -q '\\*a_b;' odd.h && grep -q '\\*_1x;' odd.h && grep -q '\\*class_;' odd.h");
   MUST("printf '#include \"a.h\"\\n#include \"b.h\"\\n#include \"odd.h\"\\n#include \"a.h\"\\n"
        "int main(void) { digits_train_io io = {0}; other_run_io r = {0}; return (int)(sizeof io + sizeof r) * 0 + DIGITS_FC_W_OFFSET - 704; }\\n' > m.c");
-  MUST("sed 's/= {0}/= {}/g' m.c > m.cc");
   MUST("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -c m.c");
   MUST("cc -std=c11 -Wall -Wextra -Wpedantic -Werror m.c a.o b.o odd.o -o m && ./m");
-  MUST("if command -v c++; then c++ -std=c++98 -Wall -Wextra -Werror -Wno-long-long m.cc a.o b.o odd.o -o mm && ./mm; fi");
   MUST("printf '#define LATHE_ABI_1 2\\n#include \"a.h\"\\n' > bad.c");
   ck_assert_int_ne(shell("cc -c bad.c"), 0);
   ck_assert_ptr_nonnull(strstr(said, "disagree"));
+  bool cpp = shell("command -v c++") == 0;
+  if (cpp) MUST("sed 's/= {0}/= {}/g' m.c > m.cc && c++ -std=c++98 -Wall -Wextra -Werror -Wno-long-long m.cc a.o b.o odd.o -o mm && ./mm");
   lathe_graph_free(g);
   remove_folder();
+  if (!cpp) LT_SKIP("c++ is missing: the headers were compiled as C only");
 }
 END_TEST
 
 /* ---- a program without a C library ---- */
 
 START_TEST(freestanding) {
+#ifndef __x86_64__
+  LT_SKIP("needs x86-64: the program ends by its system call");
+#endif
   make_folder();
   lathe_graph *g = load_model("digits", NULL);
   emit(g, NULL, "d", "--entry run:logits@N=1 --seed 1 --opt size");
@@ -343,9 +347,7 @@ static Suite *object_suite(void) {
   tcase_add_test(c, symbols);
   tcase_add_test(c, made_again);
   tcase_add_test(c, headers);
-#ifdef __x86_64__
   tcase_add_test(c, freestanding);
-#endif
   tcase_add_test(c, rejects);
   tcase_add_test(c, files);
   tcase_add_test(c, sizes);

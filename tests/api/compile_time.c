@@ -9,16 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SLOWER 20
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SLOWER 20
-#endif
-#endif
-#ifndef SLOWER
-#define SLOWER 1
-#endif
+enum { SLOWER = LT_ADDRESS_SANITIZER || LT_THREAD_SANITIZER ? 20 : 1 };
 
 typedef struct row { const char *file, *opts, *entry; double bound_ms; } row;
 static const row rows[] = {

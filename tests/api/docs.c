@@ -30,7 +30,7 @@ static void page_is_current(const char *name) {
   snprintf(path, sizeof path, "%s/../docs/%s", getenv("LT_TESTS"), name);
   char *table = lathe_table(name, &e);
   ck_assert_msg(table != NULL, "%s", e.message);
-  if (getenv("LT_UPDATE")) write_all(path, table);
+  if (lt_updates()) write_all(path, table);
   char *page = read_all(path);
   ck_assert_msg(page && strcmp(page, table) == 0, "docs/%s is not what the table says\nhelp: LT_UPDATE=1 ./dev test docs", name);
   free(page);

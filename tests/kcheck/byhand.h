@@ -1,14 +1,14 @@
 /* byhand.h: plans of one kernel, written by hand: for tests of the emitters below the pipeline. Buffer i is io slot i. */
 #ifndef LT_BYHAND_H
 #define LT_BYHAND_H
-#include <check.h>
+#include "codegen/codegen.h"
+#include "cpus.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "codegen/codegen.h"
-
 typedef struct byhand {
-  const char *cpu;              /* "" or NULL: the host */
+  const char *cpu;              /* one of lt_cpus */
   lt_kernel k;
   lt_slot slot[8];
   lt_buffer buffer[8];
@@ -17,9 +17,6 @@ typedef struct byhand {
   bool fma;                     /* of the target compiled for */
   lathe_error error;
 } byhand;
-
-/* The CPUs that this machine can compare: its own, and what it can run of the levels below. */
-static const char *const byhand_cpus[] = {"", "x86-64-v4", "x86-64-v3", "x86-64-v2", "x86-64"};
 
 static inline uint32_t byhand_buffer(byhand *b, lt_dtype t, int64_t count, bool output) {
   uint32_t i = b->n++;
@@ -49,7 +46,7 @@ static inline void byhand_body(lt_job *job, void *arg) {
 /* false where this machine cannot run code for b->cpu; every other failure fails the test. */
 static inline bool byhand_compile(byhand *b) {
   if (lt_protect(&b->error, byhand_body, b) == LATHE_OK) return true;
-  if (strstr(b->error.message, "has no") || strstr(b->error.message, "unknown CPU")) return false;
+  if (lt_cpu_is_missing(b->error.message)) return false;
   ck_abort_msg("%s", b->error.message);
   return false;
 }

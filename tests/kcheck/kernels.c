@@ -93,11 +93,11 @@ static void fill(float *x, int64_t n, bool odd_values) {
 /* On every CPU: same bits as want (computed with and without fma). Memory lies at either edge of its pages. */
 static void compare(byhand *b, const float *const *in, const int64_t *n_in, int inputs, const float *const want[2], int64_t n_out,
     const char *what, int seed) {
-  for (size_t c = 0; c < LT_COUNT(byhand_cpus); c++) {
-    bool widest = c == 0, narrowest = c + 1 == LT_COUNT(byhand_cpus);
+  for (size_t c = 0; c < CPUS; c++) {
+    bool widest = c == 0, narrowest = c + 1 == CPUS;
     if (!widest && !narrowest && (unsigned)seed % 2 != c % 2) continue; /* those between take turns */
     byhand run = *b;
-    run.cpu = byhand_cpus[c];
+    run.cpu = lt_cpus[c];
     if (!byhand_compile(&run)) continue;
     for (int at_end = 0; at_end < 2; at_end++) {
       guarded mem[5];
@@ -356,6 +356,7 @@ static Suite *kernels_suite(void) {
   Suite *s = suite_create("kernels");
   TCase *c = tcase_create("kernels");
   tcase_set_timeout(c, 200);
+  tcase_add_loop_test(c, cpu_runs_here, 0, CPUS);
   tcase_add_loop_test(c, reductions, 0, 4);
   tcase_add_loop_test(c, loops, 0, 4);
   tcase_add_loop_test(c, gathers, 0, 2);

@@ -50,7 +50,7 @@ START_TEST(messages) {
     fprintf(f, "%s\n%s\n", line, e.message);
   }
   fclose(f);
-  if (getenv("LT_UPDATE")) {
+  if (lt_updates()) {
     f = fopen(test_path("ops/messages.txt"), "wb");
     ck_assert(f && fputs(out, f) >= 0 && fclose(f) == 0);
   }

@@ -37,7 +37,7 @@ static int check_file(const char *name) {
   ck_assert_msg(status == LATHE_E_PARSE || status == LATHE_E_INVALID, "%s: status %d: %s", name, status, e.message);
   char *got = test_message(&e, text, n);
   snprintf(path + strlen(path) - strlen(".lathe"), sizeof ".err", ".err");
-  if (getenv("LT_WRITE_ERR")) write_file(path, got);
+  if (lt_updates()) write_file(path, got);
   char *want = test_read(path, &want_n);
   int differs = want_n != strlen(got) || memcmp(want, got, want_n) != 0;
   if (differs) fprintf(stderr, "%s: got\n%s", name, got);

@@ -65,7 +65,7 @@ static void check_f32(const scalar_case *c, const byhand *b, const char *cpu, fl
       if (u > worst) worst = u, at = x[i];
     }
   }
-  fprintf(stderr, "# f32 %-8s %-10s worst %.3f ulp at %a\n", lt_op_table[c->op].name, *cpu ? cpu : "host", worst, (double)at);
+  fprintf(stderr, "# f32 %-8s %-10s worst %.3f ulp at %a\n", lt_op_table[c->op].name, cpu, worst, (double)at);
   ck_assert_msg(worst <= c->bound, "f32 %s on `%s`: %g ulp at %a", lt_op_table[c->op].name, cpu, worst, (double)at);
 }
 
@@ -85,7 +85,7 @@ static void check_f64(const scalar_case *c, const byhand *b, const char *cpu, do
       if (u > worst) worst = u, at = x[i];
     }
   }
-  fprintf(stderr, "# f64 %-8s %-10s worst %.3f ulp at %a\n", lt_op_table[c->op].name, *cpu ? cpu : "host", worst, at);
+  fprintf(stderr, "# f64 %-8s %-10s worst %.3f ulp at %a\n", lt_op_table[c->op].name, cpu, worst, at);
   ck_assert_msg(worst <= c->bound, "f64 %s on `%s`: %g ulp at %a", lt_op_table[c->op].name, cpu, worst, at);
 }
 
@@ -105,7 +105,7 @@ static void check_case(const scalar_case *c, const char *cpu) {
 }
 
 START_TEST(accuracy) {
-  for (size_t i = 0; i < LT_COUNT(byhand_cpus); i += 2) check_case(&cases[_i], byhand_cpus[i]);
+  for (size_t i = 0; i < CPUS; i += 2) check_case(&cases[_i], lt_cpus[i]);
 }
 END_TEST
 
@@ -120,11 +120,11 @@ START_TEST(powers) {
     x[i] = i < P * P ? (float)pow_points[i / P] : (float)ldexp(1 + (double)(r >> 40) * 0x1p-24, (int)(i % 250) - 125);
     y[i] = i < P * P ? (float)pow_points[i % P] : (float)((double)(int32_t)(uint32_t)r * 0x1p-27);
   }
-  for (size_t k = 0; k < LT_COUNT(byhand_cpus); k += 2) {
+  for (size_t k = 0; k < CPUS; k += 2) {
     lt_instr code[3];
     lt_access a[2];
     lt_store s;
-    byhand b = map_plan(LT_OP_pow, LT_F32, 2, code, a, &s, byhand_cpus[k]);
+    byhand b = map_plan(LT_OP_pow, LT_F32, 2, code, a, &s, lt_cpus[k]);
     if (!byhand_compile(&b)) continue;
     byhand_run(&b, (void *[]){x, y, z});
     for (int i = 0; i < N; i++) {
@@ -146,12 +146,12 @@ START_TEST(simple_ops) {
   float *x = calloc(3 * N, sizeof *x), *y = x + N, *z = y + N;
   for (int i = 0; i < P * P; i++) x[i] = (float)pow_points[i / P], y[i] = (float)pow_points[i % P];
   for (size_t o = 0; o < LT_COUNT(ops); o++) {
-    for (size_t c = 0; c < LT_COUNT(byhand_cpus); c++) {
+    for (size_t c = 0; c < CPUS; c++) {
       lt_instr code[3];
       lt_access a[2];
       lt_store s;
       int inputs = o < 6 ? 2 : 1;
-      byhand b = map_plan(ops[o], LT_F32, inputs, code, a, &s, byhand_cpus[c]);
+      byhand b = map_plan(ops[o], LT_F32, inputs, code, a, &s, lt_cpus[c]);
       if (!byhand_compile(&b)) continue;
       byhand_run(&b, inputs == 2 ? (void *[]){x, y, z} : (void *[]){x, z, NULL});
       for (int i = 0; i < P * P; i++) {
@@ -170,6 +170,7 @@ static Suite *math_suite(void) {
   Suite *s = suite_create("math");
   TCase *c = tcase_create("math");
   tcase_set_timeout(c, 200);
+  tcase_add_loop_test(c, cpu_runs_here, 0, CPUS);
   tcase_add_loop_test(c, accuracy, 0, LT_COUNT(cases));
   tcase_add_test(c, powers);
   tcase_add_test(c, simple_ops);

@@ -4,7 +4,7 @@
  *     # gives
  *     network …
  * Each must print as given and mean the same to the interpreter, bit by bit ("(close)" after the passes: nearly), and be
- * left alone by a second run (but for "(once)": what `layout` is given must not be laid out yet). With LT_BLESS=1 the files
+ * left alone by a second run (but for "(once)": what `layout` is given must not be laid out yet). With LT_UPDATE=1 the files
  * are written anew from what the passes give; read the difference before committing it. */
 #include "check_main.h"
 #include "frontend/frontend.h"
@@ -77,7 +77,7 @@ static void run_case(lt_job *job, const golden *c, lt_str *now) {
   lt_str_init(&text, now->arena);
   lt_print(&text, after);
   lt_str_printf(now, "# case %s:%s\n%s# gives\n%s", c->what, c->passes, c->before, text.at);
-  if (!getenv("LT_BLESS")) ck_assert_msg(strcmp(text.at, c->gives) == 0, "%s gives\n%s", c->what, text.at);
+  if (!lt_updates()) ck_assert_msg(strcmp(text.at, c->gives) == 0, "%s gives\n%s", c->what, text.at);
   ck_assert_msg(c->once || lt_graph_equal(after, again), "%s: a second time changes it again", c->what);
   compare_values(job, c, before, after);
   lt_graph_drop(job, again), lt_graph_drop(job, after), lt_graph_drop(job, before);
@@ -94,7 +94,7 @@ static void run_file(lt_job *job, void *arg) {
   lt_str now;
   lt_str_init(&now, a);
   for (uint32_t i = 0; i < all.n; i++) run_case(job, &all.at[i], &now);
-  if (getenv("LT_BLESS")) lt_file_write(job, path, now.at, now.n);
+  if (lt_updates()) lt_file_write(job, path, now.at, now.n);
 }
 
 START_TEST(golden_files) {

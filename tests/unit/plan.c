@@ -1,4 +1,4 @@
-/* plan.c: the plan as text on small networks (tests/golden/plan.txt; LT_BLESS=1 writes it anew), the memory plan on plans
+/* plan.c: the plan as text on small networks (tests/golden/plan.txt; LT_UPDATE=1 writes it anew), the memory plan on plans
  * made by hand and at random, and which kernels share one function. That plans compute what they should is
  * kcheck/plan_eval.c's. */
 #include "check_main.h"
@@ -46,7 +46,7 @@ static void golden_body(lt_job *job, void *arg) {
     lt_plan_print(&now, &run);
     lt_graph_drop(job, g);
   }
-  if (getenv("LT_BLESS")) lt_file_write(job, path, now.at, now.n);
+  if (lt_updates()) lt_file_write(job, path, now.at, now.n);
   else ck_assert_str_eq(now.at, (const char *)file.at);
   (void)arg;
 }

@@ -10,16 +10,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#define THREAD_SANITIZER 1
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer) || THREAD_SANITIZER
-#define SANITIZED 1
-#endif
-
 enum { MAX_N = 5000 };
 typedef struct counts { _Atomic int hit[MAX_N]; _Atomic int outside; int64_t n; } counts;
 
@@ -120,7 +110,6 @@ START_TEST(nested_calls_run_on_the_spot) {
 }
 END_TEST
 
-#if !THREAD_SANITIZER /* which knows no new threads after a fork with threads */
 /* The child's exit status: 0 when the pool still works there with its own threads. */
 static int in_child(lathe_pool *p, int threads) {
   static counts c;
@@ -139,6 +128,7 @@ static int in_child(lathe_pool *p, int threads) {
 }
 
 START_TEST(survives_fork) {
+  if (LT_THREAD_SANITIZER) LT_SKIP("a sanitizer (thread) knows no new threads after a fork with threads");
   static counts c;
   lathe_pool *p = lathe_pool_new(4);
   ck_assert_int_eq(in_child(p, 4), 0); /* before any thread */
@@ -162,6 +152,7 @@ END_TEST
 
 /* The first call must not return while its workers hold locks on their way up: the child could never start its own. */
 START_TEST(survives_fork_right_after_the_start) {
+  if (LT_THREAD_SANITIZER) LT_SKIP("a sanitizer (thread) knows no new threads after a fork with threads");
   static counts c;
   for (int i = 0; i < 30; i++) {
     lathe_pool *p = lathe_pool_new(4);
@@ -171,11 +162,6 @@ START_TEST(survives_fork_right_after_the_start) {
   }
 }
 END_TEST
-
-#define FORK , survives_fork, survives_fork_right_after_the_start
-#else
-#define FORK
-#endif
 
 static void *own_pool(void *bad) {
   counts *c = malloc(sizeof *c);
@@ -197,8 +183,8 @@ START_TEST(pools_do_not_know_each_other) {
 }
 END_TEST
 
-#if !SANITIZED /* sanitizers reserve address space that the limit would cut */
 START_TEST(goes_on_with_fewer_threads) {
+  if (LT_ADDRESS_SANITIZER || LT_THREAD_SANITIZER) LT_SKIP("a sanitizer reserves address space that the limit would cut");
   /* Room for some stacks of 8 MiB, not for 63. */
   FILE *f = fopen("/proc/self/statm", "r");
   long pages = 0;
@@ -214,11 +200,8 @@ START_TEST(goes_on_with_fewer_threads) {
   lathe_pool_free(p);
 }
 END_TEST
-#define FEWER_THREADS , goes_on_with_fewer_threads
-#else
-#define FEWER_THREADS
-#endif
 
 LT_SUITE(pool, every_index_once, threads_start_at_the_first_parallel_call, work_after_sleep, caller_waits_for_a_slow_worker,
-  nested_calls_run_on_the_spot, pools_do_not_know_each_other FORK FEWER_THREADS)
+  nested_calls_run_on_the_spot, survives_fork, survives_fork_right_after_the_start, pools_do_not_know_each_other,
+  goes_on_with_fewer_threads)
 LT_TEST_MAIN(pool)
