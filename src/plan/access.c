@@ -165,7 +165,8 @@ lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
   for (int i = 0; i < t->rank; i++) {
     if (i != 1 || l->kind != LT_BLOCKED) lt_access_axis(kb, &a, &at->c[i], ph.stride[i]);
     else if (!lt_add_channel(kb, &a, &at->c[i], ph.block, lt_ceil_div(t->dim[1], LT_LANES)))
-      lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` reads channels of a blocked value out of step", kb->k.name);
+      lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` (%s) reads channels of the blocked value %u (%s) out of step",
+              kb->k.name, kb->k.op, v, lt_op_table[lt_op_of(g, v)].name);
   }
   bool tail = kb->k.block_dim != LT_NONE && kb->k.channels % LT_LANES != 0;
   bool lanes = a.stride[kb->k.n_dims - 1] != 0;

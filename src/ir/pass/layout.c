@@ -182,12 +182,22 @@ static bool same_layout(const lt_layout *a, const lt_layout *b) {
   return a->kind == b->kind && a->panel == b->panel && !memcmp(a->halo, b->halo, sizeof a->halo);
 }
 
+static bool packs_matrix(const lt_layout *l) {
+  lt_panel_kind k = lt_panel_kind_of(l->panel);
+  return l->kind == LT_PANEL && (k == LT_PANEL_MATRIX || k == LT_PANEL_MATRIX_T);
+}
+
 static lt_value convert(lt_rewrite *r, lt_value old, const lt_layout *want) {
   lt_layouts *s = r->ctx;
   for (uint32_t i = s->made_of[old]; i; i = s->made.at[i - 1].next)
     if (same_layout(&s->made.at[i - 1].layout, want)) return s->made.at[i - 1].to;
+  lt_value from = r->map[old];
+  if (s->blocked[old] && packs_matrix(want)) { /* its batch axes, the channels among them, are walked one by one */
+    const lt_layout apart = plain().layout;
+    from = convert(r, old, &apart);
+  }
   r->to->origin = want->kind == LT_PANEL ? "pack" : "layout";
-  lt_value v = lt_emit(r->to, LT_OP_layout, NULL, &r->map[old], 1);
+  lt_value v = lt_emit(r->to, LT_OP_layout, NULL, &from, 1);
   r->to->values.at[v].layout = *want;
   lt_made m = {old, v, *want, s->made_of[old]};
   lt_vec_push(s->a, &s->made, m);
@@ -237,7 +247,7 @@ void lt_pass_layout(lt_graph *to, const lt_graph *from) {
   }
   for (uint32_t i = from->nodes.n; i-- > 0;)
     if (s.live[i]) prefer_in_operands(&s, from->nodes.at[i]);
-  for (uint32_t i = 0; i < from->nodes.n; i++) 
+  for (uint32_t i = 0; i < from->nodes.n; i++)
     if (s.live[i]) collect_halos(&s, from->nodes.at[i]);
   lt_rewrite_graph(to, from, visit, &s);
 }
