@@ -1,18 +1,6 @@
-/* emit_header.c: code that looks at images and pointers: headers checked and written, null and misaligned pointers, zeros. Entries
- * (module.c) and the functions that fill a state (state.c) are made of it. */
+/* emit_header.c: functions beside kernels: how they begin and end, headers of images checked and written, zeros. Entries (entry.c)
+ * and the functions that fill a state (state.c) are made of it. */
 #include "codegen/module.h"
-
-LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes) {
-  LLVMValueRef n = lt_ll_i64(l, bytes);
-  return bytes ? LLVMBuildInBoundsGEP2(l->b, l->i8, base, &n, 1, "") : base;
-}
-
-LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p) { return LLVMBuildICmp(l->b, LLVMIntEQ, p, LLVMConstNull(l->ptr), ""); }
-
-LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align) {
-  LLVMValueRef low = LLVMBuildAnd(l->b, LLVMBuildPtrToInt(l->b, p, l->i64, ""), lt_ll_i64(l, align - 1), "");
-  return LLVMBuildICmp(l->b, LLVMIntNE, low, lt_ll_i64(l, 0), "");
-}
 
 void lt_ll_return(lt_ll *l, int value) { LLVMBuildRet(l->b, LLVMConstInt(l->i32, (uint64_t)(int64_t)value, true)); }
 

@@ -2,7 +2,6 @@
  *
  * Everything here emits at the builder's position. Values are plain SSA: no allocas, no fast-math flags; what must be
  * fused is fused by lt_ll_fma, what must not be is written as separate instructions. */
-#include "codegen/cpu/emit.h"
 #include "codegen/llvm_util.h"
 
 LLVMTypeRef lt_ll_type(lt_ll *l, lt_dtype t) {
@@ -21,6 +20,12 @@ LLVMTypeRef lt_ll_vec(lt_ll *l, lt_dtype t) {
 }
 
 LLVMValueRef lt_ll_i64(lt_ll *l, int64_t v) { return LLVMConstInt(l->i64, (uint64_t)v, true); }
+
+bool lt_ll_const_of(LLVMValueRef v, int64_t *out) {
+  if (!v || !LLVMIsAConstantInt(v)) return false;
+  *out = LLVMConstIntGetSExtValue(v);
+  return true;
+}
 
 LLVMValueRef lt_ll_const(lt_ll *l, LLVMTypeRef t, double v) {
   if (LLVMGetTypeKind(t) == LLVMVectorTypeKind) {
@@ -77,6 +82,23 @@ LLVMValueRef lt_ll_at(lt_ll *l, LLVMValueRef base, LLVMValueRef index, lt_dtype 
   LLVMValueRef p = index ? LLVMBuildInBoundsGEP2(l->b, e, base, &index, 1, "") : base;
   LLVMValueRef k = lt_ll_i64(l, plus);
   return plus ? LLVMBuildInBoundsGEP2(l->b, e, p, &k, 1, "") : p;
+}
+
+LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes) {
+  LLVMValueRef n = lt_ll_i64(l, bytes);
+  return bytes ? LLVMBuildInBoundsGEP2(l->b, l->i8, base, &n, 1, "") : base;
+}
+
+LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p) { return LLVMBuildICmp(l->b, LLVMIntEQ, p, LLVMConstNull(l->ptr), ""); }
+
+LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align) {
+  LLVMValueRef low = LLVMBuildAnd(l->b, LLVMBuildPtrToInt(l->b, p, l->i64, ""), lt_ll_i64(l, align - 1), "");
+  return LLVMBuildICmp(l->b, LLVMIntNE, low, lt_ll_i64(l, 0), "");
+}
+
+LLVMValueRef lt_ll_load_ptr(lt_ll *l, LLVMValueRef base, int64_t index) {
+  LLVMValueRef i = lt_ll_i64(l, index);
+  return LLVMBuildLoad2(l->b, l->ptr, LLVMBuildInBoundsGEP2(l->b, l->ptr, base, &i, 1, ""), "");
 }
 
 LLVMValueRef lt_ll_intrinsic(lt_ll *l, const char *name, LLVMTypeRef overload, LLVMValueRef *arg, unsigned n) {

@@ -7,11 +7,14 @@
 /* What a function needs of the stack, as LLVM has told. */
 typedef struct lt_frame { LLVMValueRef fn; int64_t bytes; bool open; int64_t deepest; /* with what it calls; 0: not known yet */ } lt_frame;
 
+/* An image that stands in the module itself; at NULL: none. */
+typedef struct lt_own_image { LLVMValueRef at; uint32_t kind; } lt_own_image;
+
 typedef struct lt_module {
   lt_ll l;
-  const lt_object *object;      /* NULL: for the JIT */
-  LLVMValueRef embedded[2];
-  lt_frame *frame;              /* by function, of objects only */
+  lt_own_image own[2];          /* what a null region means */
+  bool serial;                  /* io structs do not end in a `const lathe_parallel *` */
+  lt_frame *frame;              /* by function, where somebody wants to know (object.c) */
   uint32_t n_frame;
   LLVMTargetMachineRef machine;
   uint32_t functions;           /* kernels after sharing */
@@ -23,22 +26,17 @@ typedef struct lt_libcalls { uint64_t wanted; } lt_libcalls; /* bits of rows the
 bool lt_libcalls_want(lt_libcalls *all, const char *name);   /* false: nobody knows it */
 void lt_libcalls_add(lt_module *m, const lt_libcalls *all);
 
-/* Emit kernels and entries. Freed when the job ends. */
-lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n);
-lt_module *lt_module_linkable(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, const lt_object *o,
-                              const lt_libcalls *calls);
-void lt_object_begin(lt_module *m); /* object.c: globals that entries read */
-void lt_object_end(lt_module *m);   /* object.c: sections, attributes */
-/* state.c: the functions that fill a state image. */
-void lt_emit_state(lt_ll *l, const lt_state_code *s);
+/* In the order of calls; what is made is released when the job ends. */
+lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t); /* empty */
+void lt_module_entries(lt_module *m, const lt_module_entry *entry, size_t n); /* entry.c: kernels and entries */
+void lt_emit_state(lt_ll *l, const lt_state_code *s);        /* state.c: the functions that fill a state image */
+void lt_module_verify(lt_module *m);                         /* where asserts are on or LATHE_VERIFY_LLVM asks for it */
+lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n); /* of entries alone */
 /* Run the code generator. The buffer belongs to the caller. */
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type);
 /* Names that the object leaves undefined, NULL-terminated, each once. */
 const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object);
-/* emit_header.c: short forms for functions beside kernels: entries and what fills images. */
-LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes);
-LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p);
-LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align);
+/* emit_header.c: functions beside kernels: entries and what fills images. */
 void lt_ll_return(lt_ll *l, int value);
 void lt_ll_return_if(lt_ll *l, LLVMValueRef bad, int status); /* bad NULL: never */
 void lt_ll_begin(lt_ll *l, const char *name, LLVMTypeRef result, const LLVMTypeRef *param, unsigned n, bool internal);

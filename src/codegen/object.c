@@ -46,9 +46,9 @@ static LLVMValueRef embed(lt_module *m, unsigned place, const lt_embedded *x) {
   return g;
 }
 
-void lt_object_begin(lt_module *m) {
-  for (unsigned i = 0; i < LT_COUNT(m->object->embedded); i++)
-    if (m->object->embedded[i].symbol) m->embedded[i] = embed(m, i, &m->object->embedded[i]);
+static void embed_all(lt_module *m, const lt_object *o) {
+  for (unsigned i = 0; i < LT_COUNT(o->embedded); i++)
+    if (o->embedded[i].symbol) m->own[i] = (lt_own_image){embed(m, i, &o->embedded[i]), o->embedded[i].kind};
 }
 
 static unsigned char *find_mark(unsigned char *from, unsigned char *end, const unsigned char *mark) {
@@ -72,9 +72,9 @@ static void patch(lt_job *job, unsigned char *object, size_t n, unsigned place, 
 
 /* ---- sections and attributes ---- */
 
-static void set_section(lt_module *m, LLVMValueRef v, const char *kind) {
+static void set_section(lt_module *m, const char *prefix, LLVMValueRef v, const char *kind) {
   size_t n;
-  const char *name = LLVMGetValueName2(v, &n), *prefix = m->object->prefix;
+  const char *name = LLVMGetValueName2(v, &n);
   bool prefixed = strncmp(name, prefix, strlen(prefix)) == 0;
   LLVMSetSection(v, lt_arena_printf(m->l.arena, "%s.%s%s%.*s", kind, prefixed ? "" : prefix, prefixed ? "" : ".", (int)n, name));
 }
@@ -91,12 +91,12 @@ static void add_flag(lt_ll *l, LLVMValueRef fn, const char *name) {
 
 /* Each function and each piece of data in a section of its own where the format has such sections; on Mach-O and wasm the
  * linker leaves out what is not used without them. Functions tell how much stack they take. */
-void lt_object_end(lt_module *m) {
+static void finish(lt_module *m, const lt_object *o) {
   bool elf = format_of(m->l.target->triple) == ELF;
   for (LLVMValueRef f = LLVMGetFirstFunction(m->l.mod); f; f = LLVMGetNextFunction(f)) {
     if (LLVMIsDeclaration(f)) continue;
     m->n_frame++;
-    if (elf) set_section(m, f, ".text");
+    if (elf) set_section(m, o->prefix, f, ".text");
     add_attribute(&m->l, f, "warn-stack-size", "0");
     add_attribute(&m->l, f, "no-stack-arg-probe", "");
     if (m->l.target->small) add_flag(&m->l, f, "optsize");
@@ -105,7 +105,7 @@ void lt_object_end(lt_module *m) {
   m->n_frame = 0;
   for (LLVMValueRef f = LLVMGetFirstFunction(m->l.mod); f; f = LLVMGetNextFunction(f))
     if (!LLVMIsDeclaration(f)) m->frame[m->n_frame++].fn = f;
-  for (LLVMValueRef g = LLVMGetFirstGlobal(m->l.mod); g && elf; g = LLVMGetNextGlobal(g)) set_section(m, g, ".rodata");
+  for (LLVMValueRef g = LLVMGetFirstGlobal(m->l.mod); g && elf; g = LLVMGetNextGlobal(g)) set_section(m, o->prefix, g, ".rodata");
 }
 
 /* ---- the stack ---- */
@@ -210,7 +210,15 @@ typedef struct making {
 } making;
 
 static lt_module *begin(const making *k, const lt_libcalls *calls) {
-  return lt_module_linkable(k->job, k->a, k->t, k->entry, k->n, k->o, calls);
+  lt_module *m = lt_module_new(k->job, k->a, k->t);
+  m->serial = !k->o->parallel;
+  embed_all(m, k->o);
+  lt_module_entries(m, k->entry, k->n);
+  if (k->o->state) lt_emit_state(&m->l, k->o->state);
+  if (calls) lt_libcalls_add(m, calls);
+  finish(m, k->o);
+  lt_module_verify(m);
+  return m;
 }
 
 /* Undefined names go into `wanted`, and false says: once more, with these. */

@@ -4,7 +4,7 @@
  * --cpu takes the host's own name (all its features), a level (x86-64-v3) or a CPU of targets.def (its level's features,
  * its tuning). --features "+a,-b" then adds and removes. Whatever is asked for must be among the host's features, so that
  * the code runs here; taking away is how one machine compares vector widths. */
-#include "codegen/cpu/emit.h"
+#include "codegen/llvm_util.h"
 #include "codegen/codegen.h"
 
 #include <llvm-c/Target.h>

@@ -3,6 +3,7 @@
 #ifndef LT_HARNESS_H
 #define LT_HARNESS_H
 #include "codegen/module.h"
+#include "codegen/cpu/kernels.h"
 #include "codegen/cpu/tile.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@ typedef void (*kernel_fn)(void *const *bufs, int64_t task);
 /* Contractions k0 … in one module. */
 static inline lt_module *harness_module(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k,
                                         int n) {
-  lt_module *m = lt_module_new(job, a, t, NULL, 0);
+  lt_module *m = lt_module_new(job, a, t);
   for (int i = 0; i < n; i++) {
     lt_ll_function(&m->l, lt_arena_printf(a, "k%d", i), false);
     lt_emit_contract(&m->l, k[i]);

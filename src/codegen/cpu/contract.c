@@ -8,7 +8,7 @@
  * What keeps LLVM from spilling (performance.md of the study, §3): B's vectors first, then per pixel one broadcast and
  * its FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA of
  * them; no pass pipeline that could reorder them. One chain per output along K: splitting it would change the bits. */
-#include "codegen/llvm_util.h"
+#include "codegen/cpu/emit.h"
 #include "codegen/cpu/tile.h"
 
 enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4, EPILOGUE = 300 /* instructions written out at the end of a tile */ };

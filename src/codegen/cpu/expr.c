@@ -5,13 +5,7 @@
  * loads. Lanes that must not be touched (tails, `masked` last blocks) are left out by loading in pieces of 8, 4, 2, 1, never
  * by masked instructions, so that every ISA runs the same program. Where a guard depends on the lane (a window along a row
  * of a plain image), one branch asks whether all lanes are inside, which is the common case, and takes the vector load. */
-#include "codegen/llvm_util.h"
-
-bool lt_is_const_i64(LLVMValueRef v, int64_t *out) {
-  if (!v || !LLVMIsAConstantInt(v)) return false;
-  *out = LLVMConstIntGetSExtValue(v);
-  return true;
-}
+#include "codegen/cpu/emit.h"
 
 /* ---- affine indices ---- */
 
@@ -38,7 +32,7 @@ static lt_num numerator(lt_ll *l, const lt_kernel *k, const lt_index *x, const l
   for (unsigned d = 0; d < all_dims(k); d++) {
     int64_t first = 0, last = k->extent[d] - 1, c = x->coef[d], at;
     if (!p->i[d]) last = 0;
-    else if (lt_is_const_i64(p->i[d], &at)) first = at, last = d == lane ? at + (int64_t)lanes - 1 : at;
+    else if (lt_ll_const_of(p->i[d], &at)) first = at, last = d == lane ? at + (int64_t)lanes - 1 : at;
     n.lo += c > 0 ? c * first : c * last;
     n.hi += c > 0 ? c * last : c * first;
   }
@@ -157,7 +151,7 @@ static lt_extent lanes_of(lt_ll *l, const lt_kernel *k, const lt_access *a, cons
   unsigned tail = (unsigned)(k->channels % LT_LANES);
   if (!a->masked || tail == 0) return e;
   int64_t block, last = k->channels / LT_LANES;
-  if (lt_is_const_i64(p->i[k->block_dim], &block)) {
+  if (lt_ll_const_of(p->i[k->block_dim], &block)) {
     if (block == last) e.full = LT_MIN(e.full, tail);
     return e;
   }

@@ -2,7 +2,7 @@
  *
  * An index that points outside is never followed: its address is clamped for a gather, its addition skipped in a scatter.
  * A scatter adds in the order of the lane dim, one element after the other, since two may meet in one place. */
-#include "codegen/llvm_util.h"
+#include "codegen/cpu/emit.h"
 
 #include <math.h>
 

@@ -6,7 +6,7 @@
  * s = (m - 1)/(m + 1), added as in Sun's fdlibm. tanh through expm1, sigmoid through exp(-|x|), pow of f32 in double.
  * Rounding to whole numbers adds and takes away 1.5 * 2^(fraction bits): no instruction that SSE2 lacks.
  * tests/unit/math.c states and checks the errors in units of the last place. */
-#include "codegen/llvm_util.h"
+#include "codegen/cpu/emit.h"
 
 #include <math.h>
 

@@ -47,7 +47,7 @@ static double best_burst(peak_fn fn, void *accs) {
 
 double lt_measure_peak(lt_job *job, const lt_target *t, lt_dtype dtype) {
   lt_arena *a = lt_arena_new(job);
-  lt_module *m = lt_module_new(job, a, t, NULL, 0);
+  lt_module *m = lt_module_new(job, a, t);
   shape s = {LT_MIN(t->vector_regs - FREE_REGS, MOST_ACCS), t->vector_bytes / (unsigned)lt_dtype_size(dtype)};
   emit_peak(&m->l, &s, dtype);
   const char *name = "peak";

@@ -10,7 +10,7 @@
  * places, along: the vector is rotated by R mod 16).
  *
  * Windows that may leave the image: one branch asks whether this one is inside altogether and takes code without guards. */
-#include "codegen/llvm_util.h"
+#include "codegen/cpu/emit.h"
 
 #include <math.h>
 

@@ -1,0 +1,229 @@
+/* entry.c: every entry a function that checks what it is given, computes addresses and calls kernels in order.
+ *
+ *   int NAME(io, region, scratch)                        run, train, grad
+ *   int NAME(io, region, out, scratch)                   with two regions: backward, apply
+ *   int NAME(out, region)                                pack
+ *   int NAME_step(io, region, out, scratch, i64 kernel)  one kernel, for bench
+ *
+ * A kernel's buffers are passed as an array of addresses in the entry's frame, which is its only memory. */
+#include "codegen/module.h"
+#include "codegen/cpu/kernels.h"
+
+typedef struct entry {
+  lt_ll *l;
+  const lt_plan *plan;
+  lt_kernels *kernels;
+  LLVMValueRef *function;        /* by kernel of the plan */
+  LLVMValueRef consts;
+  LLVMValueRef io, region, out, scratch, parallel, *slot, *present; /* in the function being filled; present: i1 or NULL */
+  LLVMValueRef bufs;
+  const lt_module *module;
+  const lt_module_entry *as;
+} entry;
+
+static LLVMValueRef either(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return a ? LLVMBuildOr(l->b, a, b, "") : b; }
+
+/* A region of no bytes may be null, and is not looked at. */
+static LLVMValueRef bad_region(lt_ll *l, LLVMValueRef bad, LLVMValueRef p, int64_t bytes) {
+  if (bytes == 0) return bad;
+  bad = either(l, bad, lt_ll_is_null(l, p));
+  return either(l, bad, lt_ll_misaligned(l, p, LT_ALIGN));
+}
+
+static LLVMValueRef bad_slots(entry *e) {
+  lt_ll *l = e->l;
+  LLVMValueRef bad = NULL;
+  for (uint32_t i = 0; i < e->plan->n_slot; i++) {
+    const lt_slot *s = &e->plan->slot[i];
+    if (s->unused) continue;
+    int64_t align = (int64_t)lt_dtype_size(s->type.dtype);
+    e->slot[i] = lt_ll_load_ptr(l, e->io, i);
+    e->present[i] = s->nullable ? LLVMBuildNot(l->b, lt_ll_is_null(l, e->slot[i]), "") : NULL;
+    if (!s->nullable) bad = either(l, bad, lt_ll_is_null(l, e->slot[i]));
+    if (align > 1) bad = either(l, bad, lt_ll_misaligned(l, e->slot[i], align));
+    if (!s->nullable || s->role == LT_SLOT_OUTPUT) continue;
+    e->slot[i] = LLVMBuildSelect(l->b, e->present[i], e->slot[i], lt_ll_bytes_on(l, e->consts, s->def_offset), "");
+  }
+  return bad;
+}
+
+/* A null region is the module's own, where there is one of its kind. */
+static void choose_region(entry *e) {
+  for (unsigned i = 0; i < LT_COUNT(e->module->own); i++) {
+    const lt_own_image *x = &e->module->own[i];
+    if (!x->at || !(e->plan->region_kinds >> x->kind & 1)) continue;
+    LLVMValueRef none = lt_ll_is_null(e->l, e->region);
+    e->region = LLVMBuildSelect(e->l->b, none, x->at, e->region, "");
+  }
+}
+
+static uint32_t buffers_of(lt_ll *l, const lt_kernel *k, uint32_t **out) {
+  uint32_t n = lt_kernel_buffers(k, NULL, 0);
+  *out = LT_NEW_ARRAY(l->arena, uint32_t, n + 1);
+  return lt_kernel_buffers(k, *out, n);
+}
+
+/* Check everything, load what kernels will need. The frame's array has room for the most buffers a kernel takes. */
+static void emit_prologue(entry *e) {
+  lt_ll *l = e->l;
+  const lt_plan *p = e->plan;
+  uint32_t most = 1, *ids;
+  for (uint32_t i = 0; i < p->n_kernel; i++) {
+    uint32_t n = buffers_of(l, &p->kernel[i], &ids);
+    most = LT_MAX(most, n);
+  }
+  e->bufs = LLVMBuildArrayAlloca(l->b, l->ptr, LLVMConstInt(l->i32, most, false), "bufs");
+  if (e->io) lt_ll_return_if(l, lt_ll_is_null(l, e->io), LATHE_E_POINTER);
+  choose_region(e);
+  LLVMValueRef bad = bad_slots(e);
+  bad = bad_region(l, bad, e->region, p->region_bytes);
+  bad = bad_region(l, bad, e->scratch, p->scratch_bytes);
+  if (e->out) bad = bad_region(l, bad, e->out, p->out_bytes);
+  lt_ll_return_if(l, bad, LATHE_E_POINTER);
+  if (p->region_kinds)
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->region, (lt_header_of){p->region_kinds, p->model, p->state_model}), LATHE_E_MODEL);
+  if (p->out_kinds && e->out)
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->out, (lt_header_of){p->out_kinds, p->model, p->state_model}), LATHE_E_MODEL);
+  bool parallel = e->io && !e->module->serial;
+  e->parallel = parallel ? lt_ll_load_ptr(l, e->io, p->n_slot) : LLVMConstNull(l->ptr);
+}
+
+static LLVMValueRef address_of(const entry *e, const lt_buffer *b) {
+  switch (b->region) {
+  case LT_REGION_IO: return lt_ll_bytes_on(e->l, e->slot[b->slot], b->offset);
+  case LT_REGION_STATE: return lt_ll_bytes_on(e->l, e->region, b->offset);
+  case LT_REGION_OUT: return lt_ll_bytes_on(e->l, e->out, b->offset);
+  case LT_REGION_SCRATCH: return lt_ll_bytes_on(e->l, e->scratch, b->offset);
+  case LT_REGION_CONST: return lt_ll_bytes_on(e->l, e->consts, b->offset);
+  }
+  lt_fail(e->l->job, LATHE_E_INTERNAL, NULL, "code generation: no region %d", (int)b->region);
+}
+
+/* An i1 that says whether to run k at all, NULL: always. Stores into outputs that the caller does not want are skipped. */
+static LLVMValueRef wanted(const entry *e, const lt_kernel *k) {
+  for (uint32_t i = 0; i < k->n_store; i++) {
+    const lt_buffer *b = &e->plan->buffer[k->store[i].to.buffer];
+    if (b->region == LT_REGION_IO && e->plan->slot[b->slot].role == LT_SLOT_OUTPUT && e->present[b->slot]) return e->present[b->slot];
+  }
+  return NULL;
+}
+
+static void emit_call(entry *e, uint32_t index) {
+  lt_ll *l = e->l;
+  const lt_kernel *k = &e->plan->kernel[index];
+  LLVMBasicBlockRef after = NULL;
+  LLVMValueRef want = wanted(e, k);
+  if (want) {
+    LLVMBasicBlockRef then = lt_ll_block(l);
+    after = lt_ll_block(l);
+    LLVMBuildCondBr(l->b, want, then, after);
+    LLVMPositionBuilderAtEnd(l->b, then);
+  }
+  uint32_t *ids, n = buffers_of(l, k, &ids);
+  for (uint32_t i = 0; i < n; i++) {
+    LLVMValueRef at = lt_ll_i64(l, i);
+    LLVMBuildStore(l->b, address_of(e, &e->plan->buffer[ids[i]]), LLVMBuildInBoundsGEP2(l->b, l->ptr, e->bufs, &at, 1, ""));
+  }
+  lt_kernels_call(e->kernels, k, e->function[index], e->bufs, e->parallel);
+  if (!after) return;
+  LLVMBuildBr(l->b, after);
+  LLVMPositionBuilderAtEnd(l->b, after);
+}
+
+static void begin_function(entry *e, const char *name, bool out, bool kernel) {
+  lt_ll *l = e->l;
+  bool pack = e->as->pack;
+  unsigned n = 0;
+  LLVMTypeRef param[5];
+  for (n = 0; n < (pack ? 2u : out ? 4u : 3u); n++) param[n] = l->ptr;
+  if (kernel) param[n++] = l->i64;
+  lt_ll_begin(l, name, l->i32, param, n, false);
+  n = 0;
+  e->io = pack ? NULL : LLVMGetParam(l->fn, n++);
+  if (pack) e->out = LLVMGetParam(l->fn, n++);
+  e->region = LLVMGetParam(l->fn, n++);
+  if (out && !pack) e->out = LLVMGetParam(l->fn, n++);
+  e->scratch = pack ? NULL : LLVMGetParam(l->fn, n++);
+}
+
+/* What no kernel writes of a second region that the entry makes is zero: gaps, and what no gradient is for. */
+static void zero_gaps(const entry *e) {
+  const lt_plan *p = e->plan;
+  if (!p->out_kind || p->out_kind == LT_IMAGE_PACKED) return;
+  int64_t at = LT_IMAGE_HEADER;
+  while (at < p->out_bytes) {
+    int64_t next = p->out_bytes, end = at;
+    for (uint32_t i = 0; i < p->n_buffer; i++) {
+      const lt_buffer *x = &p->buffer[i];
+      if (x->region != LT_REGION_OUT || x->first < 0 || x->offset + x->bytes <= at) continue;
+      if (x->offset <= at) end = LT_MAX(end, x->offset + x->bytes);
+      else next = LT_MIN(next, x->offset);
+    }
+    if (end == at) lt_ll_zero(e->l, lt_ll_bytes_on(e->l, e->out, at), next - at), at = next;
+    else at = end;
+  }
+}
+
+static uint64_t model_of(const lt_plan *p, uint32_t kind) {
+  if (kind == LT_IMAGE_PACKED) return p->packed_model ? p->packed_model : p->model;
+  return kind != LT_IMAGE_PARAMS && p->state_model ? p->state_model : p->model;
+}
+
+static void emit_entry(entry *e) {
+  const lt_plan *p = e->plan;
+  begin_function(e, e->as->symbol ? e->as->symbol : p->name, e->as->two_regions, false);
+  emit_prologue(e);
+  for (uint32_t i = 0; i < p->n_kernel; i++) emit_call(e, i);
+  if (e->out) zero_gaps(e);
+  if (e->out && p->out_kind) lt_ll_write_header(e->l, e->out, p->out_kind, model_of(p, p->out_kind), p->out_bytes);
+  lt_ll_return(e->l, 0);
+}
+
+static void emit_step(entry *e) {
+  lt_ll *l = e->l;
+  begin_function(e, lt_arena_printf(l->arena, "%s_step", e->plan->name), true, true);
+  emit_prologue(e);
+  LLVMBasicBlockRef none = lt_ll_block(l);
+  LLVMValueRef sw = LLVMBuildSwitch(l->b, LLVMGetParam(l->fn, 4), none, e->plan->n_kernel);
+  LLVMPositionBuilderAtEnd(l->b, none);
+  lt_ll_return(l, LATHE_E_INVALID);
+  for (uint32_t i = 0; i < e->plan->n_kernel; i++) {
+    LLVMBasicBlockRef block = lt_ll_block(l);
+    LLVMAddCase(sw, lt_ll_i64(l, i), block);
+    LLVMPositionBuilderAtEnd(l->b, block);
+    emit_call(e, i);
+    lt_ll_return(l, 0);
+  }
+}
+
+/* Constants of a plan: bytes of the module, never written. */
+static LLVMValueRef emit_consts(lt_ll *l, const lt_plan *p) {
+  if (!p->const_bytes) return LLVMConstNull(l->ptr);
+  LLVMTypeRef t = LLVMArrayType2(l->i8, (uint64_t)p->const_bytes);
+  LLVMValueRef g = LLVMAddGlobal(l->mod, t, lt_arena_printf(l->arena, "%s.consts", p->name));
+  LLVMSetInitializer(g, LLVMConstStringInContext2(l->ctx, (const char *)p->consts, (size_t)p->const_bytes, true));
+  LLVMSetGlobalConstant(g, true);
+  LLVMSetLinkage(g, LLVMInternalLinkage);
+  LLVMSetAlignment(g, LT_ALIGN);
+  return g;
+}
+
+static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry *m) {
+  lt_ll *l = &module->l;
+  const lt_plan *p = m->plan;
+  entry e = {.l = l, .plan = p, .kernels = all, .module = module, .as = m};
+  e.function = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_kernel + 1u);
+  e.slot = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
+  e.present = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
+  for (uint32_t i = 0; i < p->n_kernel; i++) e.function[i] = lt_kernels_function(all, &p->kernel[i]);
+  e.consts = emit_consts(l, p);
+  emit_entry(&e);
+  if (m->steps) emit_step(&e);
+}
+
+void lt_module_entries(lt_module *m, const lt_module_entry *each, size_t n) {
+  lt_kernels all;
+  lt_kernels_begin(&all, &m->l);
+  for (size_t i = 0; i < n; i++) emit_plan(m, &all, &each[i]);
+  m->functions = all.n;
+}
