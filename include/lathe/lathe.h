@@ -137,7 +137,8 @@ LATHE_API char *lathe_print(const lathe_graph *g, const char *opts, lathe_error 
 
 /* ---- models: compiled entries ---- */
 /* opts: --entry SPEC (several), --optimizer --lr --loss --weight-decay --clip-norm --freeze, --cpu --features, --math, --verify-each, --time-passes,
- * --profile (also compile what lathe_profile needs). Default entry: run with all outputs.
+ * --profile (also compile what lathe_profile needs), --halves (also compile each train entry NAME in two halves, see below).
+ * Default entry: run with all outputs.
  * A grad entry (--entry grad) has one output `grad_NAME` per float input and param: the gradient of the sum of all float
  * outputs. With --output-grad=NAME (an output; several) it has an input `output_grad_NAME`, and then only the outputs
  * named count; with --hvp=NAME (an input or param; several) an input `direction_NAME` and outputs `hvp_NAME` for each
@@ -156,10 +157,19 @@ typedef int (*lathe_fn)(const void *io, void *region, void *scratch);
  * outputs, then `const lathe_parallel *`, may be null); region the packed weights (run) or the state (train), 64-aligned;
  * scratch of lathe_stats.scratch_bytes. Names: "run", "train", "grad", or what --entry NAME=… says. */
 LATHE_API lathe_fn lathe_entry(const lathe_model *m, const char *entry);
+/* A training step in two halves, where --halves asked for them: NAME_backward(io, state, grads, scratch) writes the gradient
+ * of each param, and the running statistics of the batch, into `grads` and leaves the state alone; NAME_apply(io, state,
+ * grads, scratch) reads them and takes the state one step on, with the bits of the whole step. io is the step's; apply looks
+ * at hyperparameters alone. grads: lathe_stats.grads_bytes, 64-aligned: a header of LATHE_IMAGE_HEADER bytes, then each
+ * gradient at its param's offset, zeros between. What takes the name of an entry, but lathe_prove, takes that of a half too;
+ * lathe_entry gives its address under the other type, lathe_half is for calling it. NULL: no such half. */
+typedef int (*lathe_half_fn)(const void *io, void *state, void *grads, void *scratch);
+LATHE_API lathe_half_fn lathe_half(const lathe_model *m, const char *half);
+enum { LATHE_IMAGE_HEADER = 64 };
 LATHE_API int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_port *out);
 typedef struct lathe_stats {
   double compile_ms, gflop;
-  int64_t scratch_bytes, weights_bytes /* packed */, params_bytes, state_bytes;
+  int64_t scratch_bytes, weights_bytes /* packed */, params_bytes, state_bytes, grads_bytes /* 0: no halves */;
   int32_t kernels, functions;
 } lathe_stats;
 LATHE_API int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out); /* 1, or 0: no such entry */
@@ -180,6 +190,10 @@ LATHE_API void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes)
 LATHE_API int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes); /* NULL data: back to the own buffer */
 LATHE_API int lathe_call(lathe_instance *s, const char *entry);  /* allocates nothing; 0 or a lathe_status */
 LATHE_API int lathe_repack(lathe_instance *s);
+/* What lathe_call passes beside io and scratch: the region of an entry (packed weights, params or state), and the gradient image
+ * that backward of a step writes and its apply reads. They live as long as the instance. NULL: no such entry, nothing to pass. */
+LATHE_API void *lathe_region(lathe_instance *s, const char *entry, size_t *bytes);
+LATHE_API void *lathe_grads(lathe_instance *s, const char *entry, size_t *bytes);
 LATHE_API int lathe_weights_load(lathe_instance *s, const char *path, int partial, lathe_error *e);
 LATHE_API int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, lathe_error *e);
 LATHE_API int lathe_weights_copy(lathe_instance *to, const lathe_instance *from, lathe_error *e); /* params and states by name */

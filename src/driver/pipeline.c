@@ -75,15 +75,31 @@ static void plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_packin
   lt_graph_drop(job, settled);
 }
 
+/* Objects have halves where there can be some; who asks for them in this process gets them, or the reason. */
+static void check_halves(const lathe_model *m, lt_job *job) {
+  bool trains = false;
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    const lt_model_entry *e = &m->entry[i];
+    if (e->spec.kind != LT_ENTRY_TRAIN) continue;
+    trains = true;
+    if (!e->halves)
+      lt_fail(job, LATHE_E_UNSUPPORTED, NULL, "--halves: network `%s` updates its params in a way of its own, so entry `%s` is not cut in two",
+              m->name, e->spec.name);
+  }
+  if (!trains) lt_fail(job, LATHE_E_INVALID, NULL, "--halves: no entry trains\nhelp: --entry train");
+}
+
 lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, int call) {
   lathe_model *m = lt_model_new(job, g, opts, call);
   lt_graph **settled = LT_NEW_ARRAY(&m->arena, lt_graph *, m->n_entry);
-  m->halves = call == TO_EMIT;
+  m->halves = call == TO_EMIT || m->options.halves;
   for (uint32_t i = 0; i < m->n_entry; i++) settled[i] = build_entry(m, job, g, &m->entry[i]);
   lt_model_image(m, job, g->g);
   lt_packing *packing = lt_packing_begin(m);
   for (uint32_t i = 0; i < m->n_entry; i++) plan_entry(m, job, &m->entry[i], packing, settled[i]);
   lt_packing_finish(m, job);
+  if (m->options.halves) check_halves(m, job);
+  lt_model_list(m, job);
   return m;
 }
 
@@ -106,7 +122,7 @@ static void compile_body(lt_job *job, void *arg) {
   double begin = milliseconds();
   lathe_model *m = lt_model_plan(job, p->g, p->opts, TO_COMPILE);
   lt_target_host(&m->target, job, &m->arena, m->options.cpu, m->options.features);
-  lt_model_jit(m, job, false);
+  lt_model_jit(m, job);
   m->compile_ms = milliseconds() - begin;
   p->out = m;
 }

@@ -88,6 +88,7 @@ END_TEST
 START_TEST(training) {
   check_calls("digits.lathe", "--entry train:loss --optimizer adam", "--threads 1", "train", 0);
   check_calls("digits.lathe", "--entry train:loss --optimizer adam", "--threads 3", "train", 1);
+  check_calls("digits.lathe", "--entry train:loss --halves", "--threads 1", "train_backward", 0);
   check_calls("lenet5.lathe", "--entry grad", "--threads 1", "grad", 0);
 }
 END_TEST

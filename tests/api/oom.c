@@ -74,7 +74,7 @@ END_TEST
 START_TEST(run_all_later) { every_allocation(&(job){.compile = "", .open = "--threads 1", .entry = "run"}, true); }
 END_TEST
 START_TEST(train_one) {
-  every_allocation(&(job){.compile = "--entry train:loss --optimizer adam", .open = "--seed 1", .entry = "train"}, false);
+  every_allocation(&(job){.compile = "--entry train:loss --optimizer adam --halves", .open = "--seed 1", .entry = "train"}, false);
 }
 END_TEST
 

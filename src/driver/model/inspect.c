@@ -3,8 +3,13 @@
 #include "driver/model/model.h"
 
 lathe_fn lathe_entry(const lathe_model *m, const char *entry) {
-  const lt_model_entry *e = lt_model_find(m, entry);
-  return e ? e->run : NULL;
+  const lt_callable *c = lt_model_find(m, entry);
+  return c ? c->half ? (lathe_fn)(void (*)(void))c->half->run : c->entry->run : NULL;
+}
+
+lathe_half_fn lathe_half(const lathe_model *m, const char *half) {
+  const lt_callable *c = lt_model_find(m, half);
+  return c && c->half ? c->half->run : NULL;
 }
 
 /* ---- ports ------------------------------------------------------------------------------------------------------- */
@@ -12,15 +17,16 @@ lathe_fn lathe_entry(const lathe_model *m, const char *entry) {
 /* The io struct's pointers in order, then params and states with their places in the portable image. */
 int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_port *out) {
   static const char *const roles[] = {[LT_SLOT_INPUT] = "input", [LT_SLOT_HYPER] = "hyper", [LT_SLOT_OUTPUT] = "output"};
-  const lt_model_entry *e = lt_model_find(m, entry);
-  if (!e) return 0;
-  if (i < e->plan.n_slot) {
-    const lt_slot *s = &e->plan.slot[i];
+  const lt_callable *c = lt_model_find(m, entry);
+  if (!c) return 0;
+  const lt_plan *p = lt_callable_plan(c);
+  if (i < p->n_slot) {
+    const lt_slot *s = &p->slot[i];
     lt_port_of(out, s->name, roles[s->role], &s->type, -1);
-    out->limit = e->limit[i];
+    out->limit = c->entry->limit[i];
     return 1;
   }
-  i -= e->plan.n_slot;
+  i -= p->n_slot;
   if (i >= m->image.n) return 0;
   const lt_image_item *item = &m->image.item[i];
   lt_port_of(out, item->name, item->is_param ? "param" : "state", &item->type, item->offset);
@@ -30,29 +36,32 @@ int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_po
 /* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out) {
-  const lt_model_entry *e = lt_model_find(m, entry);
-  if (!e) return 0;
-  *out = (lathe_stats){.compile_ms = m->compile_ms, .scratch_bytes = e->plan.scratch_bytes,
-                       .kernels = (int32_t)e->plan.n_kernel, .functions = (int32_t)lt_code_functions(m->code)};
-  for (uint32_t i = 0; i < e->plan.n_kernel; i++) out->gflop += e->plan.kernel[i].flop * 1e-9;
-  out->weights_bytes = e->split ? e->plan.region_bytes : 0;
+  const lt_callable *c = lt_model_find(m, entry);
+  if (!c) return 0;
+  const lt_model_entry *e = c->entry;
+  const lt_plan *p = lt_callable_plan(c);
+  *out = (lathe_stats){.compile_ms = m->compile_ms, .scratch_bytes = p->scratch_bytes,
+                       .kernels = (int32_t)p->n_kernel, .functions = (int32_t)lt_code_functions(m->code)};
+  for (uint32_t i = 0; i < p->n_kernel; i++) out->gflop += p->kernel[i].flop * 1e-9;
+  out->weights_bytes = e->split ? p->region_bytes : 0;
   out->params_bytes = m->image.params_bytes;
   out->state_bytes = e->spec.kind == LT_ENTRY_TRAIN ? m->image.bytes : 0;
+  out->grads_bytes = e->halves ? e->halves->grads.bytes : 0;
   return 1;
 }
 
 int lathe_model_kernel(const lathe_model *m, const char *entry, size_t i, lathe_kernel *out) {
-  const lt_model_entry *e = lt_model_find(m, entry);
-  if (!e || i >= e->plan.n_kernel) return 0;
-  const lt_kernel *k = &e->plan.kernel[i];
+  const lt_callable *c = lt_model_find(m, entry);
+  if (!c || i >= lt_callable_plan(c)->n_kernel) return 0;
+  const lt_kernel *k = &lt_callable_plan(c)->kernel[i];
   *out = (lathe_kernel){.name = k->name, .op = k->op, .gflop = k->flop * 1e-9, .bytes = k->bytes};
   return 1;
 }
 
 int lathe_model_block(const lathe_model *m, const char *entry, size_t i, lathe_block *out) {
-  const lt_model_entry *e = lt_model_find(m, entry);
-  for (uint32_t k = 0; e && k < e->plan.n_buffer; k++) {
-    const lt_buffer *b = &e->plan.buffer[k];
+  const lt_callable *c = lt_model_find(m, entry);
+  for (uint32_t k = 0; c && k < lt_callable_plan(c)->n_buffer; k++) {
+    const lt_buffer *b = &lt_callable_plan(c)->buffer[k];
     if (b->region != LT_REGION_SCRATCH || i--) continue;
     *out = (lathe_block){.name = b->name, .offset = b->offset, .bytes = b->bytes, .first = b->first, .last = b->last};
     return 1;
@@ -96,7 +105,7 @@ static void report_passes(lt_str *s, lt_job *job, const lathe_model *m) {
 
 static void report_plan(lt_str *s, const lathe_model *m) {
   if (m->pack.out_bytes) lt_plan_print(s, &m->pack);
-  for (uint32_t i = 0; i < m->n_entry; i++) lt_plan_print(s, &m->entry[i].plan);
+  for (uint32_t i = 0; i < m->n_callable; i++) lt_plan_print(s, lt_callable_plan(&m->callable[i]));
 }
 
 static void report_body(lt_job *job, void *arg) {

@@ -13,6 +13,7 @@ static void instance_delete(void *p) {
   for (uint32_t i = 0; i < s->n_cell; i++) lt_mem_free(s->cell[i].own);
   lt_mem_free(s->image);
   lt_mem_free(s->packed);
+  for (uint32_t i = 0; s->grads && i < s->model->n_entry; i++) lt_mem_free(s->grads[i]);
   lt_mem_free(s->scratch);
   lathe_pool_free(s->pool);
   lathe_model_free(s->model);
@@ -59,15 +60,15 @@ static uint32_t slot_cell(lathe_instance *s, const lt_slot *slot) {
 }
 
 static void make_cells(lathe_instance *s, lt_job *job) {
-  lathe_model *m = s->model;
+  const lathe_model *m = s->model;
   uint32_t most = 0;
   for (uint32_t i = 0; i < m->n_entry; i++) most += m->entry[i].plan.n_slot;
   s->cell = LT_NEW_ARRAY(&s->arena, lt_cell, most + 1);
-  s->call = LT_NEW_ARRAY(&s->arena, lt_call_io, m->n_entry + 1);
-  for (uint32_t i = 0; i < m->n_entry; i++) {
-    const lt_plan *p = &m->entry[i].plan;
+  s->call = LT_NEW_ARRAY(&s->arena, lt_call_io, m->n_callable + 1);
+  for (uint32_t i = 0; i < m->n_callable; i++) {
+    const lt_plan *p = lt_callable_plan(&m->callable[i]);
     lt_call_io *c = &s->call[s->n_call++];
-    c->entry = &m->entry[i];
+    c->callee = &m->callable[i];
     c->io = LT_NEW_ARRAY(&s->arena, const void *, p->n_slot + 1);
     c->cell = LT_NEW_ARRAY(&s->arena, uint32_t, p->n_slot + 1);
     for (uint32_t k = 0; k < p->n_slot; k++) c->cell[k] = slot_cell(s, &p->slot[k]);
@@ -86,13 +87,23 @@ static void make_images(lathe_instance *s, lt_job *job) {
   if (m->pack.out_bytes) s->packed = zeroed(job, m->pack.out_bytes);
 }
 
+static void make_grads(lathe_instance *s, lt_job *job) {
+  const lathe_model *m = s->model;
+  s->grads = LT_NEW_ARRAY(&s->arena, void *, m->n_entry + 1);
+  for (uint32_t i = 0; i < m->n_entry; i++)
+    if (m->entry[i].halves) s->grads[i] = zeroed(job, m->entry[i].halves->grads.bytes);
+}
+
 static void make_regions(lathe_instance *s, lt_job *job) {
   int64_t scratch = 0;
   make_images(s, job);
+  make_grads(s, job);
   for (uint32_t i = 0; i < s->n_call; i++) {
     lt_call_io *c = &s->call[i];
-    scratch = LT_MAX(scratch, c->entry->plan.scratch_bytes);
-    c->region = c->entry->split ? s->packed : s->image;
+    const lt_model_entry *e = c->callee->entry;
+    scratch = LT_MAX(scratch, lt_callable_plan(c->callee)->scratch_bytes);
+    c->region = e->split ? s->packed : s->image;
+    c->grads = s->grads[e - s->model->entry];
   }
   if (scratch) s->scratch = zeroed(job, scratch);
 }
@@ -114,13 +125,14 @@ static void init_weights(lathe_instance *s) {
 
 int lathe_repack(lathe_instance *s) {
   if (!s) return LATHE_E_INVALID;
-  int status = s->packed ? s->model->pack_run(s->packed, s->image) : LATHE_OK;
+  int status = s->packed ? s->pack(s->packed, s->image) : LATHE_OK;
   if (!status) s->stale = false;
   return status;
 }
 
-lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, uint64_t seed) {
+lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, lt_pack_fn pack, uint64_t seed) {
   lathe_instance *s = instance_alloc(job, m);
+  s->pack = pack;
   s->seed = seed;
   make_images(s, job);
   init_weights(s);
@@ -139,6 +151,7 @@ static void open_body(lt_job *job, void *arg) {
   lt_options o;
   lt_options_read(&o, job, lt_arena_new(job), p->opts, TO_OPEN);
   lathe_instance *s = instance_alloc(job, p->m);
+  s->pack = p->m->pack_run;
   s->seed = (uint64_t)o.seed;
   make_cells(s, job);
   make_regions(s, job);
@@ -189,12 +202,24 @@ int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes) {
 
 static lt_call_io *find_call(const lathe_instance *s, const char *entry) {
   for (uint32_t i = 0; s && entry && i < s->n_call; i++)
-    if (!strcmp(s->call[i].entry->spec.name, entry)) return &s->call[i];
+    if (!strcmp(lt_callable_plan(s->call[i].callee)->name, entry)) return &s->call[i];
   return NULL;
 }
 
+void *lathe_region(lathe_instance *s, const char *entry, size_t *bytes) {
+  const lt_call_io *c = find_call(s, entry);
+  if (bytes) *bytes = !c ? 0 : (size_t)(c->callee->entry->split ? s->model->pack.out_bytes : s->model->image.bytes);
+  return c ? c->region : NULL;
+}
+
+void *lathe_grads(lathe_instance *s, const char *entry, size_t *bytes) {
+  const lt_call_io *c = find_call(s, entry);
+  if (bytes) *bytes = c && c->grads ? (size_t)c->callee->entry->halves->grads.bytes : 0;
+  return c ? c->grads : NULL;
+}
+
 static void fill_io(const lathe_instance *s, const lt_call_io *c) {
-  uint32_t n = c->entry->plan.n_slot;
+  uint32_t n = lt_callable_plan(c->callee)->n_slot;
   for (uint32_t i = 0; i < n; i++) {
     const lt_cell *cell = &s->cell[c->cell[i]];
     c->io[i] = cell->bound ? cell->bound : cell->hyper && !cell->touched ? NULL : cell->own;
@@ -202,16 +227,23 @@ static void fill_io(const lathe_instance *s, const lt_call_io *c) {
   c->io[n] = s->pool ? lathe_pool_parallel(s->pool) : NULL;
 }
 
+/* Does the call take the state one step on? */
+static bool steps_on(const lt_callable *c) {
+  return c->entry->spec.kind == LT_ENTRY_TRAIN && (!c->half || c->half == &c->entry->halves->apply);
+}
+
 int lathe_call(lathe_instance *s, const char *entry) {
   const lt_call_io *c = find_call(s, entry);
   if (!c) return LATHE_E_INVALID;
-  if (s->stale && c->entry->split) {
+  const lt_callable *callee = c->callee;
+  if (s->stale && callee->entry->split) {
     int status = lathe_repack(s);
     if (status) return status;
   }
   fill_io(s, c);
-  int status = c->entry->run(c->io, c->region, s->scratch);
-  s->step += status == LATHE_OK && c->entry->spec.kind == LT_ENTRY_TRAIN;
+  int status = callee->half ? callee->half->run(c->io, c->region, c->grads, s->scratch)
+                            : callee->entry->run(c->io, c->region, s->scratch);
+  s->step += status == LATHE_OK && steps_on(callee);
   return status;
 }
 
@@ -225,7 +257,7 @@ typedef struct slot_info {
 static slot_info find_slot(const lathe_instance *s, const char *name) {
   slot_info found = {0};
   for (uint32_t i = 0; i < s->n_call; i++) {
-    const lt_model_entry *e = s->call[i].entry;
+    const lt_model_entry *e = s->call[i].callee->entry;
     for (uint32_t k = 0; k < e->plan.n_slot; k++) {
       if (strcmp(e->plan.slot[k].name, name)) continue;
       bool larger = !found.slot || lt_type_bytes(&e->plan.slot[k].type) > lt_type_bytes(&found.slot->type);
@@ -278,16 +310,19 @@ typedef struct profile_args {
 
 /* Kernels in order, so that each finds the operands the one before left; the best of as many rounds as there is time for.
  * A training step's kernels change the state; it is put back. */
-static void profile_rounds(lathe_instance *s, const lt_call_io *c, double seconds, double *best) {
-  uint32_t n = c->entry->plan.n_kernel;
+static int profile_rounds(lathe_instance *s, const lt_call_io *c, double seconds, double *best) {
+  uint32_t n = lt_callable_plan(c->callee)->n_kernel;
+  lt_step_fn step = c->callee->half ? c->callee->half->step : c->callee->entry->step;
   for (uint32_t k = 0; k < n; k++) best[k] = INFINITY;
   double begin = seconds_now();
   for (int round = 0; round < 3 || seconds_now() - begin < seconds; round++)
     for (uint32_t k = 0; k < n; k++) {
       double before = seconds_now();
-      c->entry->step(c->io, c->region, NULL, s->scratch, k);
+      int status = step(c->io, c->region, c->callee->half ? c->grads : NULL, s->scratch, k);
+      if (status) return status;
       best[k] = LT_MIN(best[k], seconds_now() - before);
     }
+  return LATHE_OK;
 }
 
 static void profile_body(lt_job *job, void *arg) {
@@ -295,13 +330,15 @@ static void profile_body(lt_job *job, void *arg) {
   lathe_instance *s = p->s;
   const lt_call_io *c = find_call(s, p->entry);
   if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", p->entry ? p->entry : "");
-  if (!c->entry->step) lt_fail(job, LATHE_E_INVALID, NULL, "kernels cannot be timed one by one\nhelp: compile with --profile");
+  if (!s->model->options.profile)
+    lt_fail(job, LATHE_E_INVALID, NULL, "kernels cannot be timed one by one\nhelp: compile with --profile");
   int64_t bytes = s->model->image.bytes;
   unsigned char *saved = lt_arena_alloc(lt_arena_new(job), (size_t)LT_MAX(bytes, 1));
   memcpy(saved, s->image, (size_t)bytes);
   fill_io(s, c);
-  profile_rounds(s, c, p->seconds, p->best);
+  int status = profile_rounds(s, c, p->seconds, p->best);
   memcpy(s->image, saved, (size_t)bytes);
+  if (status) lt_fail(job, status, NULL, "a kernel of `%s` returned: %s", p->entry, lathe_status_text(status));
 }
 
 int lathe_profile(lathe_instance *s, const char *entry, double seconds, double *best, lathe_error *e) {

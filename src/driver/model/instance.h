@@ -14,10 +14,11 @@ typedef struct lt_cell {
 } lt_cell;
 
 typedef struct lt_call_io {
-  const lt_model_entry *entry;
+  const lt_callable *callee;
   const void **io;      /* the struct that the entry takes; filled in each call */
   uint32_t *cell;       /* by slot */
   void *region;         /* what is passed: the packed image or the portable one */
+  void *grads;          /* and to a half: the gradient image of its step */
 } lt_call_io;
 
 struct lathe_instance {
@@ -29,6 +30,8 @@ struct lathe_instance {
   uint32_t n_call;
   unsigned char *image; /* portable: header, params, states */
   void *packed;         /* the image that run entries read; NULL: none */
+  lt_pack_fn pack;      /* makes it of the portable one: the model's own code, or code that lives as long as this */
+  void **grads;         /* gradient images, by entry of the model; NULL: no halves */
   void *scratch;
   lathe_pool *pool;
   bool stale;           /* params were loaded: pack before the next run */
@@ -40,9 +43,9 @@ static inline bool lt_instance_trains(const lathe_instance *s) { return s->model
 /* What a training needs to go on beside its states: the i64 "step" and "seed", where it has no states of those names (no
  * optimizer that counts, no dropout). NULL for other names, and for models that do not train. */
 void *lt_instance_hidden(lathe_instance *s, const char *name);
-/* One with images alone, without inputs, outputs and scratch: enough for weights. m->pack_run must be there. Freed by the
- * job when it fails. */
-lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, uint64_t seed);
+/* One with images alone, without inputs, outputs and scratch: enough for weights, which `pack` packs. Freed by the job when
+ * it fails. */
+lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, lt_pack_fn pack, uint64_t seed);
 
 bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed itself */
 

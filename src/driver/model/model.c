@@ -73,11 +73,33 @@ lathe_model *lt_model_new(lt_job *job, const lathe_graph *g, const char *opts, i
   return m;
 }
 
+/* ---- what can be called ------------------------------------------------------------------------------------------ */
+
+static void add_callable(lathe_model *m, lt_job *job, lt_callable c) {
+  const char *name = lt_callable_plan(&c)->name;
+  if (lt_model_find(m, name))
+    lt_fail(job, LATHE_E_INVALID, NULL, "`%s` is an entry and a half of the step `%s`\nhelp: write NAME=KIND, with a NAME of its own", name,
+            c.half ? c.entry->spec.name : lt_model_find(m, name)->entry->spec.name);
+  m->callable[m->n_callable++] = c;
+  m->unit[m->n_unit++] = (lt_module_entry){.plan = lt_callable_plan(&c), .two_regions = c.half != NULL, .steps = m->options.profile};
+}
+
+void lt_model_list(lathe_model *m, lt_job *job) {
+  m->callable = LT_NEW_ARRAY(&m->arena, lt_callable, 3 * m->n_entry);
+  m->unit = LT_NEW_ARRAY(&m->arena, lt_module_entry, 3 * m->n_entry + 1);
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    lt_model_entry *e = &m->entry[i];
+    add_callable(m, job, (lt_callable){e, NULL});
+    if (e->halves) add_callable(m, job, (lt_callable){e, &e->halves->backward}), add_callable(m, job, (lt_callable){e, &e->halves->apply});
+  }
+  if (m->pack.out_bytes) m->unit[m->n_unit++] = (lt_module_entry){.plan = &m->pack, .pack = true};
+}
+
 /* ---- by name ----------------------------------------------------------------------------------------------------- */
 
-const lt_model_entry *lt_model_find(const lathe_model *m, const char *entry) {
-  for (uint32_t i = 0; m && entry && i < m->n_entry; i++)
-    if (!strcmp(m->entry[i].spec.name, entry)) return &m->entry[i];
+const lt_callable *lt_model_find(const lathe_model *m, const char *entry) {
+  for (uint32_t i = 0; m && entry && i < m->n_callable; i++)
+    if (!strcmp(lt_callable_plan(&m->callable[i])->name, entry)) return &m->callable[i];
   return NULL;
 }
 

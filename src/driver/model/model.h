@@ -8,19 +8,29 @@
 #include <stdatomic.h>
 
 /* A training step in two: gradients of the params (and what the batch says of states) into an image, and what follows from
- * them (split.c). Both take the step's io struct. */
-typedef struct lt_halves { lt_plan backward, apply; lt_image grads; } lt_halves;
+ * them (step/split.c). Both take the step's io struct: their plans have its slots. */
+typedef struct lt_half {
+  lt_plan plan;
+  lt_entry2_fn run;
+  lt_step_fn step;       /* NULL without --profile */
+} lt_half;
+typedef struct lt_halves { lt_half backward, apply; lt_image grads; } lt_halves;
 
 typedef struct lt_model_entry {
   lt_entry_spec spec;
   lt_graph *graph;       /* after all passes: plans point into it */
   lt_plan plan;
   bool split;            /* a run entry: reads the packed image */
-  lt_halves *halves;     /* of train entries of objects; NULL: none */
+  lt_halves *halves;     /* of train entries, where they are asked for and the step can be cut; NULL: none */
   int64_t *limit;        /* by slot: integers of this input are below it (labels: the classes); 0: unknown */
   lt_entry_fn run;
   lt_step_fn step;       /* NULL without --profile */
 } lt_model_entry;
+
+/* What a name stands for: an entry, or a half of one. */
+typedef struct lt_callable { lt_model_entry *entry; lt_half *half; /* NULL: the entry itself */ } lt_callable;
+
+static inline const lt_plan *lt_callable_plan(const lt_callable *c) { return c->half ? &c->half->plan : &c->entry->plan; }
 
 struct lathe_model {
   atomic_int references; /* the handle and every instance */
@@ -31,7 +41,9 @@ struct lathe_model {
   lt_model_entry *entry;
   uint32_t n_entry;
   bool halves;           /* training steps are cut in two */
-  lt_module_entry *unit; /* what went into the code */
+  lt_callable *callable; /* each entry, followed by its halves */
+  uint32_t n_callable;
+  lt_module_entry *unit; /* what goes into the code: all of these in order, then `pack` */
   uint32_t n_unit;
   lt_code *code;
   lt_graph *leaves;      /* every param and state: the image's names and types */
@@ -52,8 +64,8 @@ struct lathe_model {
 /* Options and entries' specs are read; the rest is for the pipeline. The job frees it when it fails. */
 lathe_model *lt_model_new(lt_job *job, const lathe_graph *g, const char *opts, int call);
 void lt_model_retain(lathe_model *m);
-const lt_model_entry *lt_model_find(const lathe_model *m, const char *entry); /* NULL: none */
-const lt_image_item *lt_model_item(const lathe_model *m, const char *name);   /* NULL: none */
+const lt_callable *lt_model_find(const lathe_model *m, const char *entry);  /* NULL: none */
+const lt_image_item *lt_model_item(const lathe_model *m, const char *name); /* NULL: none */
 
 /* ---- steps of the pipeline (driver/pipeline.c), in their order ---- */
 
@@ -70,7 +82,14 @@ void lt_note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry);
 void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p);
 /* step/split.c: fills e->halves, unless the step cannot be cut there (a network with updates of its own). */
 void lt_split_step(lathe_model *m, lt_job *job, const lt_graph *settled, lt_model_entry *e);
-/* code.c: code for the host of the entries (or of `pack` alone), looked up. m->target is set. */
-void lt_model_jit(lathe_model *m, lt_job *job, bool pack_alone);
+/* model.c: m->callable and m->unit, once everything is planned. */
+void lt_model_list(lathe_model *m, lt_job *job);
+/* code.c: m->code, for m->target, and every function of it, looked up. */
+void lt_model_jit(lathe_model *m, lt_job *job);
+
+/* ---- beside the model ---- */
+
+/* The packing of m alone as code for `host`, this machine. The job frees it when it ends. NULL: there is nothing to pack. */
+lt_pack_fn lt_compile_pack(lt_job *job, const lathe_model *m, const lt_target *host);
 
 #endif

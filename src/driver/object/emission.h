@@ -6,8 +6,9 @@
 typedef struct lt_emission {
   lt_job *job;
   lt_arena *a;
-  lathe_model *m;
+  const lathe_model *m;        /* planned, without code of its own */
   const lt_options *o;
+  lt_target target;
   const char *prefix, *source; /* source: the model's file without its folder, or the network's name */
   lathe_instance *weights;     /* NULL: nobody says what the weights are */
   lt_object object;

@@ -52,7 +52,7 @@ LT_NORETURN static void fail_scratch(const lt_emission *e, const lt_plan *p) {
 }
 
 static void check_limits(const lt_emission *e) {
-  const lt_target *t = &e->m->target;
+  const lt_target *t = &e->target;
   for (size_t i = 0; i < e->n_unit; i++) {
     const lt_plan *p = e->unit[i].plan;
     if (e->o->given[LT_OPT_max_scratch] && p->scratch_bytes > e->o->max_scratch) fail_scratch(e, p);
@@ -65,24 +65,18 @@ static void check_limits(const lt_emission *e) {
 
 /* ---- what the object holds --------------------------------------------------------------------------------------- */
 
-static void add_unit(lt_emission *e, lt_module_entry x) {
-  x.symbol = symbol(e, x.plan->name);
-  e->unit[e->n_unit++] = x;
-}
-
 static void list_units(lt_emission *e) {
-  lathe_model *m = e->m;
-  e->unit = LT_NEW_ARRAY(e->a, lt_module_entry, 3 * m->n_entry + 1);
-  for (uint32_t i = 0; i < m->n_entry; i++) {
-    lt_model_entry *x = &m->entry[i];
-    add_unit(e, (lt_module_entry){.plan = &x->plan});
-    e->trains |= x->spec.kind == LT_ENTRY_TRAIN;
-    if (!x->halves) continue;
-    add_unit(e, (lt_module_entry){.plan = &x->halves->backward, .two_regions = true});
-    add_unit(e, (lt_module_entry){.plan = &x->halves->apply, .two_regions = true});
-    e->grads_bytes = LT_MAX(e->grads_bytes, x->halves->grads.bytes);
+  const lathe_model *m = e->m;
+  e->unit = LT_NEW_ARRAY(e->a, lt_module_entry, m->n_unit);
+  e->n_unit = m->n_unit;
+  for (size_t i = 0; i < e->n_unit; i++) {
+    e->unit[i] = m->unit[i];
+    e->unit[i].symbol = symbol(e, m->unit[i].plan->name);
   }
-  if (m->pack.out_bytes) add_unit(e, (lt_module_entry){.plan = &m->pack, .pack = true});
+  for (uint32_t i = 0; i < m->n_entry; i++) {
+    e->trains |= m->entry[i].spec.kind == LT_ENTRY_TRAIN;
+    if (m->entry[i].halves) e->grads_bytes = LT_MAX(e->grads_bytes, m->entry[i].halves->grads.bytes);
+  }
 }
 
 static void describe_state(lt_emission *e) {
@@ -113,23 +107,21 @@ static bool pack_fuses(const lt_plan *p) {
 }
 
 /* The pack kernels on this machine, multiplying and adding as the target does. */
-static void compile_pack(lt_emission *e) {
-  lathe_model *m = e->m;
-  lt_target there = m->target;
-  lt_target_host(&m->target, e->job, &m->arena, NULL, NULL);
-  if (there.fma && !m->target.fma && pack_fuses(&m->pack))
-    lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "this machine has no fused multiply-add, %s has: its weights cannot be packed here\nhelp: --weight-data extern, "
-            "and P_pack there", there.triple);
-  m->target.fma &= there.fma;
-  lt_model_jit(m, e->job, true);
-  m->target = there;
+static lt_pack_fn compile_pack(lt_emission *e) {
+  const lt_target *there = &e->target;
+  lt_target here;
+  lt_target_host(&here, e->job, e->a, NULL, NULL);
+  if (there->fma && !here.fma && pack_fuses(&e->m->pack))
+    lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "this machine has no fused multiply-add, %s has: its weights cannot be packed here\n"
+            "help: --weight-data extern, and P_pack there", there->triple);
+  here.fma &= there->fma;
+  return lt_compile_pack(e->job, e->m, &here);
 }
 
-static void read_weights(lt_emission *e, const lathe_instance *from) {
+static void read_weights(lt_emission *e, lathe_model *m, const lathe_instance *from) {
   const lt_options *o = e->o;
   if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n) return; /* without params, constants alone are packed */
-  if (e->m->pack.out_bytes) compile_pack(e);
-  e->weights = lt_instance_images(e->job, e->m, (uint64_t)o->seed);
+  e->weights = lt_instance_images(e->job, m, m->pack.out_bytes ? compile_pack(e) : NULL, (uint64_t)o->seed);
   if (from) lt_weights_copy(e->job, e->weights, from);
   else if (o->weights) lt_weights_load(e->job, e->weights, o->weights, o->weights_partial);
   int status = lathe_repack(e->weights);
@@ -242,7 +234,7 @@ static void make_code(lt_emission *e) {
   bool ir = !strcmp(emit, "ir");
   embed_weights(e, ir ? LT_FORM_LLVM : form);
   if (ir) print_graphs(e);
-  else lt_emit_linkable(&e->out, e->job, e->a, &e->m->target, e->unit, e->n_unit, &e->object, form);
+  else lt_emit_linkable(&e->out, e->job, e->a, &e->target, e->unit, e->n_unit, &e->object, form);
 }
 
 typedef struct emit_args {
@@ -260,13 +252,13 @@ static void emit_body(lt_job *job, void *arg) {
     lt_fail(job, LATHE_E_INVALID, NULL, "weights come from an instance here: --weights and --seed say otherwise");
   choose_prefix(&e);
   e.source = p->g->file ? base_name(p->g->file) : m->name;
-  lt_target_cross(&m->target, job, &m->arena, e.o->target, e.o->cpu, e.o->features);
-  m->target.small = e.o->opt && !strcmp(e.o->opt, "size");
+  lt_target_cross(&e.target, job, e.a, e.o->target, e.o->cpu, e.o->features);
+  e.target.small = e.o->opt && !strcmp(e.o->opt, "size");
   e.object = (lt_object){.prefix = e.prefix, .parallel = e.o->parallel};
   list_units(&e);
   if (e.trains) describe_state(&e);
   check_limits(&e);
-  read_weights(&e, p->weights);
+  read_weights(&e, m, p->weights);
   make_code(&e);
   write_files(&e, p->g);
   lathe_instance_free(e.weights);

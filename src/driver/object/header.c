@@ -81,7 +81,7 @@ static const char *base_name(const char *path) { return strrchr(path, '/') ? str
 
 static void print_head(printing *p) {
   const lt_emission *e = p->e;
-  const lt_target *t = &e->m->target;
+  const lt_target *t = &e->target;
   const char *file = base_name(e->o->header ? e->o->header : "");
   lt_str_printf(p->out, "/* %s%slathe %s, %s, %s, %s, --math=%s | stack <= %lld B | no allocation, no locks, no recursion\n", in_comment(p, file),
                 *file ? ": " : "", LATHE_VERSION, in_comment(p, e->source), t->triple, t->tune ? t->tune : t->cpu, e->o->math ? e->o->math : "exact",
@@ -175,7 +175,7 @@ static void print_entry(printing *p, const lt_model_entry *x) {
   lt_str_printf(p->out, "\n/* ---- %s ---- */\n", name);
   define_scratch(p, &x->plan);
   for (uint32_t i = 0; i < x->plan.n_slot; i++) print_shape(p, name, &x->plan.slot[i]);
-  if (x->halves) define_scratch(p, &x->halves->backward), define_scratch(p, &x->halves->apply);
+  if (x->halves) define_scratch(p, &x->halves->backward.plan), define_scratch(p, &x->halves->apply.plan);
   print_struct(p, name, &x->plan);
   const char *region = x->spec.kind == LT_ENTRY_TRAIN ? "void *state" : x->split ? "const void *weights" : "const void *params";
   prototype(p, name, lt_arena_printf(p->a, "%s, %s, void *scratch", io, region));

@@ -112,7 +112,7 @@ static const void **make_io(lt_probe *p, const lt_plan *plan) {
 static void free_code(void *code) { lt_code_free(code); }
 
 static void call_probe(lt_probe *p, lt_graph *shown) {
-  lathe_model *m = p->s->model;
+  const lathe_model *m = p->s->model;
   lt_plan plan;
   lt_graph_enter(shown, p->job);
   lt_plan_single(&plan, p->a, shown, &m->image, "probe");
@@ -129,8 +129,10 @@ static void call_probe(lt_probe *p, lt_graph *shown) {
 
 void lt_probe_open(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_instance *s, const char *entry) {
   if (!s || !network) lt_fail(job, LATHE_E_INVALID, NULL, "the instance or the graph is NULL");
-  *p = (lt_probe){.job = job, .a = lt_arena_new(job), .s = s, .entry = lt_model_find(s->model, entry)};
-  if (!p->entry) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", entry ? entry : "");
+  const lt_callable *c = lt_model_find(s->model, entry);
+  if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", entry ? entry : "");
+  if (c->half) lt_fail(job, LATHE_E_INVALID, NULL, "`%s` is half of a step\nhelp: prove `%s`, its halves have the same bits", entry, c->entry->spec.name);
+  *p = (lt_probe){.job = job, .a = lt_arena_new(job), .s = s, .entry = c->entry};
   lt_graph_check(job, network);
   make_graphs(p, network);
   lt_graph *shown = show_all(p);

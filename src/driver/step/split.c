@@ -181,8 +181,8 @@ void lt_split_step(lathe_model *m, lt_job *job, const lt_graph *settled, lt_mode
   if (!find_states(&c)) return;
   e->halves = LT_NEW(&m->arena, lt_halves);
   image_of(&c, m, &e->halves->grads, &m->arena);
-  plan_half(m, job, e, backward_graph(&c), &e->halves->backward, "_backward");
-  plan_half(m, job, e, apply_graph(&c), &e->halves->apply, "_apply");
-  e->halves->backward.out_kind = LT_IMAGE_GRADS;
-  e->halves->apply.out_kinds = 1u << LT_IMAGE_GRADS;
+  plan_half(m, job, e, backward_graph(&c), &e->halves->backward.plan, "_backward");
+  plan_half(m, job, e, apply_graph(&c), &e->halves->apply.plan, "_apply");
+  e->halves->backward.plan.out_kind = LT_IMAGE_GRADS;
+  e->halves->apply.plan.out_kinds = 1u << LT_IMAGE_GRADS;
 }
