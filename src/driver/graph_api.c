@@ -44,12 +44,12 @@ static void set_options(lathe_graph *g, lt_job *job, const char *opts) {
   lt_options_read(&o, job, &g->arena, opts, TO_LOAD);
   lt_dim_override *dims = LT_NEW_ARRAY(&g->arena, lt_dim_override, o.dim.n + 1);
   for (uint32_t i = 0; i < o.dim.n; i++) dims[i] = read_dim(&g->arena, o.dim.at[i]);
-  g->options = (lt_text_options){.network = o.network, .dims = dims, .n_dims = o.dim.n, .batch = o.batch,
+  g->options = (lt_read_options){.network = o.network, .dims = dims, .n_dims = o.dim.n, .batch = o.batch,
                                  .max_bytes = o.given[LT_OPT_max_bytes] ? o.max_bytes : memory_of_machine()};
 }
 
 /* lt_text_read frees its graph when this job fails; once it is ours, graph_delete does. */
-static lt_graph *read_text(lt_job *job, const lathe_graph *g, const lt_text_options *o) {
+static lt_graph *read_text(lt_job *job, const lathe_graph *g, const lt_read_options *o) {
   return lt_text_read(job, g->text, g->bytes, g->file, o);
 }
 
@@ -91,7 +91,7 @@ lt_graph *lt_graph_reread(lt_job *job, const lathe_graph *g, lt_texts dims) {
     lt_fail(job, LATHE_E_INVALID, NULL, "`@%s`: a network built in C has no named dimensions\nhelp: build it with other shapes",
             dims.at[0]);
   lt_arena *a = lt_arena_new(job);
-  lt_text_options o = g->options;
+  lt_read_options o = g->options;
   lt_dim_override *all = LT_NEW_ARRAY(a, lt_dim_override, o.n_dims + dims.n + 1);
   memcpy(all, o.dims, o.n_dims * sizeof *all);
   size_t n = o.n_dims;

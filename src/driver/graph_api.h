@@ -12,7 +12,7 @@ struct lathe_graph {
   /* Where it was read from, so that an entry with other dimensions can read it again; text NULL: built in C. */
   const char *text, *file;
   size_t bytes;
-  lt_text_options options;
+  lt_read_options options;
 };
 
 /* The network again with other values of its named dimensions ("N=1" each). */

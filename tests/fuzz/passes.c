@@ -13,7 +13,7 @@ typedef struct input { const char *text; size_t n; lt_mode mode; } input;
 static void run(lt_job *job, void *arg) {
   const input *in = arg;
   /* Small values: the time goes into graphs, not into numbers. */
-  const lt_text_options o = {.max_bytes = 1 << 16, .max_nodes = 200};
+  const lt_read_options o = {.max_bytes = 1 << 16, .max_nodes = 200};
   lt_pass_options verify = {.verify_each = true};
   lt_graph *g = lt_text_read(job, in->text, in->n, "fuzz.lathe", &o);
   g->mode = in->mode;

@@ -18,12 +18,12 @@ static const char *print(lt_job *job, const lt_graph *g) {
 static void read_and_back(lt_job *job, void *arg) {
   input *in = arg;
   /* Small limits: what is slow only because it is large teaches nothing. */
-  const lt_text_options o = {.max_bytes = (int64_t)1 << 40, .max_nodes = 2000};
+  const lt_read_options o = {.max_bytes = (int64_t)1 << 40, .max_nodes = 2000};
   lt_graph *g = lt_text_read(job, in->text, in->n, "fuzz.lathe", &o);
   in->is_text = true;
   lt_verify(g, "reading");
   const char *dump = print(job, g);
-  const lt_text_options back = {.max_bytes = o.max_bytes, .max_nodes = 10000};
+  const lt_read_options back = {.max_bytes = o.max_bytes, .max_nodes = 10000};
   lt_graph *same = lt_text_read(job, dump, strlen(dump), "dump", &back);
   if (strcmp(print(job, same), dump) || !lt_graph_equal(g, same) || lt_graph_hash(g) != lt_graph_hash(same)) {
     fprintf(stderr, "the dump is read back as something else:\n%s\n%s\n", dump, print(job, same));

@@ -10,7 +10,7 @@ static void read_case(lt_job *job, void *arg) {
   const reading *r = arg;
   lt_arena *a = lt_arena_new(job);
   const char *text = lt_arena_printf(a, "network t(%s) -> r { r = %s }", r->inputs, r->call);
-  const lt_text_options o = {.max_bytes = INT64_C(1) << 40};
+  const lt_read_options o = {.max_bytes = INT64_C(1) << 40};
   lt_graph_drop(job, lt_text_read(job, text, strlen(text), "t", &o));
 }
 

@@ -8,7 +8,7 @@ typedef struct reading { const char *text, *file; size_t n; } reading;
 
 static void read_and_free(lt_job *job, void *arg) {
   const reading *r = arg;
-  const lt_text_options o = TEST_OPTIONS;
+  const lt_read_options o = TEST_OPTIONS;
   lt_graph_free(lt_text_read(job, r->text, r->n, r->file, &o));
 }
 

@@ -8,7 +8,7 @@
 typedef struct task { lt_job *job; const char *path, *text, *dump; size_t n; lt_mode mode; int dumps; } task;
 
 static lt_graph *read_dump(lt_job *job, const char *text, const char *pass) {
-  const lt_text_options o = {.max_bytes = (int64_t)1 << 40};
+  const lt_read_options o = {.max_bytes = (int64_t)1 << 40};
   return lt_text_read(job, text, strlen(text), pass, &o);
 }
 
@@ -28,7 +28,7 @@ static void check_dump(void *ctx, const char *pass, const char *text) {
 
 static void run_passes(lt_job *job, void *arg) {
   task *t = arg;
-  const lt_text_options options = TEST_OPTIONS;
+  const lt_read_options options = TEST_OPTIONS;
   lt_pass_options o = {.print_after = "all", .verify_each = true, .print = check_dump, .print_ctx = t};
   lt_graph *g = lt_text_read(job, t->text, t->n, t->path, &options);
   g->mode = t->mode;

@@ -6,7 +6,7 @@ typedef struct example { const char *text; size_t n; const char *network; } exam
 
 static void read_and_back(lt_job *job, void *arg) {
   const example *x = arg;
-  const lt_text_options o = {.network = x->network};
+  const lt_read_options o = {.network = x->network};
   lt_str s;
   lt_graph *g = lt_text_read(job, x->text, x->n, "net.lathe", &o);
   lt_verify(g, "reading");

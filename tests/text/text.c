@@ -10,7 +10,7 @@
 typedef struct task {
   const char *text, *file;
   size_t n;
-  lt_text_options options;
+  lt_read_options options;
   void (*then)(lt_job *job, lt_graph *g);
 } task;
 
@@ -21,14 +21,14 @@ static void run_task(lt_job *job, void *arg) {
   lt_graph_free(g); /* when the job fails it frees the graph itself */
 }
 
-static void with_graph(const char *text, lt_text_options o, void (*then)(lt_job *job, lt_graph *g)) {
+static void with_graph(const char *text, lt_read_options o, void (*then)(lt_job *job, lt_graph *g)) {
   lathe_error e;
   task t = {.text = text, .file = "test.lathe", .n = strlen(text), .options = o, .then = then};
   int status = lt_protect(&e, run_task, &t);
   ck_assert_msg(!status, "%s:%d:%d: %s", e.file, e.line, e.column, e.message);
 }
 
-static void expect_error(const char *text, lt_text_options o, const char *message) {
+static void expect_error(const char *text, lt_read_options o, const char *message) {
   lathe_error e;
   task t = {.text = text, .file = "test.lathe", .n = strlen(text), .options = o};
   ck_assert_int_ne(lt_protect(&e, run_task, &t), 0);
@@ -73,7 +73,7 @@ static int count_ops(const lt_graph *g, lt_op op) {
 static void check_round_trip(lt_job *job, lt_graph *g) {
   lt_verify(g, "reading");
   const char *first = printed(job, g);
-  const lt_text_options o = TEST_OPTIONS;
+  const lt_read_options o = TEST_OPTIONS;
   lt_graph *again = lt_text_read(job, first, strlen(first), "dump", &o);
   lt_verify(again, "reading the dump");
   ck_assert_str_eq(printed(job, again), first);
@@ -135,7 +135,7 @@ START_TEST(odd_dumps_round_trip) {
      " @layout(plain, [0, 0, 0, 0]) @layout(panel, 3) @origin(\"batch_norm\") }"),
     "network n(x: f32[3]) -> { state s: f32[3] = uniform(lo=-1.5, hi=1e-300) update s = s * x * nan }",
   };
-  for (size_t i = 0; i < LT_COUNT(texts); i++) with_graph(texts[i], (lt_text_options)TEST_OPTIONS, check_round_trip);
+  for (size_t i = 0; i < LT_COUNT(texts); i++) with_graph(texts[i], (lt_read_options)TEST_OPTIONS, check_round_trip);
 }
 END_TEST
 
@@ -161,7 +161,7 @@ static void check_residual(lt_job *job, lt_graph *g) {
     "h.3.y.W[8, 8, 3, 3] h.3.y.b[8] h.3.y.1.W[8, 8, 1, 1] h.3.y.1.b[8] y.W[3, 8, 1, 1] y.b[3]");
 }
 
-static void with_model(const char *name, lt_text_options o, void (*then)(lt_job *job, lt_graph *g)) {
+static void with_model(const char *name, lt_read_options o, void (*then)(lt_job *job, lt_graph *g)) {
   lathe_error e;
   task t = {.file = name, .options = o, .then = then};
   char *text = test_read(test_path(name), &t.n);
@@ -172,10 +172,10 @@ static void with_model(const char *name, lt_text_options o, void (*then)(lt_job 
 }
 
 START_TEST(model_sizes) {
-  with_model("models/resnet50.lathe", (lt_text_options){.batch = 8}, check_resnet50);
-  with_model("models/resnet18.lathe", (lt_text_options){0}, check_resnet18);
-  with_model("models/lenet5.lathe", (lt_text_options){0}, check_lenet);
-  with_model("models/residual.lathe", (lt_text_options){0}, check_residual);
+  with_model("models/resnet50.lathe", (lt_read_options){.batch = 8}, check_resnet50);
+  with_model("models/resnet18.lathe", (lt_read_options){0}, check_resnet18);
+  with_model("models/lenet5.lathe", (lt_read_options){0}, check_lenet);
+  with_model("models/residual.lathe", (lt_read_options){0}, check_residual);
 }
 END_TEST
 
@@ -189,7 +189,7 @@ static void params_are(const char *body, const char *want) {
     "block c(v) -> y { y = sequential(v, linear(out=2, bias=false), tanh) }\n"
     "network n(x: f32[4, 3]) -> y { %s }", body);
   expected = want;
-  with_graph(text, (lt_text_options){0}, check_params);
+  with_graph(text, (lt_read_options){0}, check_params);
 }
 
 START_TEST(names_of_weights) {
@@ -233,7 +233,7 @@ static void check_weights_by_name(lt_job *job, lt_graph *g) {
 }
 START_TEST(weights_by_name) {
   with_graph("block b(v) -> y { y = linear(v, out=2, bias=false) y = y * sum(y.W) }\n"
-    "network n(x: f32[4, 3]) -> y { h = linear(x, out=2) y = b(h, name=\"c\") + sum(h.W) + sum(c.y.W) }", (lt_text_options){0},
+    "network n(x: f32[4, 3]) -> y { h = linear(x, out=2) y = b(h, name=\"c\") + sum(h.W) + sum(c.y.W) }", (lt_read_options){0},
     check_weights_by_name);
 }
 END_TEST
@@ -251,9 +251,9 @@ static void check_keys(lt_job *job, lt_graph *g) {
     if (g->nodes.at[i]->op == LT_OP_dropout) ck_assert_str_eq(((const lt_dropout_attrs *)g->nodes.at[i]->attrs)->key, want[k++]);
 }
 START_TEST(names_of_the_rest) {
-  with_graph("network n(x: f32[4, 3]) -> y { y = batch_norm(x, eps=1e-3) }", (lt_text_options){0}, check_norm);
+  with_graph("network n(x: f32[4, 3]) -> y { y = batch_norm(x, eps=1e-3) }", (lt_read_options){0}, check_norm);
   with_graph("network n(x: f32[4, 3]) -> y { a = dropout(x) y = dropout(x) + dropout(a) y = dropout(y, key=\"given\") }",
-    (lt_text_options){0}, check_keys);
+    (lt_read_options){0}, check_keys);
 }
 END_TEST
 
@@ -261,7 +261,7 @@ END_TEST
 
 static const char *expected_text;
 static void check_text(lt_job *job, lt_graph *g) { ck_assert_str_eq(printed(job, g), expected_text); }
-static void text_is(const char *text, lt_text_options o, const char *want) {
+static void text_is(const char *text, lt_read_options o, const char *want) {
   expected_text = want;
   with_graph(text, o, check_text);
 }
@@ -269,41 +269,41 @@ static void text_is(const char *text, lt_text_options o, const char *want) {
 START_TEST(dimensions) {
   const char *text = "network n[N=4, M=N*2](x: f32[N, M]) -> y { y = reshape(x, shape=[N*M]) }";
   const lt_dim_override two[] = {{"M", 3}, {"N", 5}}, other[] = {{"K", 3}}, zero[] = {{"N", 0}};
-  text_is(text, (lt_text_options){0}, "network n(x: f32[4, 8]) -> y {\n  y: f32[32] = reshape(x, shape=[32])\n}\n");
-  text_is(text, (lt_text_options){.batch = 2}, "network n(x: f32[2, 4]) -> y {\n  y: f32[8] = reshape(x, shape=[8])\n}\n");
-  text_is(text, (lt_text_options){.dims = two, .n_dims = 2}, "network n(x: f32[5, 3]) -> y {\n  y: f32[15] = reshape(x, shape=[15])\n}\n");
-  expect_error(text, (lt_text_options){.dims = other, .n_dims = 1}, "network `n` has no dimension `K`\nhelp: give it one: `network n[K=…](x: f32[K, …])`");
-  expect_error(text, (lt_text_options){.dims = zero, .n_dims = 1}, "the dimension `N` is 0, should be at least 1");
+  text_is(text, (lt_read_options){0}, "network n(x: f32[4, 8]) -> y {\n  y: f32[32] = reshape(x, shape=[32])\n}\n");
+  text_is(text, (lt_read_options){.batch = 2}, "network n(x: f32[2, 4]) -> y {\n  y: f32[8] = reshape(x, shape=[8])\n}\n");
+  text_is(text, (lt_read_options){.dims = two, .n_dims = 2}, "network n(x: f32[5, 3]) -> y {\n  y: f32[15] = reshape(x, shape=[15])\n}\n");
+  expect_error(text, (lt_read_options){.dims = other, .n_dims = 1}, "network `n` has no dimension `K`\nhelp: give it one: `network n[K=…](x: f32[K, …])`");
+  expect_error(text, (lt_read_options){.dims = zero, .n_dims = 1}, "the dimension `N` is 0, should be at least 1");
   const char *fixed = "network n(x: f32[4, 2]) -> y { y = x }";
-  text_is(fixed, (lt_text_options){.batch = 4}, "network n(x: f32[4, 2]) -> y {\n  y = x\n}\n");
-  expect_error(fixed, (lt_text_options){.batch = 8},
+  text_is(fixed, (lt_read_options){.batch = 4}, "network n(x: f32[4, 2]) -> y {\n  y = x\n}\n");
+  expect_error(fixed, (lt_read_options){.batch = 8},
     "the batch of input `x` is fixed to 4, not 8\nhelp: write `network n[N=4](x: f32[N, …])`");
-  expect_error(fixed, (lt_text_options){.dims = two, .n_dims = 1},
+  expect_error(fixed, (lt_read_options){.dims = two, .n_dims = 1},
     "network `n` has no dimension `M`\nhelp: give it one: `network n[M=…](x: f32[M, …])`");
 }
 END_TEST
 
 START_TEST(several_networks) {
   const char *text = "lathe 1\nnetwork a(x: f32) -> x { }\nnetwork b(y: f32) -> y { }";
-  text_is(text, (lt_text_options){.network = "b"}, "network b(y: f32) -> y {\n}\n");
-  expect_error(text, (lt_text_options){0}, "the file has 2 networks\nhelp: choose one with --network: a, b");
-  expect_error(text, (lt_text_options){.network = "c"}, "there is no network `c`\nhelp: the file has a, b");
+  text_is(text, (lt_read_options){.network = "b"}, "network b(y: f32) -> y {\n}\n");
+  expect_error(text, (lt_read_options){0}, "the file has 2 networks\nhelp: choose one with --network: a, b");
+  expect_error(text, (lt_read_options){.network = "c"}, "there is no network `c`\nhelp: the file has a, b");
 }
 END_TEST
 
 START_TEST(attributes) {
   text_is("block b(x, k=, s=k) -> y { y = max_pool(x, kernel=[k, k+1], stride=s, pad=[0, k/2, 0, k-2]) }\n"
     "network n(x: f32[1, 1, 8, 8]) -> y { y = b(x, k=2) z = max_pool(x=x, kernel_size=3, stride=kernel, pad=none) u = sum(z, axes=all) }",
-    (lt_text_options){0}, "network n(x: f32[1, 1, 8, 8]) -> y {\n"
+    (lt_read_options){0}, "network n(x: f32[1, 1, 8, 8]) -> y {\n"
     "  y: f32[1, 1, 4, 4] = max_pool(x, kernel=[2, 3], stride=2, pad=[0, 1, 0, 0])\n"
     "  z: f32[1, 1, 2, 2] = max_pool(x, kernel=3, stride=3)\n"
     "  u: f32 = sum(z, axes=[0, 1, 2, 3])\n}\n");
   text_is("block b(x, k=, p=pair(k)) -> y { y = max_pool(x, kernel=p, stride=pair([1, 2])) }\n"
     "network n[H=9, K=3](x: f32[1, 1, H, get_conv_outsize(H, K, 2, 1) + 1]) -> y {"
     " y: f32[1, 1, get_conv_outsize(H, K, 1, 0), 2] = b(x, k=K) y = reshape(y, shape=[get_deconv_outsize(4, K, 3, 1) + 4]) }",
-    (lt_text_options){0}, "network n(x: f32[1, 1, 9, 6]) -> y {\n  y.1: f32[1, 1, 7, 2] = max_pool(x, kernel=3, stride=[1, 2])\n"
+    (lt_read_options){0}, "network n(x: f32[1, 1, 9, 6]) -> y {\n  y.1: f32[1, 1, 7, 2] = max_pool(x, kernel=3, stride=[1, 2])\n"
     "  y: f32[14] = reshape(y.1, shape=[14])\n}\n");
-  text_is("network n(x: f32[2]) -> y { y = 2 - x * 3 / -4 - -x }", (lt_text_options){0}, "network n(x: f32[2]) -> y {\n"
+  text_is("network n(x: f32[2]) -> y { y = 2 - x * 3 / -4 - -x }", (lt_read_options){0}, "network n(x: f32[2]) -> y {\n"
     "  v1: f32[2] = mul(x, 3.0)\n  v2: f32[2] = div(v1, -4.0)\n  v3: f32[2] = sub(2.0, v2)\n  v4: f32[2] = neg(x)\n"
     "  y: f32[2] = sub(v3, v4)\n}\n");
 }

@@ -98,7 +98,7 @@ static void run_file(lt_job *job, void *arg) {
   char name[64];
   while (lt_next_network(&at, end, name))
     for (unsigned mode = 0; mode < 2; mode++) {
-      lt_graph *g = lt_text_read(job, (const char *)text.at, text.n, m->path, &(lt_text_options){.network = name});
+      lt_graph *g = lt_text_read(job, (const char *)text.at, text.n, m->path, &(lt_read_options){.network = name});
       g->mode = mode ? LT_MODE_TRAIN : LT_MODE_RUN;
       m->seen->networks++;
       run_model(job, m->path, g, m->seen);

@@ -22,7 +22,7 @@ typedef struct gen_row {
 #define LAYER(name, operands, weights, doc) static const gen_attr gen_layer_##name[] = {
 #define ATTR(kind, name, def, doc) {#kind, #name, def, doc},
 #define END(name) {NULL, NULL, NULL, NULL}};
-#include "frontend/build/layers.def"
+#include "frontend/layers.def"
 
 #define GEN_OPS ""
 #define GEN_WEIGHTS "_layer"
@@ -32,7 +32,7 @@ static const gen_row gen_rows[] = {
   {#name, operands, results, doc, 0, kind, "", gen_op_##name},
 #include "ir/ops.def"
 #define LAYER(name, operands, weights, doc) {#name, operands, "y", doc, 1, 0, GEN_##weights, gen_layer_##name},
-#include "frontend/build/layers.def"
+#include "frontend/layers.def"
 };
 enum { GEN_ROWS = sizeof gen_rows / sizeof gen_rows[0] };
 

@@ -1,12 +1,11 @@
-/* struct_attrs.c: attributes that a program gives as a struct (lathe_apply) → the values that attribute text would give (attrs.c), so
+/* struct_attrs.c: attributes that a program gives as a struct (lathe_apply) → the values that attribute text would give, so
  * that checks, defaults and messages are the same. The rule of zero is here: a field left zero is an attribute not given. */
-#include "frontend/text/text.h"
+#include "frontend/build/apply.h"
 
 #include <math.h>
 
 static void set_int(lt_attr_value *v, int64_t i) {
-  i = i == LATHE_ZERO ? 0 : i;
-  *v = (lt_attr_value){.kind = LT_V_INT, .i = i, .f = (double)i, .s = (float)i};
+  *v = lt_attr_value_int((lt_pos){0}, i == LATHE_ZERO ? 0 : i);
 }
 
 static void set_list(lt_arena *a, lt_attr_value *v, const int64_t *i, uint32_t n) {
@@ -24,13 +23,13 @@ static bool read_numbers(lt_arena *a, lt_attr_value *v, const int64_t *i, uint32
   return given > 0;
 }
 
-static bool read_ints(const lt_names_seen *s, lt_attr_value *v, const char *form, const char *key, const lathe_ints *l) {
+static bool read_ints(const lt_caller *by, lt_attr_value *v, const char *form, const char *key, const lathe_ints *l) {
   int64_t n = l->n == LATHE_ZERO ? 0 : l->n;
   if (n < 0 || n > LT_MAX_INTS) {
-    lt_fail(s->job, LATHE_E_INVALID, NULL, "attribute `%s` of %s has %lld numbers, at most %d are allowed%s", key, form, (long long)n,
+    lt_fail(by->job, LATHE_E_INVALID, NULL, "attribute `%s` of %s has %lld numbers, at most %d are allowed%s", key, form, (long long)n,
       (int)LT_MAX_INTS, n < 0 ? "\nhelp: an empty list is LATHE_EMPTY" : "");
   }
-  set_list(s->arena, v, l->v, (uint32_t)n);
+  set_list(by->arena, v, l->v, (uint32_t)n);
   return l->n != 0;
 }
 
@@ -53,27 +52,27 @@ static bool read_text(lt_attr_value *v, lt_attr_value_kind kind, const char *tex
 }
 
 /* false: left zero. */
-static bool read_field(const lt_names_seen *s, lt_attr_value *v, const char *form, const lathe_attr *a, const void *at) {
+static bool read_field(const lt_caller *by, lt_attr_value *v, const char *form, const lathe_attr *a, const void *at) {
   switch (a->kind) {
   case LATHE_ATTR_INT: set_int(v, *(const int64_t *)at); return *(const int64_t *)at != 0;
   case LATHE_ATTR_FLOAT: return read_float(v, *(const double *)at);
   case LATHE_ATTR_BOOL: return read_flag(v, *(const lathe_flag *)at);
-  case LATHE_ATTR_PAIR: return read_numbers(s->arena, v, at, 2);
-  case LATHE_ATTR_QUAD: return read_numbers(s->arena, v, at, 4);
-  case LATHE_ATTR_INTS: return read_ints(s, v, form, a->key, at);
+  case LATHE_ATTR_PAIR: return read_numbers(by->arena, v, at, 2);
+  case LATHE_ATTR_QUAD: return read_numbers(by->arena, v, at, 4);
+  case LATHE_ATTR_INTS: return read_ints(by, v, form, a->key, at);
   case LATHE_ATTR_STR: return read_text(v, LT_V_STRING, *(const char *const *)at);
   case LATHE_ATTR_DTYPE: return read_text(v, LT_V_WORD, *(const char *const *)at);
   }
-  lt_fail(s->job, LATHE_E_INVALID, NULL, "attribute `%.60s` of %s has no kind %d", a->key, form, (int)a->kind);
+  lt_fail(by->job, LATHE_E_INVALID, NULL, "attribute `%.60s` of %s has no kind %d", a->key, form, (int)a->kind);
 }
 
-lt_attr_arg *lt_form_args(const lt_names_seen *s, const lathe_form *form, const void *values, unsigned *n) {
+lt_attr_arg *lt_form_args(const lt_caller *by, const lathe_form *form, const void *values, unsigned *n) {
   size_t fields = values ? form->n_attrs : 0;
-  lt_attr_arg *args = LT_NEW_ARRAY(s->arena, lt_attr_arg, fields + 1);
+  lt_attr_arg *args = LT_NEW_ARRAY(by->arena, lt_attr_arg, fields + 1);
   *n = 0;
   for (size_t i = 0; i < fields; i++) {
     const lathe_attr *a = &form->attrs[i];
-    if (!read_field(s, &args[*n].value, form->name, a, (const char *)values + a->offset)) continue;
+    if (!read_field(by, &args[*n].value, form->name, a, (const char *)values + a->offset)) continue;
     args[*n].key = a->key, args[*n].pos = (lt_pos){0};
     ++*n;
   }

@@ -1,137 +1,35 @@
-/* elab.c: syntax tree → graph: networks and their dimensions, statements, scopes, blocks, notes; names of values.
+/* elab.c: syntax tree → graph: networks and their dimensions, statements, notes; names of values.
  *
  * Work is bounded before it is done: every statement has the number of its expressions as its cost, blocks and loops pay
  * for what they write out, and nodes are counted; so a short text cannot ask for endless work. */
 #include "frontend/text/elab.h"
+#include "frontend/text/read.h"
 
 #include <stdio.h>
-#include <strings.h>
 #include <unistd.h>
 
 void lt_elab_fail(lt_elab *e, lt_pos pos, const char *fmt, ...) {
-  lt_loc loc = lt_loc_at(e->seen.file, pos);
+  lt_loc loc = lt_loc_at(e->seen.by.file, pos);
   va_list ap;
   va_start(ap, fmt);
   lt_failv(e->job, LATHE_E_INVALID, &loc, fmt, ap);
 }
 
 void lt_elab_at(lt_elab *e, lt_pos pos) {
-  e->g->loc = lt_loc_at(e->seen.file, pos);
+  e->g->loc = lt_loc_at(e->seen.by.file, pos);
   if (e->g->nodes.n >= e->max_nodes)
     lt_elab_fail(e, pos, "the network has more than %u nodes when blocks and loops are written out", e->max_nodes);
 }
 
-static void pay(lt_elab *e, lt_pos pos, uint64_t steps) {
+void lt_elab_pay(lt_elab *e, lt_pos pos, uint64_t steps) {
   e->steps += steps;
   if (e->steps > e->max_steps) lt_elab_fail(e, pos, "blocks and loops write out too much: more than %llu steps", (unsigned long long)e->max_steps);
-}
-
-/* ---- scopes ------------------------------------------------------------------------------------------------------- */
-
-static lt_entry *entry_of(const lt_scope *s, const char *name) {
-  uintptr_t found = 0;
-  lt_map_gets(&s->names, name, &found);
-  return (lt_entry *)found;
-}
-
-/* A weight of a layer that stands in this scope, or of a block's instance below it. */
-static lt_value leaf_below(lt_elab *e, const char *name) {
-  lt_value v = lt_find(e->g, lt_arena_printf(e->arena, "%s%s", e->scope->prefix, name));
-  return v && lt_is_leaf(e->g, v) ? v : 0;
-}
-
-lt_entry *lt_elab_find(lt_elab *e, const char *name) {
-  lt_entry *found = entry_of(e->scope, name);
-  lt_value leaf = found ? 0 : leaf_below(e, name);
-  if (!leaf) return found;
-  found = LT_NEW(e->arena, lt_entry);
-  found->v = leaf;
-  return found;
-}
-
-const char *lt_near_name(const char *word, const char *const *names) {
-  if (strlen(word) > 2) return lt_nearest(word, names);
-  for (; *names; names++)
-    if (!strcasecmp(word, *names)) return *names;
-  return NULL;
-}
-
-/* Names that could have been meant: those in scope, and weights below its prefix. */
-static const char **scope_names(lt_elab *e) {
-  const lt_map *m = &e->scope->names, *all = &e->g->names;
-  size_t prefix = strlen(e->scope->prefix);
-  const char **names = LT_NEW_ARRAY(e->arena, const char *, (size_t)m->n + all->n + 1);
-  uint32_t n = 0;
-  for (uint32_t i = 0; i < m->cap; i++)
-    if (m->slots[i].key && m->slots[i].value) names[n++] = m->slots[i].key;
-  for (uint32_t i = 0; i < all->cap; i++)
-    if (all->slots[i].key && !strncmp(all->slots[i].key, e->scope->prefix, prefix)) names[n++] = all->slots[i].key + prefix;
-  return names;
-}
-
-lt_entry *lt_elab_lookup(lt_elab *e, const char *name, lt_pos pos) {
-  lt_entry *found = lt_elab_find(e, name);
-  if (found) return found;
-  const char *near = lt_near_name(name, scope_names(e));
-  if (near) lt_elab_fail(e, pos, "unknown name `%.80s`\nhelp: did you mean `%s`?", name, near);
-  if (lt_op_find(name, strlen(name)) || lt_layer_find(name, strlen(name)) || lt_map_gets(&e->tree->block, name, NULL))
-    lt_elab_fail(e, pos, "`%s` is an op, not a value\nhelp: call it: `%s(…)`", name, name);
-  lt_elab_fail(e, pos, e->blocks ? "unknown name `%.80s`\nhelp: a block sees only its own operands and attributes" : "unknown name `%.80s`", name);
-}
-
-void lt_elab_put(lt_elab *e, const char *name, lt_entry entry) {
-  lt_entry *old = entry_of(e->scope, name), *own = old ? old : LT_NEW(e->arena, lt_entry);
-  *own = entry;
-  if (!old) lt_map_puts(e->arena, &e->scope->names, name, (uintptr_t)own);
-}
-
-static void put_attr(lt_elab *e, const char *name, const lt_attr_value *v) {
-  lt_elab_put(e, name, (lt_entry){.is_attr = true, .attr = *v});
-}
-
-static void put_int(lt_elab *e, const char *name, lt_pos pos, int64_t i) {
-  lt_attr_value v = {.kind = LT_V_INT, .pos = pos, .i = i, .f = (double)i, .s = (float)i};
-  put_attr(e, name, &v);
-}
-
-const lt_attr_value *lt_scope_attr(const lt_scope *s, const char *name, bool *is_value) {
-  lt_entry *found = entry_of(s, name);
-  *is_value = found && !found->is_attr;
-  return found && found->is_attr ? &found->attr : NULL;
-}
-
-static void fill_in(lt_elab *e, lt_str *out, const char *key, lt_pos pos) {
-  const lt_entry *found = entry_of(e->scope, key);
-  if (!found || !found->is_attr) {
-    lt_elab_fail(e, pos, "`{%.40s}` in this text is not known\nhelp: loop variables, attributes and dimensions can stand in braces", key);
-  }
-  if (found->attr.kind == LT_V_INT) lt_str_printf(out, "%lld", (long long)found->attr.i);
-  else if (found->attr.kind == LT_V_STRING) lt_str_puts(out, found->attr.text);
-  else lt_elab_fail(e, pos, "`{%s}` is %s, only whole numbers and strings can stand in braces", key, lt_attr_value_text(e->arena, &found->attr));
-}
-
-const char *lt_elab_text(lt_elab *e, const char *text, lt_pos pos) {
-  if (!strchr(text, '{')) return text;
-  lt_str out;
-  lt_str_init(&out, e->arena);
-  while (*text) {
-    size_t n = strcspn(text, "{");
-    lt_str_put(&out, text, n);
-    text += n;
-    if (!*text) break;
-    const char *close = strchr(text, '}');
-    if (!close) lt_elab_fail(e, pos, "`{` without `}` in this text");
-    fill_in(e, &out, lt_arena_strndup(e->arena, text + 1, (size_t)(close - text - 1)), pos);
-    text = close + 1;
-    if (out.n > LT_MAX_NAME) lt_elab_fail(e, pos, "this name has more than %d bytes when filled in", (int)LT_MAX_NAME);
-  }
-  return out.at ? out.at : "";
 }
 
 /* ---- types and notes ------------------------------------------------------------------------------------------------ */
 
 LT_NORETURN static void fail_unknown_dim(lt_elab *e, const lt_expr *d) {
-  const char *near = lt_near_name(d->text, scope_names(e));
+  const char *near = lt_near_name(d->text, lt_elab_names(e));
   if (near) lt_elab_fail(e, d->pos, "unknown dimension `%.80s`\nhelp: did you mean `%s`?", d->text, near);
   lt_elab_fail(e, d->pos, e->blocks ? "unknown dimension `%.80s`\nhelp: a block sees only its own operands and attributes"
     : "unknown dimension `%.80s`\nhelp: named dimensions stand after the network's name: `network NAME[%.80s=1](…)`", d->text, d->text);
@@ -142,7 +40,7 @@ static lt_type type_of(lt_elab *e, const lt_type_expr *x) {
   int64_t count, bytes;
   for (uint32_t i = 0; i < x->rank; i++) {
     const lt_expr *d = x->dim[i];
-    if (d->kind == LT_E_NAME && !entry_of(e->scope, d->text)) fail_unknown_dim(e, d);
+    if (d->kind == LT_E_NAME && !lt_scope_find(e->scope, d->text)) fail_unknown_dim(e, d);
     t.dim[i] = lt_attr_eval_int(&e->seen, x->dim[i], "a dimension");
     if (t.dim[i] < 1) lt_elab_fail(e, x->dim[i]->pos, "a dimension is %lld, should be at least 1", (long long)t.dim[i]);
   }
@@ -218,7 +116,7 @@ static void apply_notes(lt_elab *e, const lt_notes *notes, lt_node *n) {
 /* ---- statements ------------------------------------------------------------------------------------------------------ */
 
 static void check_free(lt_elab *e, const char *name, lt_pos pos) {
-  const lt_entry *old = entry_of(e->scope, name);
+  const lt_entry *old = lt_scope_find(e->scope, name);
   if (old && old->is_attr) lt_elab_fail(e, pos, "`%s` is a dimension, attribute or loop variable here and cannot be bound", name);
 }
 
@@ -278,7 +176,7 @@ static void run_leaf(lt_elab *e, const lt_stmt *s) {
   lt_type type = type_of(e, t->type);
   check_free(e, t->name, t->pos);
   lt_elab_at(e, t->pos);
-  if (lt_find(e->g, full) || entry_of(e->scope, t->name)) lt_elab_fail(e, t->pos, "the name `%s` is used already", full);
+  if (lt_find(e->g, full) || lt_scope_find(e->scope, t->name)) lt_elab_fail(e, t->pos, "the name `%s` is used already", full);
   lt_init init = lt_init_eval(&e->seen, &e->g->arena, &type, s->value, lt_arena_printf(e->arena, "%s `%s`", kind, t->name));
   lt_value v = s->leaf == LT_OP_const ? constant(e, s, &type, &init) : lt_leaf(e->g, s->leaf, full, type, &init);
   bind(e, t, v);
@@ -298,25 +196,23 @@ static void run_update(lt_elab *e, const lt_stmt *s) {
   lt_add_update(e->g, leaf->v, v);
 }
 
-static void run_body(lt_elab *e, const lt_stmts *body);
-
 static void run_for(lt_elab *e, const lt_stmt *s) {
   const lt_target *t = &s->targets.at[0];
   int64_t from = lt_attr_eval_int(&e->seen, s->value, "the loop's first number");
   int64_t to = lt_attr_eval_int(&e->seen, s->to, "the loop's end");
-  if (entry_of(e->scope, t->name)) lt_elab_fail(e, t->pos, "the loop's variable `%s` has a meaning already here", t->name);
+  if (lt_scope_find(e->scope, t->name)) lt_elab_fail(e, t->pos, "the loop's variable `%s` has a meaning already here", t->name);
   for (int64_t i = from; i < to; i++) {
-    pay(e, s->pos, 1);
-    put_int(e, t->name, t->pos, i);
-    run_body(e, &s->body);
+    lt_elab_pay(e, s->pos, 1);
+    lt_elab_put_int(e, t->name, t->pos, i);
+    lt_elab_run(e, &s->body);
   }
   lt_map_puts(e->arena, &e->scope->names, t->name, 0);
 }
 
-static void run_body(lt_elab *e, const lt_stmts *body) {
+void lt_elab_run(lt_elab *e, const lt_stmts *body) {
   for (uint32_t i = 0; i < body->n; i++) {
     const lt_stmt *s = body->at[i];
-    pay(e, s->pos, s->cost);
+    lt_elab_pay(e, s->pos, s->cost);
     switch (s->kind) {
     case LT_S_BIND: run_bind(e, s); break;
     case LT_S_LEAF: run_leaf(e, s); break;
@@ -324,125 +220,6 @@ static void run_body(lt_elab *e, const lt_stmts *body) {
     case LT_S_FOR: run_for(e, s); break;
     }
   }
-}
-
-/* ---- blocks ---------------------------------------------------------------------------------------------------------- */
-
-static bool expr_has_weights(lt_elab *e, const lt_expr *x, int depth);
-
-static bool arg_is(const void *ctx, const char *key) {
-  const lt_expr *x = ctx;
-  for (uint32_t i = 0; i < x->n; i++)
-    if (x->args[i].key && !strcmp(x->args[i].key, key)) return true;
-  return false;
-}
-
-static bool call_has_weights(lt_elab *e, const lt_expr *x, unsigned before, int depth);
-
-/* An element is a call whose first operand has come before, or a bare name. */
-static bool sequence_has_weights(lt_elab *e, const lt_expr *x, unsigned before, int depth) {
-  for (uint32_t i = 0; i < x->n; i++) {
-    const lt_expr *part = x->args[i].value;
-    bool element = before + i > 0 && (part->kind == LT_E_NAME || part->kind == LT_E_CALL);
-    if (element ? call_has_weights(e, part, 1, depth) : expr_has_weights(e, part, depth)) return true;
-  }
-  return false;
-}
-
-/* before: operands that stand before those of the call. A bare name is a call without arguments. */
-static bool call_has_weights(lt_elab *e, const lt_expr *x, unsigned before, int depth) {
-  uintptr_t block;
-  lt_text_call c;
-  unsigned positional = before;
-  if (lt_is_sequence(x)) return sequence_has_weights(e, x, before, depth);
-  for (uint32_t i = 0; i < x->n; i++) {
-    positional += !x->args[i].key;
-    if (expr_has_weights(e, x->args[i].value, depth)) return true;
-  }
-  if (lt_map_gets(&e->tree->block, x->text, &block)) return lt_elab_has_weights(e, (lt_block *)block, depth + 1);
-  lt_call_resolve(&c, x->text, arg_is, x, positional);
-  return lt_call_needs_name(&c);
-}
-
-bool lt_elab_sequence_has_weights(lt_elab *e, const lt_expr *x) { return sequence_has_weights(e, x, 0, 0); }
-
-static bool expr_has_weights(lt_elab *e, const lt_expr *x, int depth) {
-  switch (x->kind) {
-  case LT_E_CALL: return call_has_weights(e, x, 0, depth);
-  case LT_E_NEG: return expr_has_weights(e, x->items[0], depth);
-  case LT_E_CHAIN:
-    for (uint32_t i = 0; i < x->n; i++)
-      if (expr_has_weights(e, x->terms[i].value, depth)) return true;
-    return false;
-  default: return false;
-  }
-}
-
-static bool body_has_weights(lt_elab *e, const lt_stmts *body, int depth) {
-  for (uint32_t i = 0; i < body->n; i++) {
-    const lt_stmt *s = body->at[i];
-    if (s->kind == LT_S_LEAF ? s->leaf != LT_OP_const : s->kind == LT_S_FOR ? body_has_weights(e, &s->body, depth) : expr_has_weights(e, s->value, depth))
-      return true;
-  }
-  return false;
-}
-
-/* Whether instances need a name of their own. Known from the text alone; a block that is in the middle of being asked
- * calls itself, which is reported when it is inlined. */
-bool lt_elab_has_weights(lt_elab *e, lt_block *b, int depth) {
-  if (depth > LT_MAX_BLOCKS) lt_elab_fail(e, b->pos, "blocks nest more than %d deep", (int)LT_MAX_BLOCKS);
-  if (!b->weights) {
-    b->weights = 1;
-    b->weights = body_has_weights(e, &b->body, depth) ? 2 : 1;
-  }
-  return b->weights == 2;
-}
-
-static void bind_attrs(lt_elab *e, const lt_block_call *c) {
-  const lt_block *b = c->block;
-  for (uint32_t i = 0; i < b->attrs.n; i++) {
-    const lt_arg *a = &b->attrs.at[i];
-    lt_attr_value v = {.kind = LT_V_NONE};
-    bool given = false;
-    for (unsigned k = 0; k < c->n_args; k++)
-      if (!strcmp(c->args[k].key, a->key)) v = c->args[k].value, given = true;
-    if (!given && !a->value)
-      lt_elab_fail(e, c->pos, "block `%s` needs the attribute `%s`\nhelp: add `%s=…`", b->name, a->key, a->key);
-    if (!given) lt_attr_eval(&e->seen, &v, a->value, lt_arena_printf(e->arena, "the default of `%s`", a->key));
-    put_attr(e, a->key, &v);
-  }
-}
-
-static void collect(lt_elab *e, const lt_block *b, lt_values *out) {
-  for (uint32_t i = 0; i < b->outs.n; i++) {
-    const lt_target *t = &b->outs.at[i];
-    const lt_entry *found = lt_elab_find(e, t->name);
-    if (!found || found->is_attr) lt_elab_fail(e, t->pos, "the output `%s` of block `%s` is never bound", t->name, b->name);
-    lt_vec_push(e->arena, out, found->v);
-  }
-}
-
-void lt_elab_inline(lt_elab *e, const lt_block_call *c, lt_values *out) {
-  lt_block *b = c->block;
-  lt_scope *outer = e->scope, own = {.prefix = lt_arena_printf(e->arena, "%s.", c->name)};
-  const char *base = e->base, *within = e->within;
-  if (e->blocks == LT_MAX_BLOCKS) lt_elab_fail(e, c->pos, "blocks nest more than %d deep", (int)LT_MAX_BLOCKS);
-  pay(e, c->pos, 1);
-  b->open = true;
-  e->scope = &own;
-  e->seen.scope = &own;
-  e->within = "";
-  bind_attrs(e, c);
-  snprintf(e->trace[e->blocks++], sizeof e->trace[0], "in block `%.40s` as `%.60s`, called on line %d", b->name, c->name, (int)c->pos.line);
-  for (uint32_t i = 0; i < b->operands.n; i++) lt_elab_put(e, b->operands.at[i].name, (lt_entry){.v = c->in[i]});
-  run_body(e, &b->body);
-  collect(e, b, out);
-  b->open = false;
-  e->scope = outer;
-  e->seen.scope = outer;
-  e->base = base;
-  e->within = within;
-  e->blocks--;
 }
 
 /* ---- networks --------------------------------------------------------------------------------------------------------- */
@@ -468,7 +245,7 @@ static bool has_dim(const lt_network *n, const char *name) {
   return false;
 }
 
-static void check_dims(lt_elab *e, const lt_network *n, const lt_text_options *o) {
+static void check_dims(lt_elab *e, const lt_network *n, const lt_read_options *o) {
   const char **names = LT_NEW_ARRAY(e->arena, const char *, n->dims.n + 1);
   for (uint32_t i = 0; i < n->dims.n; i++) names[i] = n->dims.at[i].key;
   for (size_t i = 0; i < o->n_dims; i++) {
@@ -479,7 +256,7 @@ static void check_dims(lt_elab *e, const lt_network *n, const lt_text_options *o
   }
 }
 
-static void bind_dims(lt_elab *e, const lt_network *n, const lt_text_options *o) {
+static void bind_dims(lt_elab *e, const lt_network *n, const lt_read_options *o) {
   check_dims(e, n, o);
   for (uint32_t i = 0; i < n->dims.n; i++) {
     const lt_arg *d = &n->dims.at[i];
@@ -489,7 +266,7 @@ static void bind_dims(lt_elab *e, const lt_network *n, const lt_text_options *o)
     for (size_t k = 0; k < o->n_dims; k++)
       if (!strcmp(o->dims[k].name, d->key)) v = o->dims[k].value;
     if (v < 1) lt_elab_fail(e, d->pos, "%s is %lld, should be at least 1", what, (long long)v);
-    put_int(e, d->key, d->pos, v);
+    lt_elab_put_int(e, d->key, d->pos, v);
   }
 }
 
@@ -498,7 +275,7 @@ static void check_batch(lt_elab *e, const lt_network *n, int64_t batch) {
   if (!batch || has_dim(n, "N")) return;
   for (uint32_t i = 0; i < n->inputs.n; i++) {
     const lt_target *t = &n->inputs.at[i];
-    const lt_type *type = lt_type_of(e->g, entry_of(e->scope, t->name)->v);
+    const lt_type *type = lt_type_of(e->g, lt_scope_find(e->scope, t->name)->v);
     if (!type->rank || type->dim[0] == batch) continue;
     lt_elab_fail(e, t->type->dim[0]->pos, "the batch of input `%s` is fixed to %lld, not %lld\nhelp: write `network %s[N=%lld](%s: f32[N, …])`",
       t->name, (long long)type->dim[0], (long long)batch, n->name, (long long)type->dim[0], t->name);
@@ -522,7 +299,7 @@ static void make_outputs(lt_elab *e, const lt_network *n) {
     const lt_target *t = &n->outs.at[i];
     const lt_entry *found = lt_elab_find(e, t->name);
     if (!found || found->is_attr || !found->v) lt_elab_fail(e, t->pos, "the output `%s` is never bound\nhelp: write `%s = …` in the network", t->name, t->name);
-    e->g->loc = lt_loc_at(e->seen.file, t->pos);
+    e->g->loc = lt_loc_at(e->seen.by.file, t->pos);
     lt_add_output(e->g, t->name, found->v);
   }
 }
@@ -555,30 +332,30 @@ static int64_t machine_memory(void) {
 typedef struct reading {
   const char *text, *file;
   size_t n;
-  lt_text_options o;
+  lt_read_options o;
   lt_elab e;
 } reading;
 
 static void read_text(lt_job *job, void *arg) {
   reading *r = arg;
-  const lt_text_options *o = &r->o;
+  const lt_read_options *o = &r->o;
   lt_elab *e = &r->e;
   lt_arena *arena = lt_arena_new(job);
   lt_lexer lex;
   lt_scope scope = {.prefix = ""};
-  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {job, arena, r->file, &scope}, .base = "", .within = ""};
+  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {{job, arena, r->file}, &scope}, .base = "", .within = ""};
   lt_lex_init(&lex, job, arena, r->file, r->text, r->n);
   e->tree = lt_parse_file(&lex);
   const lt_network *net = choose_network(e, o->network);
   e->g = lt_graph_new(job, net->name);
-  e->seen.file = lt_arena_strdup(&e->g->arena, r->file);
+  e->seen.by.file = lt_arena_strdup(&e->g->arena, r->file);
   e->g->max_bytes = o->max_bytes ? o->max_bytes : machine_memory();
-  e->max_nodes = o->max_nodes ? o->max_nodes : LT_TEXT_MAX_NODES;
+  e->max_nodes = o->max_nodes ? o->max_nodes : LT_READ_MAX_NODES;
   e->max_steps = e->tree->exprs + 4 * (uint64_t)e->max_nodes;
   bind_dims(e, net, o);
   make_inputs(e, net);
   check_batch(e, net, o->batch);
-  run_body(e, &net->body);
+  lt_elab_run(e, &net->body);
   make_outputs(e, net);
   name_values(e);
   e->g->loc = (lt_loc){0};
@@ -598,8 +375,8 @@ LT_NORETURN static void fail_again(lt_job *job, const reading *r, const lathe_er
     help ? help : "");
 }
 
-lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file, const lt_text_options *options) {
-  reading r = {.text = text, .file = file, .n = n, .o = options ? *options : (lt_text_options){0}};
+lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file, const lt_read_options *options) {
+  reading r = {.text = text, .file = file, .n = n, .o = options ? *options : (lt_read_options){0}};
   lathe_error error;
   if (lt_protect(&error, read_text, &r)) fail_again(job, &r, &error);
   lt_graph_enter(r.e.g, job);

@@ -1,17 +1,9 @@
-/* elab.h: between elab.c (networks, blocks, statements) and value.c (expressions that compute values). */
+/* elab.h: between elab.c (networks, statements), scope.c (names), value.c (expressions that compute values) and block.c. */
 #ifndef LT_ELAB_H
 #define LT_ELAB_H
-#include "frontend/text/text.h"
-
-/* What a name stands for: a value of the graph (0: none), or an attribute: a dimension, a block's attribute, a loop's
- * variable. */
-typedef struct lt_entry { bool is_attr; lt_value v; lt_attr_value attr; } lt_entry;
-
-/* One for the network and one for each block while it is inlined; blocks see nothing from outside. */
-typedef struct lt_scope {
-  lt_map names;       /* → lt_entry *, NULL once it is gone */
-  const char *prefix; /* of the names of weights: "" or "layer1.0." */
-} lt_scope;
+#include "frontend/names.h"
+#include "frontend/text/eval.h"
+#include "frontend/text/scope.h"
 
 typedef LT_VEC(lt_value) lt_values;
 
@@ -37,25 +29,40 @@ typedef struct lt_elab {
   uint32_t max_nodes;
 } lt_elab;
 
+/* ---- elab.c ---- */
+
 LT_NORETURN void lt_elab_fail(lt_elab *e, lt_pos pos, const char *fmt, ...) LT_PRINTF(3, 4);
-void lt_elab_at(lt_elab *e, lt_pos pos);                        /* nodes emitted next stand here */
-lt_entry *lt_elab_find(lt_elab *e, const char *name);           /* NULL: unknown */
+void lt_elab_at(lt_elab *e, lt_pos pos);                     /* nodes emitted next stand here */
+void lt_elab_pay(lt_elab *e, lt_pos pos, uint64_t steps);    /* fails when blocks and loops write out too much */
+void lt_elab_run(lt_elab *e, const lt_stmts *body);
+
+/* ---- scope.c ---- */
+
+lt_entry *lt_elab_find(lt_elab *e, const char *name);        /* NULL: unknown; also a weight below the scope */
 lt_entry *lt_elab_lookup(lt_elab *e, const char *name, lt_pos pos); /* fails with the nearest name */
+const char **lt_elab_names(lt_elab *e);                      /* all that could have been meant, for messages */
 void lt_elab_put(lt_elab *e, const char *name, lt_entry entry);
+void lt_elab_put_attr(lt_elab *e, const char *name, const lt_attr_value *v);
+void lt_elab_put_int(lt_elab *e, const char *name, lt_pos pos, int64_t i);
 /* Fill in {i} and {attribute}. */
 const char *lt_elab_text(lt_elab *e, const char *text, lt_pos pos);
-
 /* The name that may have been meant; words of one or two letters are all near each other, so only case is forgiven. */
 const char *lt_near_name(const char *word, const char *const *names);
 
-/* value.c */
-lt_value lt_elab_value(lt_elab *e, const lt_expr *x);           /* exactly one value, or 0 for `none` */
-void lt_elab_results(lt_elab *e, const lt_expr *x, lt_values *out);
+/* ---- value.c ---- */
 
-/* elab.c: put a block in the place of its call. base: the instance's name without prefix, or NULL when it needs none. */
-typedef struct lt_block_call { lt_block *block; const char *name; lt_pos pos; const lt_value *in; const lt_attr_arg *args; unsigned n_args; } lt_block_call;
-void lt_elab_inline(lt_elab *e, const lt_block_call *c, lt_values *out);
-bool lt_elab_has_weights(lt_elab *e, lt_block *b, int depth);
+lt_value lt_elab_value(lt_elab *e, const lt_expr *x);        /* exactly one value, or 0 for `none` */
+void lt_elab_results(lt_elab *e, const lt_expr *x, lt_values *out);
+/* The full name of the call's instance, taken, so that no other has it. needed: one made from the name being bound if none
+ * is given; else NULL then. */
+const char *lt_elab_take_name(lt_elab *e, const lt_expr *x, bool needed);
+const char *lt_elab_full_name(lt_elab *e, const char *name); /* with the scope's prefix */
+bool lt_elab_has_key(const void *call, const char *key);     /* whether an argument is called so; for lt_call_resolve */
+unsigned lt_elab_by_position(const lt_expr *call);           /* arguments before the first with a key */
+
+/* ---- block.c ---- */
+
+void lt_elab_call_block(lt_elab *e, const lt_expr *x, lt_block *b, lt_values *out);
 bool lt_elab_sequence_has_weights(lt_elab *e, const lt_expr *x); /* of a call of `sequential` */
 
 #endif

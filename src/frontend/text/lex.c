@@ -3,6 +3,7 @@
  * NAME is [A-Za-z_][A-Za-z0-9_]* with further parts after dots, which may start with a digit (`layer1.0.conv.W`); any
  * other name stands in backticks, as it is. `1..n` is a range, not a float: a float has a digit after
  * its point or an exponent. */
+#include "frontend/text/read.h"
 #include "frontend/text/text.h"
 
 #include <errno.h>
@@ -13,10 +14,6 @@
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 static bool is_word(char c) { return is_letter(c) || is_digit(c); }
-
-lt_loc lt_loc_at(const char *file, lt_pos pos) {
-  return file ? (lt_loc){file, pos.line, pos.column} : (lt_loc){0};
-}
 
 void lt_lex_init(lt_lexer *l, lt_job *job, lt_arena *arena, const char *file, const char *text, size_t n) {
   *l = (lt_lexer){.job = job, .arena = arena, .file = file, .at = text, .end = text + n, .line_start = text, .line = 1};

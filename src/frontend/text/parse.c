@@ -13,6 +13,7 @@
  *
  * What an expression means (a value or an attribute) is decided in elab.c. Recursion is bounded by LT_TEXT_MAX_NEST;
  * chains of operators are flat, so their length costs no stack. */
+#include "frontend/layers.h"
 #include "frontend/text/text.h"
 
 #include <stdio.h>

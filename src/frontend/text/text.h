@@ -1,13 +1,14 @@
-/* text.h: inside the front end: tokens, the syntax tree, attribute values. Not for other layers (see frontend.h).
+/* text.h: tokens and the syntax tree of the text language.
  *
- * text → lex.c tokens → parse.c tree (lt_file) → elab.c graph; attrs.c turns attribute expressions into typed structs,
- * layers.c makes layers, apply.c and form.c do for a program what value.c does for a text. The tree and everything else here lives in
- * a scratch arena freed with the job; what a graph keeps is copied into its own arena. */
+ * text → lex.c tokens → parse.c tree (lt_file) → elab.c graph, with eval.c for what is fixed when the network is built (attributes,
+ * dimensions), scope.c for names, value.c for expressions that compute, block.c for blocks put in place of their calls. The tree
+ * and everything else here lives in a scratch arena freed with the job; what a graph keeps is copied into its own arena. */
 #ifndef LT_TEXT_H
 #define LT_TEXT_H
-#include "frontend/frontend.h"
+#include "frontend/attrs.h"
+#include "frontend/names.h"
 
-typedef struct lt_pos { int32_t line, column; } lt_pos; /* from 1, columns in bytes; line 0: no place */
+enum { LT_TEXT_MAX_NEST = 256 };
 
 /* ---- tokens (lex.c) ------------------------------------------------------------------------------------------- */
 
@@ -66,7 +67,7 @@ struct lt_expr {
   union { const lt_expr **items; lt_arg *args; lt_term *terms; lt_value value; };
 };
 
-/* sequential(x, relu, linear(out=10), …): no op, but a way of writing calls down (value.c, apply.c). */
+/* sequential(x, relu, linear(out=10), …): no op, but a way of writing calls down (value.c, build/apply.c). */
 static inline bool lt_is_sequence(const lt_expr *e) { return e->kind == LT_E_CALL && !strcmp(e->text, "sequential"); }
 
 typedef struct lt_type_expr { lt_pos pos; lt_dtype dtype; uint32_t rank; const lt_expr *dim[LT_MAX_RANK]; } lt_type_expr;
@@ -115,75 +116,8 @@ typedef struct lt_file {
 } lt_file;
 
 lt_file *lt_parse_file(lt_lexer *l);
-/* "a=1, b=[2, 3]": only named arguments; for the C builder. */
+/* "a=1, b=[2, 3]": only named arguments, as a program gives them. */
 lt_expr *lt_parse_attrs(lt_lexer *l, const char *op);
 lt_expr *lt_parse_expr(lt_lexer *l); /* the whole text is one expression */
-
-/* ---- attribute values (attrs.c) --------------------------------------------------------------------------------- */
-
-typedef enum lt_attr_value_kind {
-  LT_V_NONE, LT_V_BOOL, LT_V_INT, LT_V_FLOAT, LT_V_STRING, LT_V_WORD, LT_V_LIST, LT_V_CALL
-} lt_attr_value_kind;
-typedef struct lt_attr_value {
-  lt_attr_value_kind kind;
-  lt_pos pos;
-  int64_t i;                         /* BOOL, INT */
-  double f;                          /* INT, FLOAT */
-  float s;                           /* the same rounded once, from the text */
-  const char *text;                  /* STRING, WORD (f32, all, kernel) */
-  const struct lt_attr_value *items; /* LIST */
-  uint32_t n;
-  const lt_expr *call;               /* CALL: an initial value */
-} lt_attr_value;
-
-/* What attribute expressions see: names of attributes, dimensions and loop variables. */
-typedef struct lt_names_seen {
-  lt_job *job;
-  lt_arena *arena;
-  const char *file;
-  const struct lt_scope *scope; /* NULL: none are known */
-} lt_names_seen;
-
-const char *lt_attr_value_text(lt_arena *a, const lt_attr_value *v); /* for messages */
-lt_loc lt_loc_at(const char *file, lt_pos pos);
-void lt_attr_eval(const lt_names_seen *s, lt_attr_value *out, const lt_expr *e, const char *what);
-int64_t lt_attr_eval_int(const lt_names_seen *s, const lt_expr *e, const char *what);
-/* Put v into the place of the attribute in an attribute struct; op is for messages. Strings go into `keep`. */
-void lt_attr_store(const lt_names_seen *s, lt_arena *keep, const char *op, const lt_attr_info *info, void *attrs, const lt_attr_value *v);
-/* All attributes of a call: defaults, then args (those with a key that is an attribute), each once, none missing. */
-typedef struct lt_attr_arg { const char *key; lt_pos pos; lt_attr_value value; } lt_attr_arg;
-void lt_attrs_fill(const lt_names_seen *s, lt_arena *keep, const char *op, const lt_attr_info *infos, unsigned n_infos,
-  void *attrs, const lt_attr_arg *args, unsigned n_args, lt_pos pos);
-/* The fields of a program's struct that are not left zero (form.c). */
-lt_attr_arg *lt_form_args(const lt_names_seen *s, const lathe_form *form, const void *values, unsigned *n);
-lt_init lt_init_eval(const lt_names_seen *s, lt_arena *keep, const lt_type *t, const lt_expr *e, const char *what);
-/* The attribute called name, or NULL; *is_value when the name is that of a value (scope.c). */
-const lt_attr_value *lt_scope_attr(const struct lt_scope *s, const char *name, bool *is_value);
-
-/* ---- calls (layers.c) -------------------------------------------------------------------------------------------- */
-
-/* Take a name for a layer (or, in `keys`, for a stream of random numbers). Exact: as it is, or fail; else with .1, .2 … */
-const char *lt_namer_take(lt_graph *g, lt_name_table *t, const char *name, bool exact);
-/* Keep PREFIX0 … for the n elements of a sequence, so that nothing else is numbered into them. */
-void lt_namer_reserve(lt_graph *g, lt_name_table *t, const char *prefix, size_t n);
-
-/* One op, layer or composite with everything evaluated. */
-typedef struct lt_text_call {
-  const char *text;   /* as written */
-  lt_op op;           /* one of these two is not none */
-  lt_layer layer;
-  const char *name;   /* of the layer, or given to the op; NULL: none */
-  const char *key;    /* of a dropout */
-  lt_pos pos;
-} lt_text_call;
-/* Which op or layer a call means, given whether an argument called so is there. */
-void lt_call_resolve(lt_text_call *out, const char *text, bool (*has)(const void *ctx, const char *key), const void *ctx, unsigned by_position);
-const char *lt_call_operands(const lt_text_call *c); /* "x W b?" */
-bool lt_call_needs_name(const lt_text_call *c);      /* makes weights */
-lt_value lt_call_emit(const lt_names_seen *s, lt_graph *g, const lt_text_call *c, const lt_value *in, unsigned n_in, const lt_attr_arg *args,
-  unsigned n_args);
-unsigned lt_result_count(const lt_graph *g, lt_value first);
-/* more: further names that could have been meant (layers, blocks); NULL: a program asked. */
-LT_NORETURN void lt_fail_unknown_op(lt_job *job, const lt_loc *loc, const char *name, const char *const *more);
 
 #endif

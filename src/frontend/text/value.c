@@ -3,6 +3,8 @@
  * Names of layers are taken on the way down, so that outer ones come before inner ones, as the language says. */
 #include "frontend/text/elab.h"
 
+#include "frontend/call.h"
+
 #include <math.h>
 
 enum { MAX_DEPTH = 512 };
@@ -92,14 +94,14 @@ lt_value lt_elab_value(lt_elab *e, const lt_expr *x) {
 
 /* ---- calls -------------------------------------------------------------------------------------------------------- */
 
-static bool has_key(const void *ctx, const char *key) {
+bool lt_elab_has_key(const void *ctx, const char *key) {
   const lt_expr *x = ctx;
   for (uint32_t i = 0; i < x->n; i++)
     if (x->args[i].key && !strcmp(x->args[i].key, key)) return true;
   return false;
 }
 
-static unsigned by_position(const lt_expr *x) {
+unsigned lt_elab_by_position(const lt_expr *x) {
   unsigned n = 0;
   while (n < x->n && !x->args[n].key) n++;
   return n;
@@ -127,16 +129,16 @@ static const char *explicit_name(lt_elab *e, const lt_expr *x) {
   return name;
 }
 
-static const char *with_prefix(lt_elab *e, const char *name) {
+const char *lt_elab_full_name(lt_elab *e, const char *name) {
   return lt_arena_printf(e->arena, "%s%s%s", e->scope->prefix, e->within, name);
 }
 
 /* The instance's full name, taken, so that no other has it. needed: one made from the name being bound if none is given. */
-static const char *take_name(lt_elab *e, const lt_expr *x, bool needed) {
+const char *lt_elab_take_name(lt_elab *e, const lt_expr *x, bool needed) {
   const char *given = explicit_name(e, x);
   if (!given && !needed) return NULL;
   lt_elab_at(e, x->pos);
-  return lt_namer_take(e->g, &e->names.layers, with_prefix(e, given ? given : e->base), given != NULL);
+  return lt_namer_take(e->g, &e->names.layers, lt_elab_full_name(e, given ? given : e->base), given != NULL);
 }
 
 /* The i-th name of "x W b?" and its mark (' ', '?' or '*'); false past the end. */
@@ -178,7 +180,7 @@ static unsigned next_slot(const char *operands, unsigned slot) {
   return slot;
 }
 
-LT_NORETURN static void fail_too_many(lt_elab *e, const lt_expr *x, const lt_text_call *c, unsigned given) {
+LT_NORETURN static void fail_too_many(lt_elab *e, const lt_expr *x, const lt_op_call *c, unsigned given) {
   const lt_attr_info *attrs = c->layer ? lt_layer_table[c->layer].attrs() : lt_op_table[c->op].attrs;
   const char *operands = lt_call_operands(c);
   unsigned most = 0;
@@ -188,7 +190,7 @@ LT_NORETURN static void fail_too_many(lt_elab *e, const lt_expr *x, const lt_tex
   lt_elab_fail(e, x->args[most].pos, "%s takes %u operand%s (%s), not %u%s", x->text, most, most == 1 ? "" : "s", operands, given, help);
 }
 
-static void call_operands(lt_elab *e, const lt_expr *x, const lt_text_call *c, lt_values *in) {
+static void call_operands(lt_elab *e, const lt_expr *x, const lt_op_call *c, lt_values *in) {
   const char *operands = lt_call_operands(c);
   bool any = strchr(operands, '*');
   uint64_t filled = 0;
@@ -199,15 +201,15 @@ static void call_operands(lt_elab *e, const lt_expr *x, const lt_text_call *c, l
     if (a->key && at >= 0) put_operand(e, in, a, (unsigned)at, &filled, x->text);
     if (a->key) continue;
     slot = next_slot(operands, slot);
-    if (!any && !operand_row(operands, slot, name, &mark)) fail_too_many(e, x, c, by_position(x));
+    if (!any && !operand_row(operands, slot, name, &mark)) fail_too_many(e, x, c, lt_elab_by_position(x));
     put_operand(e, in, a, slot++, &filled, x->text);
   }
 }
 
-static bool is_operand_key(const lt_text_call *c, const char *key) { return operand_named(lt_call_operands(c), key) >= 0; }
+static bool is_operand_key(const lt_op_call *c, const char *key) { return operand_named(lt_call_operands(c), key) >= 0; }
 
 /* Everything by name that is no operand and not `name`. */
-static lt_attr_arg *call_attrs(lt_elab *e, const lt_expr *x, const lt_text_call *c, unsigned *n) {
+static lt_attr_arg *call_attrs(lt_elab *e, const lt_expr *x, const lt_op_call *c, unsigned *n) {
   lt_attr_arg *args = LT_NEW_ARRAY(e->arena, lt_attr_arg, x->n + 1);
   *n = 0;
   for (uint32_t i = 0; i < x->n; i++) {
@@ -228,15 +230,15 @@ LT_NORETURN static void fail_unknown(lt_elab *e, const lt_expr *x) {
   names[n++] = "sequential";
   for (uint32_t i = 1; i < LT_LAYERS; i++) names[n++] = lt_layer_table[i].name;
   for (uint32_t i = 0; i < f->blocks.n; i++) names[n++] = f->blocks.at[i]->name;
-  lt_loc loc = lt_loc_at(e->seen.file, x->pos);
+  lt_loc loc = lt_loc_at(e->seen.by.file, x->pos);
   lt_fail_unknown_op(e->job, &loc, x->text, names);
 }
 
 static void call_op(lt_elab *e, const lt_expr *x, lt_values *out) {
-  lt_text_call c;
+  lt_op_call c;
   lt_values in = {0};
   unsigned n_args;
-  lt_call_resolve(&c, x->text, has_key, x, by_position(x));
+  lt_call_resolve(&c, x->text, lt_elab_has_key, x, lt_elab_by_position(x));
   if (!c.op && !c.layer) fail_unknown(e, x);
   lt_layer layer = lt_layer_find(x->text, strlen(x->text));
   if (c.op && layer && x->n > 1 && !x->args[1].key && x->args[1].value->kind == LT_E_INT) {
@@ -249,90 +251,15 @@ static void call_op(lt_elab *e, const lt_expr *x, lt_values *out) {
       : "`%s` cannot be called\nhelp: write the statement `%s NAME: f32[…] = …`", x->text, x->text);
   }
   c.pos = x->pos;
-  c.name = take_name(e, x, lt_call_needs_name(&c));
+  c.name = lt_elab_take_name(e, x, lt_call_needs_name(&c));
   lt_elab_at(e, x->pos);
-  if (c.op == LT_OP_dropout && !has_key(x, "key"))
-    c.key = lt_namer_take(e->g, &e->names.keys, c.name ? c.name : with_prefix(e, e->base), false);
+  if (c.op == LT_OP_dropout && !lt_elab_has_key(x, "key"))
+    c.key = lt_namer_take(e->g, &e->names.keys, c.name ? c.name : lt_elab_full_name(e, e->base), false);
   call_operands(e, x, &c, &in);
   lt_attr_arg *args = call_attrs(e, x, &c, &n_args);
   lt_elab_at(e, x->pos);
-  lt_value y = lt_call_emit(&e->seen, e->g, &c, in.at, in.n, args, n_args);
+  lt_value y = lt_call_emit(&e->seen.by, e->g, &c, in.at, in.n, args, n_args);
   for (unsigned i = 0; i < lt_result_count(e->g, y); i++) lt_vec_push(e->arena, out, y + i);
-}
-
-/* ---- blocks --------------------------------------------------------------------------------------------------------- */
-
-static int block_operand(const lt_block *b, const char *key) {
-  for (uint32_t i = 0; i < b->operands.n; i++)
-    if (!strcmp(b->operands.at[i].name, key)) return (int)i;
-  return -1;
-}
-
-static lt_value *block_operands(lt_elab *e, const lt_expr *x, const lt_block *b) {
-  lt_values in = {0};
-  uint32_t n = b->operands.n;
-  bool *given = LT_NEW_ARRAY(e->arena, bool, n + 1);
-  for (uint32_t i = 0; i < n; i++) lt_vec_push(e->arena, &in, 0);
-  for (uint32_t i = 0; i < x->n; i++) {
-    const lt_arg *a = &x->args[i];
-    int at = a->key ? block_operand(b, a->key) : (int)i;
-    if (at < 0) continue;
-    if (!a->key && i >= n) {
-      lt_elab_fail(e, a->pos, "block `%s` takes %u operand%s, not %u%s", b->name, n, n == 1 ? "" : "s", by_position(x),
-        b->attrs.n ? lt_arena_printf(e->arena, "\nhelp: attributes go by name, as in `%s=…`", b->attrs.at[0].key) : "");
-    }
-    if (given[at]) lt_elab_fail(e, a->pos, "the operand `%s` of block `%s` is given twice", a->key, b->name);
-    given[at] = true;
-    in.at[at] = lt_elab_value(e, a->value);
-  }
-  for (uint32_t i = 0; i < n; i++)
-    if (!given[i]) lt_elab_fail(e, x->pos, "block `%s` needs the operand `%s`", b->name, b->operands.at[i].name);
-  return in.at;
-}
-
-static bool block_has_attr(const lt_block *b, const char *key) {
-  for (uint32_t i = 0; i < b->attrs.n; i++)
-    if (!strcmp(b->attrs.at[i].key, key)) return true;
-  return false;
-}
-
-LT_NORETURN static void fail_block_attr(lt_elab *e, const lt_block *b, const lt_arg *a) {
-  const char **names = LT_NEW_ARRAY(e->arena, const char *, b->attrs.n + b->operands.n + 2);
-  uint32_t n = 0;
-  for (uint32_t i = 0; i < b->attrs.n; i++) names[n++] = b->attrs.at[i].key;
-  for (uint32_t i = 0; i < b->operands.n; i++) names[n++] = b->operands.at[i].name;
-  names[n] = "name";
-  const char *near = lt_near_name(a->key, names);
-  lt_elab_fail(e, a->pos, near ? "block `%s` has no attribute `%.60s`\nhelp: did you mean `%s`?" : "block `%s` has no attribute `%.60s`", b->name,
-    a->key, near);
-}
-
-static lt_attr_arg *block_attrs(lt_elab *e, const lt_expr *x, const lt_block *b, unsigned *n) {
-  lt_attr_arg *args = LT_NEW_ARRAY(e->arena, lt_attr_arg, x->n + 1);
-  *n = 0;
-  for (uint32_t i = 0; i < x->n; i++) {
-    const lt_arg *a = &x->args[i];
-    if (!a->key || !strcmp(a->key, "name") || block_operand(b, a->key) >= 0) continue;
-    if (!block_has_attr(b, a->key)) fail_block_attr(e, b, a);
-    for (unsigned k = 0; k < *n; k++)
-      if (!strcmp(args[k].key, a->key)) lt_elab_fail(e, a->pos, "attribute `%s` of block `%s` is given twice", a->key, b->name);
-    lt_attr_arg *out = &args[(*n)++];
-    out->key = a->key;
-    out->pos = a->pos;
-    lt_attr_eval(&e->seen, &out->value, a->value, lt_arena_printf(e->arena, "attribute `%.60s` of block `%s`", a->key, b->name));
-    if (out->value.kind == LT_V_STRING) out->value.text = lt_elab_text(e, out->value.text, out->value.pos);
-  }
-  return args;
-}
-
-static void call_block(lt_elab *e, const lt_expr *x, lt_block *b, lt_values *out) {
-  lt_block_call c = {.block = b, .pos = x->pos};
-  if (b->open) lt_elab_fail(e, x->pos, "block `%s` calls itself\nhelp: blocks are written out in place; repeat with `for i in 0..n { }`", b->name);
-  c.name = take_name(e, x, lt_elab_has_weights(e, b, 0));
-  if (!c.name) c.name = with_prefix(e, e->base);
-  c.in = block_operands(e, x, b);
-  c.args = block_attrs(e, x, b, &c.n_args);
-  lt_elab_inline(e, &c, out);
 }
 
 /* ---- sequences: sequential(x, conv2d(out_channels=8, kernel=3), relu, …, name="net") ------------------------------------- */
@@ -372,7 +299,7 @@ static void check_sequence(lt_elab *e, const lt_expr *x) {
   for (uint32_t i = 0; i < x->n; i++)
     if (x->args[i].key && strcmp(x->args[i].key, "name"))
       lt_elab_fail(e, x->args[i].pos, "sequential has no attribute `%.60s`\nhelp: it has `name`; others belong to its elements", x->args[i].key);
-  if (by_position(x) < 2)
+  if (lt_elab_by_position(x) < 2)
     lt_elab_fail(e, x->pos, "sequential takes an operand and what it goes through\nhelp: `sequential(x, linear(out=10), relu)`");
 }
 
@@ -387,9 +314,9 @@ static void call_sequence(lt_elab *e, const lt_expr *x, lt_values *out) {
   const char *base = e->base, *within = e->within;
   if (++e->depth > MAX_DEPTH) lt_elab_fail(e, x->pos, "calls and blocks nest more than %d deep", (int)MAX_DEPTH);
   check_sequence(e, x);
-  const char *name = take_name(e, x, lt_elab_sequence_has_weights(e, x));
-  const char *inside = lt_arena_printf(e->arena, "%s.", (name ? name : with_prefix(e, base)) + strlen(e->scope->prefix));
-  reserve_elements(e, inside, by_position(x) - 1, name != NULL);
+  const char *name = lt_elab_take_name(e, x, lt_elab_sequence_has_weights(e, x));
+  const char *inside = lt_arena_printf(e->arena, "%s.", (name ? name : lt_elab_full_name(e, base)) + strlen(e->scope->prefix));
+  reserve_elements(e, inside, lt_elab_by_position(x) - 1, name != NULL);
   lt_value v = present(e, x->args[0].value);
   for (uint32_t i = 1; i < x->n && !x->args[i].key; i++) {
     e->within = inside;
@@ -410,7 +337,7 @@ void lt_elab_results(lt_elab *e, const lt_expr *x, lt_values *out) {
   } else if (lt_is_sequence(x)) {
     call_sequence(e, x, out);
   } else if (lt_map_gets(&e->tree->block, x->text, &block)) {
-    call_block(e, x, (lt_block *)block, out);
+    lt_elab_call_block(e, x, (lt_block *)block, out);
   } else {
     call_op(e, x, out);
   }

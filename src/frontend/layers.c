@@ -1,6 +1,5 @@
-/* layers.c: one call with everything evaluated → nodes: which op or layer a call means, the parameters that layers make,
- * how they are named, and composites of ops. Shared by the text language (elab.c) and the C builder (apply.c). */
-#include "frontend/text/text.h"
+/* layers.c: layers.def → the table of layers, and a layer with its attributes → nodes: the params it makes, then its ops. */
+#include "frontend/layers.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,15 +11,15 @@ enum { WEIGHTS = 1, OPS = 0, NO_DTYPE = -1 };
 #define LAYER(name, operands, weights, doc) static lt_attr_info attrs_of_##name[] = {
 #define ATTR(kind, name, def, doc) {#name, def, doc, LT_ATTR_##kind, 0},
 #define END(name) {0}};
-#include "frontend/build/layers.def"
+#include "frontend/layers.def"
 
 #define LAYER(name, operands, weights, doc) static const lt_attr_info *infos_of_##name(void) { return attrs_of_##name; }
-#include "frontend/build/layers.def"
+#include "frontend/layers.def"
 
 const lt_layer_info lt_layer_table[LT_LAYERS] = {
 #define LAYER(name, operands, weights, doc)                                                                            \
   [LT_LAYER_##name] = {#name, operands, doc, infos_of_##name, LT_COUNT(attrs_of_##name) - 1, sizeof(lt_##name##_layer), weights},
-#include "frontend/build/layers.def"
+#include "frontend/layers.def"
 };
 
 /* Offsets: ATTR does not know the struct it stands in. As in op.c, once before main. */
@@ -45,48 +44,11 @@ lt_layer lt_layer_find(const char *name, size_t n) {
   return LT_LAYER_none;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------ */
-
-static void take(lt_graph *g, lt_name_table *t, const char *name) {
-  lt_map_puts(&g->arena, &t->taken, name, (uintptr_t)g->loc.line);
-}
-
-/* In the place of a line: kept free for who asks for just this name. */
-static const uintptr_t RESERVED = UINTPTR_MAX;
-
-static bool is_free(const lt_name_table *t, const char *name, bool asked) {
-  uintptr_t line;
-  return !lt_map_gets(&t->taken, name, &line) || (asked && line == RESERVED);
-}
-
-static const char *take_numbered(lt_graph *g, lt_name_table *t, const char *base) {
-  uintptr_t next = 1;
-  const char *name = base;
-  lt_map_gets(&t->next, base, &next);
-  while (!is_free(t, name, name == base)) name = lt_arena_printf(&g->arena, "%s.%llu", base, (unsigned long long)next++);
-  lt_map_puts(&g->arena, &t->next, lt_arena_strdup(&g->arena, base), next);
-  return name;
-}
-
-const char *lt_namer_take(lt_graph *g, lt_name_table *t, const char *name, bool exact) {
-  uintptr_t line;
-  size_t n = strlen(name);
-  if (n > LT_MAX_NAME)
-    lt_fail(g->job, LATHE_E_INVALID, &g->loc, "the name `%.40s…` has %zu bytes, at most %d are allowed", name, n, (int)LT_MAX_NAME);
-  if (exact && lt_map_gets(&t->taken, name, &line)) {
-    const char *where = line && line != RESERVED ? lt_arena_printf(&g->arena, ", on line %d", (int)line) : "";
-    lt_fail(g->job, LATHE_E_INVALID, &g->loc, "the name `%s` is taken already%s\nhelp: every layer needs a name of its own%s", name, where,
-      line && line == (uintptr_t)g->loc.line ? "; in a loop, put its variable in: name=\"…{i}\"" : "");
-  }
-  name = exact ? lt_arena_strdup(&g->arena, name) : take_numbered(g, t, lt_arena_strdup(&g->arena, name));
-  take(g, t, name);
-  return name;
-}
-
-void lt_namer_reserve(lt_graph *g, lt_name_table *t, const char *prefix, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    const char *name = lt_arena_printf(&g->arena, "%s%zu", prefix, i);
-    if (is_free(t, name, false)) lt_map_puts(&g->arena, &t->taken, name, RESERVED);
+void lt_layer_defaults(lt_layer layer, void *attrs) {
+  memset(attrs, 0, lt_layer_table[layer].attrs_size);
+  for (const lt_attr_info *a = lt_layer_table[layer].attrs(); a->name; a++) {
+    if (a->def[0] && strcmp(a->def, "none")) lt_attr_default(a->kind, a->def, (char *)attrs + a->offset);
+    else if (a->kind == LT_ATTR_dtype) *(int64_t *)((char *)attrs + a->offset) = NO_DTYPE;
   }
 }
 
@@ -298,88 +260,5 @@ lt_value lt_layer_emit(lt_graph *g, lt_layer layer, const void *attrs, const cha
   }
   g->label = outer;
   g->call = outer_call;
-  return y;
-}
-
-/* ---- calls -------------------------------------------------------------------------------------------------------- */
-
-static unsigned count_words(const char *s) {
-  unsigned n = *s != 0;
-  for (; *s; s++) n += *s == ' ';
-  return n;
-}
-
-/* A layer is meant unless an operand is there that only the op has: its weights. */
-void lt_call_resolve(lt_text_call *c, const char *text, bool (*has)(const void *ctx, const char *key), const void *ctx, unsigned by_position) {
-  *c = (lt_text_call){.text = text, .op = lt_op_find(text, strlen(text)), .layer = lt_layer_find(text, strlen(text))};
-  if (!c->op || !c->layer) return;
-  const char *layer = lt_layer_table[c->layer].operands, *op = lt_op_table[c->op].operands;
-  bool is_op = by_position > count_words(layer);
-  for (const char *p = op + strlen(layer); *p && has; p += strcspn(p, " ")) {
-    char key[32];
-    while (*p == ' ') p++;
-    snprintf(key, sizeof key, "%.*s", (int)strcspn(p, " ?*"), p);
-    is_op |= has(ctx, key);
-  }
-  if (is_op) c->layer = LT_LAYER_none;
-  else c->op = LT_OP_none;
-}
-
-const char *lt_call_operands(const lt_text_call *c) { return c->layer ? lt_layer_table[c->layer].operands : lt_op_table[c->op].operands; }
-bool lt_call_needs_name(const lt_text_call *c) { return c->layer && lt_layer_table[c->layer].weights; }
-unsigned lt_result_count(const lt_graph *g, lt_value first) { return first ? lt_node_of(g, first)->n_out : 0; }
-
-static void layer_defaults(lt_layer layer, void *attrs) {
-  memset(attrs, 0, lt_layer_table[layer].attrs_size);
-  for (const lt_attr_info *a = lt_layer_table[layer].attrs(); a->name; a++) {
-    if (a->def[0] && strcmp(a->def, "none")) lt_attr_default(a->kind, a->def, (char *)attrs + a->offset);
-    else if (a->kind == LT_ATTR_dtype) *(int64_t *)((char *)attrs + a->offset) = NO_DTYPE;
-  }
-}
-
-/* bias= and nobias= say the same thing twice; both given must agree. */
-static void check_bias(const lt_names_seen *s, const lt_layer_info *l, const lt_attr_arg *args, unsigned n) {
-  const lt_attr_arg *bias = NULL, *nobias = NULL;
-  for (unsigned i = 0; i < n; i++) {
-    if (args[i].value.kind != LT_V_BOOL) continue;
-    if (!strcmp(args[i].key, "bias")) bias = &args[i];
-    if (!strcmp(args[i].key, "nobias")) nobias = &args[i];
-  }
-  if (!bias || !nobias || bias->value.i != nobias->value.i) return;
-  lt_loc loc = lt_loc_at(s->file, nobias->pos);
-  lt_fail(s->job, LATHE_E_INVALID, &loc, "%s: bias=%s and nobias=%s contradict each other\nhelp: one of them is enough", l->name,
-    bias->value.text, nobias->value.text);
-}
-
-static lt_value emit_layer(const lt_names_seen *s, lt_graph *g, const lt_text_call *c, const lt_value *in, unsigned n_in,
-  const lt_attr_arg *args, unsigned n_args) {
-  const lt_layer_info *l = &lt_layer_table[c->layer];
-  lt_value operands[4] = {0};
-  unsigned most = count_words(l->operands);
-  void *attrs = lt_arena_alloc(s->arena, l->attrs_size);
-  if (n_in > most) {
-    lt_loc loc = lt_loc_at(s->file, c->pos);
-    lt_fail(g->job, LATHE_E_INVALID, &loc, "%s takes %u operand%s (%s), not %u", l->name, most, most == 1 ? "" : "s", l->operands, n_in);
-  }
-  layer_defaults(c->layer, attrs);
-  check_bias(s, l, args, n_args);
-  lt_attrs_fill(s, &g->arena, l->name, l->attrs(), l->n_attrs, attrs, args, n_args, c->pos);
-  if (n_in) memcpy(operands, in, n_in * sizeof *in);
-  return lt_layer_emit(g, c->layer, attrs, c->name, operands);
-}
-
-lt_value lt_call_emit(const lt_names_seen *s, lt_graph *g, const lt_text_call *c, const lt_value *in, unsigned n_in, const lt_attr_arg *args,
-  unsigned n_args) {
-  if (c->layer) return emit_layer(s, g, c, in, n_in, args, n_args);
-  const lt_op_info *op = &lt_op_table[c->op];
-  const char *outer = g->label;
-  void *attrs = lt_arena_alloc(s->arena, op->attrs_size);
-  lt_attrs_default(c->op, attrs);
-  lt_attrs_fill(s, s->arena, op->name, op->attrs, op->n_attrs, attrs, args, n_args, c->pos);
-  lt_dropout_attrs *dropout = c->op == LT_OP_dropout ? attrs : NULL;
-  if (dropout && !dropout->key[0] && c->key) dropout->key = c->key;
-  if (c->name) g->label = c->name;
-  lt_value y = lt_emit(g, c->op, attrs, in, n_in);
-  g->label = outer;
   return y;
 }

@@ -1,0 +1,93 @@
+/* init.c: initial values: zeros(), normal(scale=0.1) …, or numbers in lists as deep as the leaf has axes. */
+#include "frontend/text/eval.h"
+#include "frontend/text/read.h"
+
+/* One level of a literal: checks its shape, and fills `out` where that is not NULL. */
+static void read_literal(const lt_names_seen *s, lt_tensor *out, int64_t *next, const lt_type *t, unsigned level, const lt_expr *e,
+  const char *what) {
+  if (level < t->rank) {
+    if (e->kind != LT_E_LIST) {
+      lt_fail_at(&s->by, e->pos, "%s is %s: expected a list of %lld here", what, lt_type_text(s->by.arena, t), (long long)t->dim[level]);
+    }
+    if (e->n != t->dim[level]) {
+      lt_fail_at(&s->by, e->pos, "%s is %s: expected a list of %lld here, not of %u", what, lt_type_text(s->by.arena, t),
+        (long long)t->dim[level], e->n);
+    }
+    for (uint32_t i = 0; i < e->n; i++) read_literal(s, out, next, t, level + 1, e->items[i], what);
+    return;
+  }
+  lt_attr_value v;
+  lt_attr_eval(s, &v, e, what);
+  bool whole = v.kind == LT_V_INT, number = whole || v.kind == LT_V_FLOAT;
+  if (lt_is_float(t->dtype) ? !number : t->dtype == LT_BOOL ? v.kind != LT_V_BOOL : !whole) {
+    lt_fail_at(&s->by, e->pos, "%s is %s: expected %s here, not %s", what, lt_type_text(s->by.arena, t),
+      lt_is_float(t->dtype) ? "a number" : t->dtype == LT_BOOL ? "true or false" : "a whole number", lt_attr_value_text(s->by.arena, &v));
+  }
+  if (t->dtype == LT_F32 && v.f - v.f == 0 && v.s - v.s != 0)
+    lt_fail_at(&s->by, e->pos, "%s: %s is out of range for f32", what, lt_attr_value_text(s->by.arena, &v));
+  if (t->dtype == LT_I32 && v.i != (int32_t)v.i) lt_fail_at(&s->by, e->pos, "%s: %lld is out of range for i32", what, (long long)v.i);
+  if (!out) return;
+  if (lt_is_float(t->dtype)) out->f[(*next)++] = t->dtype == LT_F32 ? (double)v.s : v.f;
+  else out->i[(*next)++] = v.i;
+}
+
+static double init_number(const lt_names_seen *s, const lt_expr *e, const char *key, const char *what) {
+  const lt_expr *found = NULL;
+  for (uint32_t i = 0; i < e->n; i++) {
+    if (strcmp(e->args[i].key, key)) continue;
+    if (found) lt_fail_at(&s->by, e->args[i].pos, "%s: `%s` is given twice", what, key);
+    found = e->args[i].value;
+  }
+  if (!found) lt_fail_at(&s->by, e->pos, "%s: %s needs `%s=`", what, e->text, key);
+  lt_attr_value v;
+  lt_attr_eval(s, &v, found, what);
+  if ((v.kind != LT_V_INT && v.kind != LT_V_FLOAT) || v.f - v.f != 0)
+    lt_fail_at(&s->by, v.pos, "%s: `%s` must be a finite number", what, key);
+  return v.f;
+}
+
+static lt_init eval_init_call(const lt_names_seen *s, const lt_expr *e, const char *what) {
+  static const char *const names[] = {"zeros", "ones", "normal", "uniform", NULL};
+  static const char *const keys[][3] = {{NULL}, {NULL}, {"scale", NULL}, {"lo", "hi", NULL}};
+  lt_init init = {.kind = 0};
+  while (names[init.kind] && strcmp(names[init.kind], e->text)) init.kind++;
+  if (!names[init.kind]) {
+    const char *near = lt_nearest(e->text, names);
+    if (near) lt_fail_at(&s->by, e->pos, "%s: unknown initial value `%.60s`\nhelp: did you mean `%s`?", what, e->text, near);
+    lt_fail_at(&s->by, e->pos, "%s: unknown initial value `%.60s`\nhelp: there are zeros(), ones(), normal(scale=), uniform(lo=, hi=) and numbers",
+      what, e->text);
+  }
+  const char *const *key = keys[init.kind];
+  for (uint32_t i = 0; i < e->n; i++) {
+    const char *k = e->args[i].key;
+    if (k && key[0] && (!strcmp(k, key[0]) || (key[1] && !strcmp(k, key[1])))) continue;
+    lt_fail_at(&s->by, e->args[i].pos, "%s: %s takes %s", what, e->text, !key[0] ? "nothing" : key[1] ? "`lo=` and `hi=`" : "`scale=`");
+  }
+  if (key[0]) init.a = init_number(s, e, key[0], what);
+  if (key[0] && key[1]) init.b = init_number(s, e, key[1], what);
+  if (key[0] && key[1] && init.a > init.b) lt_fail_at(&s->by, e->pos, "%s: `lo` is larger than `hi`", what);
+  return init;
+}
+
+lt_init lt_init_eval(const lt_names_seen *s, lt_arena *keep, const lt_type *t, const lt_expr *e, const char *what) {
+  lt_init init = {.kind = LT_INIT_LITERAL};
+  if (e->kind == LT_E_CALL) {
+    init = eval_init_call(s, e, what);
+    if (!lt_is_float(t->dtype) && init.kind >= LT_INIT_NORMAL)
+      lt_fail_at(&s->by, e->pos, "%s is %s: %s is for floats\nhelp: write zeros(), ones() or numbers", what, lt_type_text(s->by.arena, t), e->text);
+    return init;
+  }
+  int64_t next = 0;
+  read_literal(s, NULL, NULL, t, 0, e, what); /* the whole shape is right before anything is allocated */
+  lt_tensor *literal = lt_tensor_new(keep, t);
+  read_literal(s, literal, &next, t, 0, e, what);
+  init.literal = literal;
+  return init;
+}
+
+lt_init lt_init_read(lt_graph *g, const lt_type *t, const char *text) {
+  lt_lexer lex;
+  lt_names_seen s = {.by = {.job = g->job, .arena = lt_arena_new(g->job)}};
+  lt_lex_init(&lex, g->job, s.by.arena, NULL, text, strlen(text));
+  return lt_init_eval(&s, &g->arena, t, lt_parse_expr(&lex), lt_arena_printf(s.by.arena, "the initial value \"%.80s\"", text));
+}
