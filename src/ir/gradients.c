@@ -6,19 +6,7 @@
  * walked first, and reaches the values before the node, which are still to come. */
 #include "ir/op_util.h"
 
-typedef void expand_hook(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out);
-#define ROW_LEAF(op)
-#define ROW_MAP(op)
-#define ROW_HEAVY(op)
-#define ROW_MOVE(op)
-#define ROW_HIDDEN(op)
-#define ROW_SUGAR(op) [LT_OP_##op] = lt_expand_##op,
-#define OP(name, family, vjp, kind, ...) ROW_##kind(name)
-static expand_hook *const expansions[LT_OPS] = {
-#include "ir/ops.def"
-};
-
-void lt_expand(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out) { expansions[n->op](g, n, in, out); }
+void lt_expand(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out) { lt_facts(n)->expand(g, n, in, out); }
 
 /* ---- checks ------------------------------------------------------------------------------------------------------- */
 

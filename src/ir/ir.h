@@ -106,11 +106,12 @@ typedef uint32_t lt_value; /* index into graph->values; 0: none */
 struct lt_eval;
 struct lt_vjp;
 
+typedef struct lt_reduced { lt_ints axes; bool keepdims; } lt_reduced; /* axes ≥ 0, rising */
+
 /* A node's operands are padded to max_in with 0 (none) unless their number is free, so in[2] of a conv2d always exists. */
 typedef struct lt_op_info {
   const char *name, *family, *operands, *results, *doc;
   unsigned flags;
-  bool differentiable;          /* DIFF */
   lt_writes writes;
   lt_reads reads;
   lt_mover moves;
@@ -126,7 +127,11 @@ typedef struct lt_op_info {
    * Fails with lt_node_fail. n_out of variadic results is *n_out (in: the row's, out: the real one). */
   void (*infer)(lt_graph *g, void *attrs, const lt_value *in, unsigned n_in, lt_type *out_type, unsigned *n_out);
   void (*eval)(struct lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out);
+  /* Hooks that only some rows have (op_hooks.h); NULL: no. */
   void (*vjp)(struct lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout, lt_value *gin);
+  void (*expand)(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out);
+  lt_reduced (*axes)(const lt_node *n);
+  double (*terms)(const lt_graph *g, const lt_node *n);
 } lt_op_info;
 
 extern const lt_op_info *const lt_op_table; /* LT_OPS rows; [0] is unused */

@@ -15,15 +15,17 @@
 #include "ir/ops.def"
 
 enum { LEAF = LT_LEAF, MAP = LT_MAP, HEAVY = LT_HEAVY, MOVE = LT_MOVE, SUGAR = LT_SUGAR, HIDDEN = LT_HIDDEN };
-#define LT_VJP_DIFF(name) lt_vjp_##name
-#define LT_VJP_ZERO(name) NULL
-#define LT_IS_DIFF true
-#define LT_IS_ZERO false
-#define OP(name, family, vjp, kind, writes, reads, moves, blocks, window, rounds, same, operands, results, doc)           \
-  [LT_OP_##name] = {#name, #family, operands, results, doc, kind, LT_IS_##vjp, LT_WRITES_##writes, LT_READS_##reads,   \
-                    LT_MOVES_##moves, LT_BLOCKS_##blocks, LT_WINDOW_##window, LT_ROUNDS_##rounds, LT_SAME_##same,      \
-                    0, 0, 0, sizeof(lt_##name##_attrs), attrs_of_##name, LT_COUNT(attrs_of_##name) - 1,                \
-                    lt_infer_##name, lt_eval_##name, LT_VJP_##vjp(name)},
+#define OP(name_, family_, vjp_, kind_, writes_, reads_, moves_, blocks_, window_, rounds_, same_, operands_, results_, doc_)\
+  [LT_OP_##name_] = {.name = #name_, .family = #family_, .operands = operands_, .results = results_, .doc = doc_,      \
+                       .flags = kind_, .writes = LT_WRITES_##writes_, .reads = LT_READS_##reads_,                      \
+                       .moves = LT_MOVES_##moves_, .blocks = LT_BLOCKS_##blocks_, .window = LT_WINDOW_##window_,       \
+                       .rounds = LT_ROUNDS_##rounds_, .same = LT_SAME_##same_,                                         \
+                       .attrs_size = sizeof(lt_##name_##_attrs), .attrs = attrs_of_##name_,                            \
+                       .n_attrs = LT_COUNT(attrs_of_##name_) - 1, .infer = lt_infer_##name_, .eval = lt_eval_##name_,  \
+                       .vjp = LT_VJP_IF_##vjp_(lt_vjp_##name_, NULL),                                                  \
+                       .expand = LT_EXPAND_IF_##kind_(lt_expand_##name_, NULL),                                        \
+                       .axes = LT_AXES_IF_##blocks_(lt_axes_##name_, NULL),                                            \
+                       .terms = LT_TERMS_IF_##rounds_(lt_terms_##name_, NULL)},
 static lt_op_info table[LT_OPS] = {
 #include "ir/ops.def"
 };

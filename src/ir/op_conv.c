@@ -138,6 +138,7 @@ static lt_value emit_grad_weight(lt_graph *g, lt_value x, lt_value gy, lt_value 
   return lt_emit(g, LT_OP_conv2d_grad_weight, &a, (lt_value[]){x, gy}, 2);
 }
 
+LT_TERMS(conv2d) { return lt_count_of(g, n->in[1]) / (double)lt_type_of(g, n->in[1])->dim[0]; }
 LT_VJP(conv2d) {
   const lt_conv2d_attrs *a = n->attrs;
   lt_graph *g = v->g;
@@ -184,6 +185,7 @@ LT_EVAL(conv2d_grad_input) {
   conv_all(&s, CONV_X, in[0]->f, out[0]->f, in[1]->f);
 }
 
+LT_TERMS(conv2d_grad_input) { return lt_count_of(g, n->in[1]) / (double)lt_type_of(g, n->in[1])->dim[1]; }
 LT_VJP(conv2d_grad_input) {
   const lt_conv2d_grad_input_attrs *a = n->attrs;
   v->g->origin = NULL;
@@ -221,6 +223,7 @@ LT_EVAL(conv2d_grad_weight) {
   conv_all(&s, CONV_W, in[1]->f, in[0]->f, out[0]->f);
 }
 
+LT_TERMS(conv2d_grad_weight) { return lt_count_of(g, n->in[1]) / (double)lt_type_of(g, n->in[1])->dim[1]; }
 LT_VJP(conv2d_grad_weight) {
   const lt_conv2d_grad_weight_attrs *a = n->attrs;
   v->g->origin = NULL;
@@ -409,6 +412,7 @@ LT_EVAL(col2im) {
   col_walk(&w, out[0]->type.dim, a->to_matrix, out[0]->f, in[0]->f, true);
 }
 
+LT_TERMS(col2im) { return lt_count_of(g, n->in[0]); }
 LT_VJP(col2im) {
   const lt_col2im_attrs *a = n->attrs;
   lt_im2col_attrs c = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation,

@@ -64,7 +64,7 @@ static const char *kind_text(lt_attr_kind kind) {
 
 static const char *gradient_text(const lt_op_info *op) {
   if (op->flags & LT_LEAF) return "";
-  if (op->differentiable) return " Differentiable to any order.";
+  if (op->vjp) return " Differentiable to any order.";
   return strcmp(op->family, "meta") ? " No gradient." : "";
 }
 

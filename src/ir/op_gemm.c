@@ -49,6 +49,7 @@ static lt_value emit_matmul(lt_graph *g, const char *origin, lt_value a, bool ta
   return lt_emit(g, LT_OP_matmul, &m, (lt_value[]){a, b}, 2);
 }
 
+LT_TERMS(linear) { return (double)lt_type_of(g, n->in[1])->dim[0]; }
 LT_VJP(linear) {
   lt_graph *g = v->g;
   gin[0] = emit_matmul(g, "linear_grad_input", gout[0], false, in[1], true);
@@ -99,6 +100,10 @@ LT_EVAL(matmul) {
     product(out[0]->f + i * M * N, in[0]->f + w.off[0] * M * K, in[1]->f + w.off[1] * K * N, (int64_t[]){M, K, N}, as, bs);
 }
 
+LT_TERMS(matmul) {
+  const lt_type *b = lt_type_of(g, n->in[1]);
+  return (double)b->dim[b->rank - (((const lt_matmul_attrs *)n->attrs)->transpose_b ? 1 : 2)];
+}
 LT_VJP(matmul) {
   const lt_matmul_attrs *m = n->attrs;
   bool ta = m->transpose_a, tb = m->transpose_b;

@@ -224,6 +224,11 @@ LT_EVAL(avg_pool) {
   avg_walk(&w, ((const lt_avg_pool_attrs *)n->attrs)->count_include_pad, d[0] * d[1], in[0]->f, out[0]->f, false);
 }
 
+LT_TERMS(avg_pool) {
+  const lt_pair k = ((const lt_avg_pool_attrs *)n->attrs)->kernel;
+  (void)g;
+  return (double)(k.v[0] * k.v[1]);
+}
 LT_VJP(avg_pool) {
   const lt_avg_pool_attrs *a = n->attrs;
   const lt_type *x = lt_type_of(v->g, in[0]);
@@ -259,6 +264,7 @@ LT_EVAL(avg_pool_grad) {
   avg_walk(&w, ((const lt_avg_pool_grad_attrs *)n->attrs)->count_include_pad, d[0] * d[1], out[0]->f, in[0]->f, true);
 }
 
+LT_TERMS(avg_pool_grad) { return lt_count_of(g, n->in[0]); }
 LT_VJP(avg_pool_grad) {
   const lt_avg_pool_grad_attrs *a = n->attrs;
   lt_avg_pool_attrs b = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation,
@@ -376,6 +382,7 @@ static int64_t index_bound(const lt_graph *g, lt_value index) {
 }
 
 /* What is dropped has no gradient, but gather makes NaN of an index past the end: there it gets -1. */
+LT_TERMS(scatter_add) { return lt_count_of(g, n->in[0]); }
 LT_VJP(scatter_add) {
   const lt_scatter_add_attrs *a = n->attrs;
   lt_gather_attrs b = {.axis = a->axis};

@@ -66,6 +66,11 @@ LT_INFER(sum) {
   infer_reduce(g, LT_OP_sum, in[0], &a->axes, a->keepdims, true, out_type);
 }
 LT_EVAL(sum) { eval_sum(in[0], &((const lt_sum_attrs *)n->attrs)->axes, out[0]); }
+LT_AXES(sum) {
+  const lt_sum_attrs *a = n->attrs;
+  return (lt_reduced){a->axes, a->keepdims};
+}
+LT_TERMS(sum) { return LT_MAX(1, lt_count_of(g, n->in[0]) / lt_count_of(g, n->out)); }
 LT_VJP(sum) {
   const lt_sum_attrs *a = n->attrs;
   const lt_type x = *lt_type_of(v->g, in[0]);
@@ -109,6 +114,10 @@ LT_EVAL(reduce_max) {
     if (floats) *f = lt_map_eval(LT_OP_max, NULL, *f, x->f[i], 0);
     else out[0]->i[w.off[0]] = LT_MAX(out[0]->i[w.off[0]], x->i[i]);
   }
+}
+LT_AXES(reduce_max) {
+  const lt_reduce_max_attrs *a = n->attrs;
+  return (lt_reduced){a->axes, a->keepdims};
 }
 /* The result's own shape with the reduced axes kept as 1. */
 static lt_type kept_shape(const lt_type *x, const lt_ints *axes) {
@@ -177,6 +186,7 @@ static axis_rows rows_of(const lt_type *t, int64_t axis) {
   }
   return r;
 }
+LT_AXES(argmax) { return (lt_reduced){{1, {((const lt_argmax_attrs *)n->attrs)->axis}}, true}; }
 LT_EVAL(argmax) {
   const lt_tensor *x = in[0];
   axis_rows r = rows_of(&x->type, ((const lt_argmax_attrs *)n->attrs)->axis);

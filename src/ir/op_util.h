@@ -1,29 +1,10 @@
-/* op_util.h: what the files of op hooks (op_<family>.c) share: hook signatures, checks that fail with a message, windows,
- * and a walk over several strided arrays at once. Included by these files and by the passes that expand ops; not by
+/* op_util.h: what the files of op hooks (op_<family>.c) share: checks that fail with a message, windows, and a walk over
+ * several strided arrays at once. Included by these files and by the passes that expand ops; not by
  * anyone else. */
 #ifndef LT_OP_UTIL_H
 #define LT_OP_UTIL_H
 #include "ir/op_hooks.h"
 #include "ir/window.h"
-
-/* Hooks of one op, one after another: meaning of types, meaning of values, gradient; for SUGAR rows also the expansion
- * into other ops, which the pass `lower` and most of their gradients use. */
-#define LT_INFER(op)                                                                                                   \
-  void lt_infer_##op(lt_graph *g, void *attrs, const lt_value *in, unsigned n_in, lt_type *out_type, unsigned *n_out)
-#define LT_EVAL(op) void lt_eval_##op(lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out)
-#define LT_VJP(op)                                                                                                     \
-  void lt_vjp_##op(lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout,         \
-                   lt_value *gin)
-#define LT_EXPAND(op) void lt_expand_##op(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out)
-
-#define LT_EXPAND_LEAF(op)
-#define LT_EXPAND_MAP(op)
-#define LT_EXPAND_HEAVY(op)
-#define LT_EXPAND_MOVE(op)
-#define LT_EXPAND_HIDDEN(op)
-#define LT_EXPAND_SUGAR(op) LT_EXPAND(op);
-#define OP(name, family, vjp, kind, ...) LT_EXPAND_##kind(name)
-#include "ir/ops.def"
 
 /* Emit what the SUGAR node n means on operands in[] (of g) and fill out[0..n->n_out). */
 void lt_expand(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out);
@@ -65,6 +46,7 @@ static inline void lt_tensor_move(lt_tensor *to, int64_t i, const lt_tensor *fro
   if (lt_is_float(to->type.dtype)) to->f[i] = from->f[off];
   else to->i[i] = from->i[off];
 }
+static inline double lt_count_of(const lt_graph *g, lt_value v) { return (double)lt_type_count(lt_type_of(g, v)); }
 void lt_tensor_assign(lt_tensor *to, const lt_tensor *from); /* the same count and kind, whatever the shapes */
 
 /* ---- emission ---- */

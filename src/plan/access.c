@@ -86,7 +86,7 @@ lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at) {
 
 bool lt_splat(const lt_builder *b, lt_value v, double *out) {
   const lt_node *n = lt_node_of(b->g, v);
-  while (n->op == LT_OP_reshape || n->op == LT_OP_broadcast_to || n->op == LT_OP_transpose || n->op == LT_OP_slice) {
+  while (lt_facts(n)->moves == LT_MOVES_VIEW || lt_facts(n)->moves == LT_MOVES_INDEX) {
     v = n->in[0];
     n = lt_node_of(b->g, v);
   }

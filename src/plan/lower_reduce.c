@@ -3,25 +3,18 @@
  * blocks, the lanes are 16 of them. */
 #include "plan/build.h"
 
-static bool reduced(const lt_node *n, unsigned axis, bool *keep) {
-  if (n->op == LT_OP_argmax) {
-    *keep = true;
-    return ((const lt_argmax_attrs *)n->attrs)->axis == axis;
-  }
-  const lt_sum_attrs *a = n->attrs; /* reduce_max's are alike */
-  *keep = a->keepdims;
-  for (int64_t i = 0; i < a->axes.n; i++)
-    if (a->axes.v[i] == axis) return true;
+static bool reduced(const lt_reduced *r, unsigned axis) {
+  for (int64_t i = 0; i < r->axes.n; i++)
+    if (r->axes.v[i] == axis) return true;
   return false;
 }
 
 /* Dims: sets kb's coordinates in the result and returns those in the operand. */
-static lt_at make_dims(lt_kernel_builder *kb, const lt_node *n, const lt_type *x, bool blocked) {
+static lt_at make_dims(lt_kernel_builder *kb, const lt_reduced *r, const lt_type *x, bool blocked) {
   lt_at in = {0}, out = {0};
-  bool keep = false;
   unsigned k = 0;
   for (unsigned i = 0; i < x->rank; i++) {
-    if (reduced(n, i, &keep)) continue;
+    if (reduced(r, i)) continue;
     int d = lt_kernel_dim(kb, blocked && i == 1 ? lt_ceil_div(x->dim[i], LT_LANES) : x->dim[i]);
     in.c[i] = lt_coord_dim(d);
     if (blocked && i == 1) in.c[i].coef[d] = LT_LANES, kb->k.block_dim = d, kb->k.channels = x->dim[i];
@@ -29,11 +22,11 @@ static lt_at make_dims(lt_kernel_builder *kb, const lt_node *n, const lt_type *x
   if (blocked) in.c[1].coef[lt_kernel_dim(kb, LT_LANES)] = 1;
   else if (!kb->k.n_dims) lt_kernel_dim(kb, 1);
   for (unsigned i = 0; i < x->rank; i++) {
-    bool gone = reduced(n, i, &keep);
-    if (!gone || keep) out.c[k++] = gone ? lt_coord_zero() : in.c[i];
+    bool gone = reduced(r, i);
+    if (!gone || r->keepdims) out.c[k++] = gone ? lt_coord_zero() : in.c[i];
   }
   for (unsigned i = 0; i < x->rank; i++)
-    if (reduced(n, i, &keep)) in.c[i] = lt_coord_dim(lt_kernel_rdim(kb, x->dim[i]));
+    if (reduced(r, i)) in.c[i] = lt_coord_dim(lt_kernel_rdim(kb, x->dim[i]));
   if (!kb->k.n_rdims) lt_kernel_rdim(kb, 1);
   kb->at = out;
   return in;
@@ -46,8 +39,9 @@ void lt_lower_reduce(lt_builder *b, const lt_unit *u) {
   lt_kernel_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = x->dtype;
   kb.k.reduce = n->op == LT_OP_sum ? LT_SUM_TREE16 : n->op == LT_OP_reduce_max ? LT_REDUCE_MAX : LT_REDUCE_ARGMAX;
-  bool keep, blocked = lt_unit_blocked(b, u, x) && !reduced(n, 1, &keep);
-  lt_at in = make_dims(&kb, n, x, blocked), out = kb.at;
+  lt_reduced over = lt_facts(n)->axes(n);
+  bool blocked = lt_unit_blocked(b, u, x) && !reduced(&over, 1);
+  lt_at in = make_dims(&kb, &over, x, blocked), out = kb.at;
   lt_kernel_use(&kb, &kb.rexpr);
   kb.shape = *x, kb.at = in;
   lt_kernel_last(&kb, lt_x_value(&kb, n->in[0]));

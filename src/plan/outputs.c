@@ -26,7 +26,7 @@ static bool may_be_skipped(const lt_builder *b, lt_value v) {
   }
   for (uint32_t i = 0; i < g->outputs.n; i++) wanted += lt_base(b, g->outputs.at[i].value) == v;
   for (uint32_t i = 0; i < g->updates.n; i++) wanted += lt_base(b, g->updates.at[i].value) == v;
-  return stores == 1 && wanted == 1 && b->unit.at[unit - 1].root->op != LT_OP_scatter_add;
+  return stores == 1 && wanted == 1 && lt_facts(b->unit.at[unit - 1].root)->writes != LT_WRITES_ADD;
 }
 
 /* Outputs are written where the caller wants them, unless the value stands elsewhere already: then it is copied. */

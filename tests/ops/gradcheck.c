@@ -417,7 +417,7 @@ static void check_case(lt_job *job, void *arg) {
 
 /* ---- all cases of an op -------------------------------------------------------------------------------------------- */
 
-static bool has_gradient(lt_op op) { return lt_op_table[op].differentiable || op == LT_OP_grad; }
+static bool has_gradient(lt_op op) { return lt_op_table[op].vjp || op == LT_OP_grad; }
 static bool is_tested(lt_op op) { return has_gradient(op) || (lt_op_table[op].flags & LT_LEAF); }
 
 /* Casts to integers are among the cases of an op that has a gradient. */

@@ -158,7 +158,7 @@ static unsigned list_inputs(const one_case *c, const lt_graph *g, lt_value *wrt)
   lt_op op = lt_op_find(c->op, strlen(c->op));
   for (lt_value v = 1; v < g->values.n; v++) {
     if (lt_op_of(g, v) != LT_OP_input || !lt_is_float(lt_type_of(g, v)->dtype)) continue;
-    if (op != LT_OP_none && !lt_op_table[op].differentiable) continue;
+    if (op != LT_OP_none && !lt_op_table[op].vjp) continue;
     ck_assert_msg(c->n_results + n < c->n_want && !strcmp(c->want[c->n_results + n].of, lt_name_of(g, v)),
                   "values.txt lacks the gradient of %s in `%s`", c->call, lt_name_of(g, v));
     wrt[n++] = v;

@@ -274,10 +274,8 @@ static int64_t epilogue_cost(const lt_kernel *k) {
   for (uint32_t i = 0; i < k->n_store; i++) sum += access_cost(&k->store[i].to, k->n_dims - 1);
   for (uint32_t i = 0; i < k->n_expr; i++) {
     const lt_instr *x = &k->expr[i];
-    bool curve = x->op == LT_OP_exp || x->op == LT_OP_log || x->op == LT_OP_tanh || x->op == LT_OP_sigmoid ||
-                 x->op == LT_OP_pow;
     if (x->kind == LT_X_LOAD) sum += access_cost(&k->access[x->access], k->n_dims - 1);
-    else if (x->kind == LT_X_MAP) sum += curve ? 40 : 1;
+    else if (x->kind == LT_X_MAP) sum += lt_op_table[x->op].rounds == LT_ROUNDS_CURVE ? 40 : 1;
   }
   return sum;
 }

@@ -98,10 +98,8 @@ static bool pack_fuses(const lt_plan *p) {
   for (uint32_t i = 0; i < p->n_kernel; i++) {
     const lt_kernel *k = &p->kernel[i];
     if (k->kind == LT_K_CONTRACT || k->kind == LT_K_REDUCE) return true;
-    for (uint32_t j = 0; j < k->n_expr; j++) {
-      lt_op op = k->expr[j].kind == LT_X_MAP ? k->expr[j].op : LT_OP_none;
-      if (op == LT_OP_exp || op == LT_OP_log || op == LT_OP_tanh || op == LT_OP_sigmoid || op == LT_OP_pow) return true;
-    }
+    for (uint32_t j = 0; j < k->n_expr; j++)
+      if (k->expr[j].kind == LT_X_MAP && lt_op_table[k->expr[j].op].rounds == LT_ROUNDS_CURVE) return true;
   }
   return false;
 }

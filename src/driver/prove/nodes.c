@@ -89,24 +89,6 @@ static lt_tensor **interpret(lt_probe *p, lt_arena *a, const lt_node *n, bool ma
   return out;
 }
 
-static double count_of(const lt_graph *g, lt_value v) { return (double)lt_type_count(lt_type_of(g, v)); }
-
-/* How many terms the elements of a result are sums of, at most; 0: the op adds nothing up. */
-static double terms_of(const lt_graph *g, const lt_node *n) {
-  const lt_type *b = n->n_in > 1 && n->in[1] ? lt_type_of(g, n->in[1]) : NULL;
-  switch (n->op) {
-  case LT_OP_conv2d: return count_of(g, n->in[1]) / (double)b->dim[0];
-  case LT_OP_conv2d_grad_input: return count_of(g, n->in[1]) / (double)b->dim[1];
-  case LT_OP_conv2d_grad_weight: return count_of(g, n->in[1]) / (double)b->dim[1];
-  case LT_OP_linear: return (double)b->dim[0];
-  case LT_OP_matmul: return (double)b->dim[b->rank - (((const lt_matmul_attrs *)n->attrs)->transpose_b ? 1 : 2)];
-  case LT_OP_sum: return fmax(1, count_of(g, n->in[0]) / count_of(g, n->out));
-  case LT_OP_avg_pool: return (double)(((const lt_avg_pool_attrs *)n->attrs)->kernel.v[0] * ((const lt_avg_pool_attrs *)n->attrs)->kernel.v[1]);
-  case LT_OP_avg_pool_grad: case LT_OP_col2im: case LT_OP_scatter_add: return count_of(g, n->in[0]);
-  default: return 0;
-  }
-}
-
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
 
 /* Rounding by half a unit of the last place per addition, as a walk at random, with room to spare. */
@@ -120,7 +102,7 @@ static lt_tolerance widened(lt_tolerance t, lt_dtype dtype, double terms) {
 static lt_gap compare_result(lt_probe *p, lt_arena *a, const lt_node *n, unsigned i, const lt_tensor *want, lt_tolerance t) {
   const lt_type *type = lt_type_of(p->g, n->out + i);
   const lt_tensor *got = lt_probe_tensor(p, a, n->out + i);
-  double terms = terms_of(p->g, n);
+  double terms = lt_facts(n)->terms ? lt_facts(n)->terms(p->g, n) : 0; /* 0: the op adds nothing up */
   if (!lt_is_float(type->dtype) || lt_op_table[n->op].flags & LT_MOVE) return lt_compare(got, want, NULL, (lt_tolerance){0});
   t = widened(t, type->dtype, terms);
   lt_gap gap = lt_compare(got, want, NULL, t);

@@ -51,7 +51,7 @@ static lt_eval *open_eval(proof *f, const lt_graph *g) {
 static bool decides(const lt_graph *g, const lt_node *n) {
   bool from_float = false;
   for (unsigned k = 0; k < n->n_in; k++) from_float |= n->in[k] && lt_is_float(lt_type_of(g, n->in[k])->dtype);
-  return from_float && (n->op == LT_OP_sign || !lt_is_float(lt_type_of(g, n->out)->dtype));
+  return from_float && (lt_facts(n)->rounds == LT_ROUNDS_STEP || !lt_is_float(lt_type_of(g, n->out)->dtype));
 }
 
 /* How many values that nodes have decided are not those of `free`. */

@@ -1,40 +1,34 @@
 /* cluster.c: the questions that fusion, layout and planning answer alike (see cluster.h). */
 #include "ir/pass/cluster.h"
 
-static bool is_mover(const lt_node *n) {
-  return n->op == LT_OP_transpose || n->op == LT_OP_slice || n->op == LT_OP_broadcast_to || n->op == LT_OP_pad;
-}
+static bool guards(const lt_node *n) { return lt_facts(n)->moves == LT_MOVES_PAD; }
 
-/* Can n read operand k through an index map? Matrix products take any strides but no holes, and a reduction leaves out
- * what a guard rejects instead of filling it. */
+/* Can n read operand k through the index map of the node `from`? */
 static bool reads_through(const lt_graph *g, const lt_node *n, unsigned k, const lt_node *from, const lt_move *move) {
-  if (lt_op_table[n->op].flags & LT_MAP) return true;
-  switch (n->op) {
-  case LT_OP_concat: return true;
-  case LT_OP_layout: return g->values.at[n->out].layout.kind != LT_PANEL;
-  case LT_OP_sum:
-  case LT_OP_reduce_max: return from->op != LT_OP_pad;
-  case LT_OP_linear:
-  case LT_OP_matmul: return k == 0 && from->op != LT_OP_pad;
-  default: return move[n->id] == LT_MOVE_VIRTUAL;
+  switch (lt_facts(n)->reads) {
+  case LT_READS_ALL: return g->values.at[n->out].layout.kind != LT_PANEL;
+  case LT_READS_INNER: return !guards(from);
+  case LT_READS_LEFT: return k == 0 && !guards(from);
+  case LT_READS__: return move[n->id] == LT_MOVE_VIRTUAL;
   }
+  return false;
 }
 
 /* Through its map the guard of a pad must reach what it guards: nothing below it may guard again or drop an axis. */
 static void settle_pad(const lt_graph *g, const lt_node *pad, lt_move *move) {
   const lt_node *n = lt_node_of(g, pad->in[0]);
   for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0]))
-    if (n->op == LT_OP_pad || n->op == LT_OP_broadcast_to) move[n->id] = LT_MOVE_NOT;
+    if (guards(n) || n->op == LT_OP_broadcast_to) move[n->id] = LT_MOVE_NOT;
 }
 
 /* Matrix products and reductions read what is below their operand as well: no pad may be there. */
 static void settle_unguarded(const lt_graph *g, lt_value operand, lt_move *move) {
   const lt_node *n = lt_node_of(g, operand);
   for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0]))
-    if (n->op == LT_OP_pad) move[n->id] = LT_MOVE_NOT;
+    if (guards(n)) move[n->id] = LT_MOVE_NOT;
 }
 
-static bool reduces(const lt_node *n) { return n->op == LT_OP_sum || n->op == LT_OP_reduce_max; }
+static bool reduces(const lt_node *n) { return lt_facts(n)->reads == LT_READS_INNER; }
 
 /* The same for elementwise nodes that are computed inside a reduction, once `fuse` has said so. */
 static void settle_prologues(lt_arena *a, const lt_graph *g, const bool *live, lt_move *move) {
@@ -54,8 +48,9 @@ static void settle_prologues(lt_arena *a, const lt_graph *g, const bool *live, l
 lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
   lt_move *move = LT_NEW_ARRAY(a, lt_move, g->nodes.n + 1);
   for (uint32_t i = 0; i < g->nodes.n; i++) {
-    if (g->nodes.at[i]->op == LT_OP_reshape) move[i] = LT_MOVE_VIEW;
-    else if (is_mover(g->nodes.at[i])) move[i] = LT_MOVE_VIRTUAL;
+    lt_mover how = lt_facts(g->nodes.at[i])->moves;
+    if (how == LT_MOVES_VIEW) move[i] = LT_MOVE_VIEW;
+    else if (how == LT_MOVES_INDEX || how == LT_MOVES_PAD) move[i] = LT_MOVE_VIRTUAL;
   }
   for (uint32_t i = 0; i < g->updates.n; i++) {
     const lt_node *n = lt_node_of(g, g->updates.at[i].value);
@@ -72,8 +67,8 @@ lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     const lt_node *n = g->nodes.at[i];
     if (live && !live[i]) continue;
-    if (n->op == LT_OP_pad && move[i] == LT_MOVE_VIRTUAL) settle_pad(g, n, move);
-    if (n->op == LT_OP_linear || n->op == LT_OP_matmul || reduces(n)) settle_unguarded(g, n->in[0], move);
+    if (guards(n) && move[i] == LT_MOVE_VIRTUAL) settle_pad(g, n, move);
+    if (lt_facts(n)->reads == LT_READS_LEFT || reduces(n)) settle_unguarded(g, n->in[0], move);
   }
   settle_prologues(a, g, live, move);
   return move;
@@ -83,7 +78,7 @@ bool *lt_static_nodes(lt_arena *a, const lt_graph *g) {
   bool *is_static = LT_NEW_ARRAY(a, bool, g->nodes.n + 1);
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     const lt_node *n = g->nodes.at[i];
-    is_static[i] = n->op != LT_OP_input && n->op != LT_OP_random_uniform;
+    is_static[i] = lt_facts(n)->same != LT_SAME_CALL;
     for (unsigned k = 0; k < n->n_in; k++)
       if (n->in[k] && !is_static[lt_node_of(g, n->in[k])->id]) is_static[i] = false;
   }

@@ -4,10 +4,8 @@
 #include "ir/pass/pass.h"
 
 static bool mergeable(const lt_node *n) {
-  switch (n->op) {
-  case LT_OP_input: case LT_OP_param: case LT_OP_state: case LT_OP_dropout: case LT_OP_layout: return false;
-  default: return n->cluster == 0;
-  }
+  bool named = lt_facts(n)->flags & LT_LEAF && n->op != LT_OP_const;
+  return !named && lt_facts(n)->same != LT_SAME_OWN && n->cluster == 0;
 }
 
 /* Op, attributes (hashed) and operands as bytes. */
@@ -18,7 +16,7 @@ static lt_bytes key_of(lt_arena *a, const lt_node *n, const lt_value *in) {
   key[0] = (uint32_t)n->op, key[1] = n->n_in;
   memcpy(&key[2], &h, sizeof h);
   for (unsigned i = 0; i < n->n_in; i++) key[4 + i] = in[i];
-  if ((n->op == LT_OP_add || n->op == LT_OP_mul) && in[0] > in[1]) key[4] = in[1], key[5] = in[0];
+  if (lt_facts(n)->same == LT_SAME_SWAP && in[0] > in[1]) key[4] = in[1], key[5] = in[0];
   return (lt_bytes){(const unsigned char *)key, words * sizeof *key};
 }
 

@@ -27,16 +27,6 @@ static bool same_dims(const lt_type *a, const lt_type *b) {
   return a->rank == b->rank && memcmp(a->dim, b->dim, sizeof a->dim) == 0;
 }
 
-/* Ops whose kernels evaluate an epilogue over the whole result. */
-static bool takes_epilogue(lt_op op) {
-  switch (op) {
-  case LT_OP_conv2d: case LT_OP_conv2d_grad_input: case LT_OP_conv2d_grad_weight: case LT_OP_linear: case LT_OP_matmul:
-  case LT_OP_max_pool: case LT_OP_avg_pool: case LT_OP_avg_pool_grad: case LT_OP_sum: case LT_OP_reduce_max:
-  case LT_OP_gather: return true;
-  default: return false;
-  }
-}
-
 static void put(fuser *f, const lt_node *n, uint32_t c) {
   cluster *to = &f->all.at[c];
   f->before[n->id] = to->nodes ? to->last + 1 : 0;
@@ -98,7 +88,7 @@ static bool joins(fuser *f, const lt_node *n, unsigned k) {
 static void open_cluster(fuser *f, const lt_node *n, bool heavy) {
   if (f->all.n == 0) lt_vec_push(f->a, &f->all, (cluster){0});
   cluster c = {.first = n->id, .heavy = heavy, .shape = *lt_type_of(f->g, n->out)};
-  c.closed = heavy && !takes_epilogue(n->op);
+  c.closed = heavy && lt_facts(n)->writes != LT_WRITES_EPI;
   lt_vec_push(f->a, &f->all, c);
   put(f, n, f->all.n - 1);
 }
@@ -107,7 +97,7 @@ static void open_cluster(fuser *f, const lt_node *n, bool heavy) {
 static bool guarded(const fuser *f, lt_value v) {
   const lt_node *n = lt_node_of(f->g, v);
   for (; f->move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(f->g, n->in[0]))
-    if (n->op == LT_OP_pad) return true;
+    if (lt_facts(n)->moves == LT_MOVES_PAD) return true;
   return false;
 }
 
@@ -115,7 +105,7 @@ static bool guarded(const fuser *f, lt_value v) {
 static bool joins_prologue(const fuser *f, const lt_node *r) {
   lt_value v = r->in[0];
   uint32_t c = f->of[lt_node_of(f->g, v)->id];
-  if ((r->op != LT_OP_sum && r->op != LT_OP_reduce_max) || !c) return false;
+  if (lt_facts(r)->reads != LT_READS_INNER || !c) return false;
   const cluster *p = &f->all.at[c];
   if (p->heavy || p->closed || p->reduces || !same_dims(&p->shape, lt_type_of(f->g, v)) || f->uses[v] != 1)
     return false;

@@ -56,19 +56,18 @@ static bool conv_of(lt_conv *out, const lt_graph *g, const lt_node *n) {
 
 /* ---- who wants blocks, who can make them ---- */
 
-static bool is_pool(lt_op op) {
-  return op == LT_OP_max_pool || op == LT_OP_max_pool_index || op == LT_OP_avg_pool || op == LT_OP_avg_pool_grad;
-}
-
-static bool is_reduction(lt_op op) { return op == LT_OP_sum || op == LT_OP_reduce_max || op == LT_OP_argmax; }
-
-/* Does the kernel of this heavy node walk its result's channels in blocks, or can it? What is fused into it is read and
+/* Does the kernel with this root walk its result's channels in blocks, or can it? What is fused into it is read and
  * written at the same coordinates: where they are not 16·block + lane, nothing of it may be blocked. A grouped convolution
  * whose groups are no multiple of 16 walks channels as group·n + 16·block + lane; a weight gradient's lanes are axis 0. */
 static bool walks_blocks(const lt_graph *g, const lt_node *n) {
   lt_conv c;
-  if (n->op == LT_OP_conv2d || n->op == LT_OP_conv2d_grad_input) return conv_of(&c, g, n) && c.kind != LT_CONV_PLAIN;
-  return is_pool(n->op) || (is_reduction(n->op) && lt_type_of(g, n->in[0])->rank == 4);
+  switch (lt_facts(n)->blocks) {
+  case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: return true;
+  case LT_BLOCKS_AXES: return lt_type_of(g, n->in[0])->rank == 4;
+  case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: return conv_of(&c, g, n) && c.kind != LT_CONV_PLAIN;
+  case LT_BLOCKS_WGRAD: case LT_BLOCKS_RIGHT: case LT_BLOCKS__: return false;
+  }
+  return false;
 }
 
 static const lt_node *root_of(const lt_layouts *s, const lt_node *n) {
@@ -78,10 +77,8 @@ static const lt_node *root_of(const lt_layouts *s, const lt_node *n) {
 
 static bool can_block(const lt_layouts *s, lt_value v) {
   const lt_graph *g = s->from;
-  const lt_node *n = lt_node_of(g, v), *root = root_of(s, n);
-  bool map = lt_op_table[n->op].flags & LT_MAP;
-  if (lt_type_of(g, v)->rank != 4 || is_reduction(n->op)) return false;
-  return (map && root == n) || walks_blocks(g, root);
+  const lt_node *n = lt_node_of(g, v);
+  return lt_type_of(g, v)->rank == 4 && lt_facts(n)->blocks != LT_BLOCKS_AXES && walks_blocks(g, root_of(s, n));
 }
 
 static void prefer(lt_layouts *s, lt_value v) {
@@ -95,10 +92,10 @@ static void prefer_in_operands(lt_layouts *s, const lt_node *n) {
   if (conv_of(&c, g, n)) {
     if (c.kind == LT_CONV_PLAIN) return;
     if (c.channels >= 16 || c.kind == LT_CONV_DEPTHWISE) prefer(s, n->in[0]);
-    if (n->op == LT_OP_conv2d_grad_weight) prefer(s, n->in[1]);
-  } else if (is_pool(n->op)) {
+    if (lt_facts(n)->blocks == LT_BLOCKS_WGRAD) prefer(s, n->in[1]);
+  } else if (lt_facts(n)->blocks == LT_BLOCKS_POOL) {
     if (s->blocked[n->out] || y->dim[1] >= 16) prefer(s, n->in[0]);
-  } else if ((lt_op_table[n->op].flags & LT_MAP) && s->blocked[n->out]) {
+  } else if (lt_facts(n)->blocks == LT_BLOCKS_EACH && s->blocked[n->out]) {
     for (unsigned k = 0; k < n->n_in; k++)
       if (n->in[k] && !memcmp(lt_type_of(g, n->in[k])->dim, y->dim, sizeof y->dim)) prefer(s, n->in[k]);
   }
@@ -121,9 +118,9 @@ static lt_need with_halo(lt_layout_kind kind, const lt_halo *h) {
 static lt_need need_of_conv(const lt_layouts *s, const lt_node *n, unsigned k, const lt_conv *c) {
   lt_value v = n->in[k];
   if (k == 2) return plain();
-  if (k == 1 && n->op != LT_OP_conv2d_grad_weight) {
+  if (k == 1 && lt_facts(n)->blocks != LT_BLOCKS_WGRAD) {
     if (c->kind == LT_CONV_DEPTHWISE) return panel(LT_PANEL_DEPTHWISE, 1);
-    return panel(n->op == LT_OP_conv2d ? LT_PANEL_CONV : LT_PANEL_CONV_T, c->groups);
+    return panel(lt_facts(n)->blocks == LT_BLOCKS_FPROP ? LT_PANEL_CONV : LT_PANEL_CONV_T, c->groups);
   }
   if (c->kind == LT_CONV_DEPTHWISE || (k == 1 && c->kind == LT_CONV_BLOCKED))
     return s->blocked[v] ? (lt_need){.any = true} : with_halo(LT_BLOCKED, &s->halo[v]);
@@ -145,23 +142,26 @@ static lt_need need_of_matrix(const lt_layouts *s, const lt_node *n, unsigned k)
 /* Does this reduction (root of its cluster) leave the channels alone, so that it can walk in blocks? */
 static bool keeps_channels(const lt_graph *g, const lt_node *n) {
   if (lt_type_of(g, n->in[0])->rank != 4) return false;
-  if (n->op == LT_OP_argmax) return ((const lt_argmax_attrs *)n->attrs)->axis != 1;
-  const lt_ints *axes = n->op == LT_OP_sum ? &((const lt_sum_attrs *)n->attrs)->axes
-                                           : &((const lt_reduce_max_attrs *)n->attrs)->axes;
-  for (int64_t i = 0; i < axes->n; i++)
-    if (axes->v[i] == 1) return false;
+  const lt_ints axes = lt_facts(n)->axes(n).axes;
+  for (int64_t i = 0; i < axes.n; i++)
+    if (axes.v[i] == 1) return false;
   return true;
 }
 
 static lt_need need_of(const lt_layouts *s, const lt_node *n, unsigned k) {
-  lt_conv c;
-  if (conv_of(&c, s->from, n)) return need_of_conv(s, n, k, &c);
-  if (n->op == LT_OP_linear || n->op == LT_OP_matmul) return need_of_matrix(s, n, k);
-  if (is_pool(n->op)) return (lt_need){.any = true};
   const lt_node *root = root_of(s, n);
-  if (is_reduction(root->op)) return keeps_channels(s->from, root) ? (lt_need){.any = true} : plain();
-  bool blocks = root == n ? lt_op_table[n->op].flags & LT_MAP : walks_blocks(s->from, root);
-  return blocks && lt_type_of(s->from, n->out)->rank == 4 ? (lt_need){.any = true} : plain();
+  bool blocks = walks_blocks(s->from, root) && lt_type_of(s->from, n->out)->rank == 4;
+  lt_conv c;
+  switch (lt_facts(n)->blocks) {
+  case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: case LT_BLOCKS_WGRAD:
+    conv_of(&c, s->from, n);
+    return need_of_conv(s, n, k, &c);
+  case LT_BLOCKS_RIGHT: return need_of_matrix(s, n, k);
+  case LT_BLOCKS_POOL: return (lt_need){.any = true};
+  case LT_BLOCKS_AXES: case LT_BLOCKS_EACH: case LT_BLOCKS__: break;
+  }
+  if (lt_facts(root)->blocks == LT_BLOCKS_AXES) blocks = keeps_channels(s->from, root);
+  return blocks ? (lt_need){.any = true} : plain();
 }
 
 static void widen(lt_halo *h, const lt_halo *by) {

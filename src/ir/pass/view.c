@@ -104,17 +104,6 @@ bool lt_view_reshape(lt_view *v, unsigned rank, const int64_t *dim) {
   return place == to.n;
 }
 
-bool lt_view_split(lt_view *v, unsigned axis, const int64_t *dim, unsigned n) {
-  int64_t all[LT_MAX_RANK];
-  unsigned rank = 0;
-  if (v->rank + n - 1 > LT_MAX_RANK) return false;
-  for (unsigned i = 0; i < v->rank; i++) {
-    if (i != axis) all[rank++] = v->dim[i];
-    for (unsigned k = 0; i == axis && k < n; k++) all[rank++] = dim[k];
-  }
-  return lt_view_reshape(v, rank, all);
-}
-
 bool lt_view_is_plain(const lt_view *v) {
   for (unsigned i = 0; i < v->n; i++)
     if (v->order[i] != i) return false;

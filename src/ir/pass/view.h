@@ -30,7 +30,6 @@ void lt_view_start(lt_view *out, const lt_graph *g, lt_value base, unsigned rank
 bool lt_view_follow(lt_view *out, const lt_graph *g, lt_value v);
 /* Other axes; false (and *v untouched): the new dims mix atoms, or there are too many. */
 bool lt_view_reshape(lt_view *v, unsigned rank, const int64_t *dim);
-bool lt_view_split(lt_view *v, unsigned axis, const int64_t *dim, unsigned n); /* one axis into n */
 void lt_view_transpose(lt_view *v, const int64_t *perm);
 /* The axis of the base at each place of the view's axis; returns how many. */
 unsigned lt_view_axis(const lt_view *v, unsigned axis, unsigned base_axis[LT_MAX_ATOMS]);
