@@ -38,43 +38,6 @@ void lt_at_broadcast(lt_at *out, const lt_at *at, const lt_type *shape, const lt
   *out = r;
 }
 
-void lt_move_back(lt_at *at, const lt_graph *g, const lt_node *n) {
-  const lt_type *x = lt_type_of(g, n->in[0]), *y = lt_type_of(g, n->out);
-  lt_at r = {.fill = at->fill};
-  switch (n->op) {
-  case LT_OP_transpose: {
-    const lt_transpose_attrs *t = n->attrs;
-    for (int i = 0; i < y->rank; i++) r.c[t->perm.v[i]] = at->c[i];
-    break;
-  }
-  case LT_OP_broadcast_to: lt_at_broadcast(&r, at, y, x); break;
-  case LT_OP_slice: {
-    const lt_slice_attrs *s = n->attrs;
-    r = *at;
-    for (int64_t i = 0; i < s->starts.n; i++) {
-      int axis = (int)(s->axes.n ? s->axes.v[i] : i);
-      int64_t size = x->dim[axis], start = s->starts.v[i] < 0 ? s->starts.v[i] + size : s->starts.v[i];
-      start = LT_MIN(LT_MAX(start, 0), size);
-      if (r.c[axis].limit) r.c[axis].shift += start;
-      else r.c[axis].add += start;
-    }
-    break;
-  }
-  default: { /* pad */
-    const lt_pad_attrs *p = n->attrs;
-    r = *at;
-    r.fill = p->value;
-    for (int i = 0; i < x->rank; i++) {
-      int64_t before = p->pads.v[i], after = p->pads.v[i + x->rank];
-      if (!before && !after) continue;
-      r.c[i].add -= before;
-      r.c[i].limit = x->dim[i];
-    }
-  }
-  }
-  *at = r;
-}
-
 lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at) {
   for (;;) {
     const lt_node *n = lt_node_of(b->g, v);
@@ -272,10 +235,8 @@ int32_t lt_x_value(lt_kernel_builder *kb, lt_value v) {
     int32_t arg[3] = {-1, -1, -1};
     for (unsigned i = 0; i < n->n_in && i < 3; i++)
       if (n->in[i]) arg[i] = lt_x_value(kb, n->in[i]);
-    if (n->op == LT_OP_stop_grad) r = arg[0];
-    else
-      r = lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = n->op, .attrs = kept_attrs(kb, n), .dtype = lt_type_of(g, v)->dtype,
-                                   .arg = {arg[0], arg[1], arg[2]}});
+    r = lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = n->op, .attrs = kept_attrs(kb, n), .dtype = lt_type_of(g, v)->dtype,
+                                 .arg = {arg[0], arg[1], arg[2]}});
   }
   kb->memo[v] = r;
   return r;

@@ -150,16 +150,10 @@ void lt_kernel_finish(lt_kernel_builder *kb);   /* tidies dims and appends the k
 void lt_merge_dims(lt_kernel *k); /* merge_dims.c: drops and merges dims, chooses task dims */
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
 
-/* ---- lowering: one function per family; u->root says the op ---- */
+/* ---- lowering: lower_hooks.h has a function for each op that is a root ---- */
 void lt_lower_unit(lt_builder *b, const lt_unit *u);      /* plan.c calls this */
 void lt_lower_copy(lt_builder *b, lt_value from, lt_place to, const char *name, const char *op); /* plain, no halo */
-void lt_lower_reduce(lt_builder *b, const lt_unit *u);    /* sum reduce_max argmax */
-void lt_lower_conv(lt_builder *b, const lt_unit *u);      /* conv2d and its gradients */
-void lt_lower_product(lt_builder *b, const lt_unit *u);   /* linear matmul */
-void lt_lower_pool(lt_builder *b, const lt_unit *u);      /* max_pool avg_pool max_pool_index avg_pool_grad */
 void lt_lower_panel(lt_builder *b, const lt_unit *u);     /* a layout node that packs weights */
-void lt_lower_columns(lt_builder *b, const lt_unit *u);   /* im2col col2im */
-void lt_lower_gather(lt_builder *b, const lt_unit *u);    /* gather scatter_add */
 /* The root's result is x from here on, in the expression being written. */
 void lt_kernel_result(lt_kernel_builder *kb, int32_t x);
 #endif

@@ -1,8 +1,10 @@
-/* lower.c: which function lowers a unit, and the plain ones: elementwise clusters, movement, layouts, random numbers,
- * copies. */
-#include "plan/build.h"
+/* lower.c: which function lowers a unit (the op table says so), and the plain ones: elementwise clusters, layouts, random
+ * numbers, copies. */
+#include "plan/lower_hooks.h"
 
-static void lower_map(lt_builder *b, const lt_unit *u) {
+#include <assert.h>
+
+LT_LOWER(map) {
   lt_kernel_builder kb;
   const lt_type *t = lt_type_of(b->g, u->root->out);
   lt_kernel_init(&kb, b, u, LT_K_LOOPS);
@@ -21,7 +23,7 @@ static int32_t flat_index(lt_kernel_builder *kb) {
   return lt_x_index(kb, &c);
 }
 
-static void lower_random(lt_builder *b, const lt_unit *u) {
+LT_LOWER(random_uniform) {
   const lt_random_uniform_attrs *a = u->root->attrs;
   lt_at scalar = {0};
   lt_kernel_builder kb;
@@ -33,42 +35,6 @@ static void lower_random(lt_builder *b, const lt_unit *u) {
   lt_kernel_result(&kb, lt_x_push(&kb, x));
   lt_kernel_stores(&kb);
   lt_kernel_finish(&kb);
-}
-
-/* transpose, slice, broadcast_to, pad with memory of their own. */
-static void lower_move(lt_builder *b, const lt_unit *u) {
-  const lt_node *n = u->root;
-  lt_kernel_builder kb;
-  lt_kernel_init(&kb, b, u, LT_K_LOOPS);
-  lt_kernel_space(&kb, lt_type_of(b->g, n->out), false);
-  lt_at at = kb.at;
-  lt_move_back(&at, b->g, n);
-  if (n->op == LT_OP_pad) { /* even a constant must be loaded: what is outside is another */
-    lt_value from = lt_resolve(b, n->in[0], &at);
-    lt_kernel_result(&kb, lt_x_load(&kb, lt_type_of(b->g, n->out)->dtype, lt_access_at(&kb, from, &at)));
-  } else {
-    lt_kernel_result(&kb, lt_x_read(&kb, n->in[0], &at));
-  }
-  lt_kernel_store(&kb, n->out, &kb.at, kb.memo[n->out]);
-  lt_kernel_finish(&kb);
-}
-
-/* One kernel for each part. */
-static void lower_concat(lt_builder *b, const lt_unit *u) {
-  const lt_node *n = u->root;
-  int64_t axis = ((const lt_concat_attrs *)n->attrs)->axis, before = 0;
-  for (unsigned i = 0; i < n->n_in; i++) {
-    const lt_type *t = lt_type_of(b->g, n->in[i]);
-    lt_kernel_builder kb;
-    lt_kernel_init(&kb, b, u, LT_K_LOOPS);
-    lt_kernel_space(&kb, t, lt_value_blocked(b, n->in[i]));
-    int32_t x = lt_x_read(&kb, n->in[i], &kb.at);
-    lt_at to = kb.at;
-    to.c[axis].add += before;
-    lt_kernel_store(&kb, n->out, &to, x);
-    lt_kernel_finish(&kb);
-    before += t->dim[axis];
-  }
 }
 
 /* Zeros around v, before anybody writes into it. */
@@ -99,7 +65,7 @@ static void lower_borders(lt_builder *b, const lt_unit *u) {
   }
 }
 
-static void lower_layout(lt_builder *b, const lt_unit *u) {
+LT_LOWER(layout) {
   const lt_node *n = u->root;
   lt_kernel_builder kb;
   if (b->g->values.at[n->out].layout.kind == LT_PANEL) {
@@ -133,22 +99,13 @@ void lt_lower_copy(lt_builder *b, lt_value from, lt_place to, const char *name, 
   lt_kernel_finish(&kb);
 }
 
+static void (*const lowering[LT_OPS])(lt_builder *b, const lt_unit *u) = {
+#define OP(name, family, vjp, kind, writes, reads, moves, ...) [LT_OP_##name] = LT_LOWERED_##kind(name, moves),
+#include "ir/ops.def"
+};
+
 void lt_lower_unit(lt_builder *b, const lt_unit *u) {
   lower_borders(b, u);
-  switch (u->root->op) {
-  case LT_OP_conv2d: case LT_OP_conv2d_grad_input: case LT_OP_conv2d_grad_weight: lt_lower_conv(b, u); break;
-  case LT_OP_linear: case LT_OP_matmul: lt_lower_product(b, u); break;
-  case LT_OP_max_pool: case LT_OP_avg_pool: case LT_OP_max_pool_index: case LT_OP_avg_pool_grad: lt_lower_pool(b, u); break;
-  case LT_OP_im2col: case LT_OP_col2im: lt_lower_columns(b, u); break;
-  case LT_OP_gather: case LT_OP_scatter_add: lt_lower_gather(b, u); break;
-  case LT_OP_sum: case LT_OP_reduce_max: case LT_OP_argmax: lt_lower_reduce(b, u); break;
-  case LT_OP_random_uniform: lower_random(b, u); break;
-  case LT_OP_concat: lower_concat(b, u); break;
-  case LT_OP_layout: lower_layout(b, u); break;
-  case LT_OP_transpose: case LT_OP_slice: case LT_OP_broadcast_to: case LT_OP_pad: lower_move(b, u); break;
-  default:
-    if (!(lt_op_table[u->root->op].flags & LT_MAP))
-      lt_fail(b->job, LATHE_E_INTERNAL, &u->root->loc, "no kernel is known for %s", lt_op_table[u->root->op].name);
-    lower_map(b, u);
-  }
+  assert(lowering[u->root->op]);
+  lowering[u->root->op](b, u);
 }

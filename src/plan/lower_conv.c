@@ -4,7 +4,7 @@
  * and the taps, the weights a panel. The input gradient is one contraction per phase of the stride: the pixels that the same
  * taps reach, which step through the result. The weight gradient has taps and input channels for pixels and the pixels of
  * all images for K. Nothing here checks borders: the layout pass has put halos around what is read. */
-#include "plan/build.h"
+#include "plan/lower_hooks.h"
 
 /* The rows and columns of the windows (window.h), and channels per group. */
 typedef struct conv { lt_window_axis row, col; int64_t n, c, oc, groups; } conv;
@@ -182,7 +182,7 @@ static void weight_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node
 
 /* ---- conv2d ---- */
 
-static void lower_forward(lt_builder *b, const lt_unit *u) {
+LT_LOWER(conv2d) {
   const lt_node *n = u->root;
   const lt_conv2d_attrs *a = n->attrs;
   conv v = conv_of(b, n, lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->out), a->groups);
@@ -236,7 +236,7 @@ static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt
   finish(&kb, lt_x_result(&kb, kb.k.dtype));
 }
 
-static void lower_grad_input(lt_builder *b, const lt_unit *u) {
+LT_LOWER(conv2d_grad_input) {
   const lt_node *n = u->root;
   const lt_conv2d_grad_input_attrs *a = n->attrs;
   conv v = conv_of(b, n, lt_type_of(b->g, n->out), lt_type_of(b->g, n->in[0]), a->groups);
@@ -369,7 +369,7 @@ static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sum
   finish(&kb, add_chunks(&kb, &a, from->chunk, 0, n_chunks));
 }
 
-static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
+LT_LOWER(conv2d_grad_weight) {
   const lt_node *n = u->root;
   const lt_conv2d_grad_weight_attrs *a = n->attrs;
   conv v = conv_of(b, n, lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->in[1]), a->groups);
@@ -387,10 +387,4 @@ static void lower_grad_weight(lt_builder *b, const lt_unit *u) {
   blocks = v.oc / LT_LANES, rest = v.oc % LT_LANES;
   if (blocks) lower_sums(b, u, &v, &to, n_chunks, 0, blocks, LT_LANES);
   if (rest) lower_sums(b, u, &v, &to, n_chunks, blocks, 1, rest);
-}
-
-void lt_lower_conv(lt_builder *b, const lt_unit *u) {
-  if (u->root->op == LT_OP_conv2d) lower_forward(b, u);
-  else if (u->root->op == LT_OP_conv2d_grad_input) lower_grad_input(b, u);
-  else lower_grad_weight(b, u);
 }

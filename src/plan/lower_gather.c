@@ -1,5 +1,5 @@
 /* lower_gather.c: gather and scatter_add: rows over all axes but the indexed one, which is the lane dim. */
-#include "plan/build.h"
+#include "plan/lower_hooks.h"
 
 /* Strides of a plain value over the kernel's dims: the axes but `axis` in order, then `axis`. */
 static lt_access rows_of(lt_builder *b, lt_value v, int64_t axis, bool lanes) {
@@ -15,10 +15,8 @@ static lt_access rows_of(lt_builder *b, lt_value v, int64_t axis, bool lanes) {
   return a;
 }
 
-void lt_lower_gather(lt_builder *b, const lt_unit *u) {
+static void lower_indexed(lt_builder *b, const lt_unit *u, int64_t axis, bool scatter) {
   const lt_node *n = u->root;
-  bool scatter = n->op == LT_OP_scatter_add;
-  int64_t axis = scatter ? ((const lt_scatter_add_attrs *)n->attrs)->axis : ((const lt_gather_attrs *)n->attrs)->axis;
   const lt_type *index = lt_type_of(b->g, n->in[1]);
   lt_value data = scatter ? n->out : n->in[0];
   const lt_type *t = lt_type_of(b->g, data);
@@ -51,3 +49,6 @@ void lt_lower_gather(lt_builder *b, const lt_unit *u) {
   }
   lt_kernel_finish(&kb);
 }
+
+LT_LOWER(gather) { lower_indexed(b, u, ((const lt_gather_attrs *)u->root->attrs)->axis, false); }
+LT_LOWER(scatter_add) { lower_indexed(b, u, ((const lt_scatter_add_attrs *)u->root->attrs)->axis, true); }

@@ -2,7 +2,7 @@
  *
  * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where the layout
  * pass has packed it, otherwise read as it stands. */
-#include "plan/build.h"
+#include "plan/lower_hooks.h"
 
 enum { K_DIM = LT_MAX_DIMS - 1 }; /* stands for k while strides are found out */
 
@@ -105,12 +105,18 @@ static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value 
   lt_kernel_finish(&kb);
 }
 
-void lt_lower_product(lt_builder *b, const lt_unit *u) {
-  const lt_node *n = u->root;
-  lt_matmul_attrs none = {0};
-  const lt_matmul_attrs *a = n->op == LT_OP_matmul ? n->attrs : &none;
+static int64_t size_of_k(const lt_builder *b, const lt_node *n, bool transpose_a) {
   const lt_type *t = lt_type_of(b->g, n->in[0]);
-  product p = {.transpose_a = a->transpose_a, .transpose_b = a->transpose_b};
-  p.k = t->dim[t->rank - (a->transpose_a ? 2 : 1)];
-  lower_product(b, u, &p, n->op == LT_OP_linear ? n->in[2] : 0);
+  return t->dim[t->rank - (transpose_a ? 2 : 1)];
+}
+
+LT_LOWER(linear) {
+  product p = {.k = size_of_k(b, u->root, false)};
+  lower_product(b, u, &p, u->root->in[2]);
+}
+
+LT_LOWER(matmul) {
+  const lt_matmul_attrs *a = u->root->attrs;
+  product p = {.k = size_of_k(b, u->root, a->transpose_a), .transpose_a = a->transpose_a, .transpose_b = a->transpose_b};
+  lower_product(b, u, &p, 0);
 }

@@ -1,6 +1,6 @@
 /* lower_pool.c: windows over one channel: pooling, im2col and its adjoint. A window is a reduction over (kh, kw) whose
  * loads are guarded by the image's border. */
-#include "plan/build.h"
+#include "plan/lower_hooks.h"
 
 /* Output dims of a value of type t (blocked or plain) and the reduced dims (kh, kw) after them. */
 static void space(lt_kernel_builder *kb, const lt_type *t, bool blocked, const lt_window *w, int tap[2]) {
@@ -101,7 +101,7 @@ static void lower_pool(lt_builder *b, const lt_unit *u) {
 }
 
 /* gx[h, w] = sum over the windows that hold the pixel of gy / count. */
-static void lower_mean_grad(lt_builder *b, const lt_unit *u) {
+LT_LOWER(avg_pool_grad) {
   const lt_node *n = u->root;
   const lt_type *gy = lt_type_of(b->g, n->in[0]), *gx = lt_type_of(b->g, n->out);
   const lt_window w = lt_window_of(b->g, n);
@@ -126,10 +126,9 @@ static void lower_mean_grad(lt_builder *b, const lt_unit *u) {
   lt_kernel_finish(&kb);
 }
 
-void lt_lower_pool(lt_builder *b, const lt_unit *u) {
-  if (u->root->op == LT_OP_avg_pool_grad) lower_mean_grad(b, u);
-  else lower_pool(b, u);
-}
+LT_LOWER(max_pool) { lower_pool(b, u); }
+LT_LOWER(max_pool_index) { lower_pool(b, u); }
+LT_LOWER(avg_pool) { lower_pool(b, u); }
 
 /* ---- columns ----------------------------------------------------------------------------------------------------- */
 
@@ -153,7 +152,7 @@ static void sizes_of(int64_t d[6], const lt_window *w, const lt_type *image) {
   for (int i = 0; i < 2; i++) d[2 + i] = w->axis[i].kernel, d[4 + i] = w->axis[i].windows;
 }
 
-static void lower_im2col(lt_builder *b, const lt_unit *u) {
+LT_LOWER(im2col) {
   const lt_node *n = u->root;
   const lt_type *x = lt_type_of(b->g, n->in[0]), *y = lt_type_of(b->g, n->out);
   bool matrix = ((const lt_im2col_attrs *)n->attrs)->to_matrix;
@@ -181,7 +180,7 @@ static void lower_im2col(lt_builder *b, const lt_unit *u) {
 }
 
 /* x[n, c, h, w] = sum over (kh, kw) of the column element of the window that reads it with that tap. */
-static void lower_col2im(lt_builder *b, const lt_unit *u) {
+LT_LOWER(col2im) {
   enum { N, C, KH, KW, OH, OW };
   const lt_node *n = u->root;
   const lt_type *y = lt_type_of(b->g, n->out);
@@ -214,9 +213,4 @@ static void lower_col2im(lt_builder *b, const lt_unit *u) {
   lt_kernel_result(&kb, lt_x_result(&kb, y->dtype));
   lt_kernel_stores(&kb);
   lt_kernel_finish(&kb);
-}
-
-void lt_lower_columns(lt_builder *b, const lt_unit *u) {
-  if (u->root->op == LT_OP_im2col) lower_im2col(b, u);
-  else lower_col2im(b, u);
 }

@@ -1,7 +1,7 @@
 /* lower_reduce.c: sums, maxima and argmax over axes. Output dims are the axes that stay, reduced dims those that go, both
  * in the order of the operand, so that the order of a sum is that of the elements. Where the channels stay and are read in
  * blocks, the lanes are 16 of them. */
-#include "plan/build.h"
+#include "plan/lower_hooks.h"
 
 static bool reduced(const lt_reduced *r, unsigned axis) {
   for (int64_t i = 0; i < r->axes.n; i++)
@@ -32,13 +32,13 @@ static lt_at make_dims(lt_kernel_builder *kb, const lt_reduced *r, const lt_type
   return in;
 }
 
-void lt_lower_reduce(lt_builder *b, const lt_unit *u) {
+static void lower_reduce(lt_builder *b, const lt_unit *u, lt_reduce_kind kind) {
   const lt_node *n = u->root;
   const lt_type *x = lt_type_of(b->g, n->in[0]), *y = lt_type_of(b->g, n->out);
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = x->dtype;
-  kb.k.reduce = n->op == LT_OP_sum ? LT_SUM_TREE16 : n->op == LT_OP_reduce_max ? LT_REDUCE_MAX : LT_REDUCE_ARGMAX;
+  kb.k.reduce = kind;
   lt_reduced over = lt_facts(n)->axes(n);
   bool blocked = lt_unit_blocked(b, u, x) && !reduced(&over, 1);
   lt_at in = make_dims(&kb, &over, x, blocked), out = kb.at;
@@ -47,8 +47,12 @@ void lt_lower_reduce(lt_builder *b, const lt_unit *u) {
   lt_kernel_last(&kb, lt_x_value(&kb, n->in[0]));
   lt_kernel_use(&kb, &kb.expr);
   kb.shape = *y, kb.at = out;
-  int32_t r = lt_x_result(&kb, n->op == LT_OP_argmax ? LT_I64 : x->dtype);
-  lt_kernel_result(&kb, n->op == LT_OP_argmax ? lt_x_cast(&kb, LT_I32, r) : r);
+  int32_t r = lt_x_result(&kb, kind == LT_REDUCE_ARGMAX ? LT_I64 : x->dtype);
+  lt_kernel_result(&kb, kind == LT_REDUCE_ARGMAX ? lt_x_cast(&kb, LT_I32, r) : r);
   lt_kernel_stores(&kb);
   lt_kernel_finish(&kb);
 }
+
+LT_LOWER(sum) { lower_reduce(b, u, LT_SUM_TREE16); }
+LT_LOWER(reduce_max) { lower_reduce(b, u, LT_REDUCE_MAX); }
+LT_LOWER(argmax) { lower_reduce(b, u, LT_REDUCE_ARGMAX); }
