@@ -85,7 +85,7 @@ typedef enum lt_op {
 enum { LT_LEAF = 1, LT_MAP = 2, LT_HEAVY = 4, LT_MOVE = 8, LT_SUGAR = 16, LT_HIDDEN = 32 };
 typedef enum lt_writes { LT_WRITES__, LT_WRITES_EPI, LT_WRITES_ADD } lt_writes;
 typedef enum lt_reads { LT_READS__, LT_READS_ALL, LT_READS_INNER, LT_READS_LEFT } lt_reads;
-typedef enum lt_mover { LT_MOVES__, LT_MOVES_VIEW, LT_MOVES_INDEX, LT_MOVES_PAD, LT_MOVES_COPY } lt_mover;
+typedef enum lt_mover { LT_MOVES__, LT_MOVES_VIEW, LT_MOVES_INDEX, LT_MOVES_REPEAT, LT_MOVES_PAD, LT_MOVES_COPY } lt_mover;
 typedef enum lt_blocks {
   LT_BLOCKS__, LT_BLOCKS_EACH, LT_BLOCKS_POOL, LT_BLOCKS_AXES, LT_BLOCKS_FPROP, LT_BLOCKS_DGRAD, LT_BLOCKS_WGRAD,
   LT_BLOCKS_RIGHT

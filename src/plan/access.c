@@ -47,9 +47,18 @@ lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at) {
   }
 }
 
+/* Is every element of the result one of the operand's? */
+static bool only_moves(lt_mover how) {
+  switch (how) {
+  case LT_MOVES_VIEW: case LT_MOVES_INDEX: case LT_MOVES_REPEAT: return true;
+  case LT_MOVES_PAD: case LT_MOVES_COPY: case LT_MOVES__: return false;
+  }
+  return false;
+}
+
 bool lt_splat(const lt_builder *b, lt_value v, double *out) {
   const lt_node *n = lt_node_of(b->g, v);
-  while (lt_facts(n)->moves == LT_MOVES_VIEW || lt_facts(n)->moves == LT_MOVES_INDEX) {
+  while (only_moves(lt_facts(n)->moves)) {
     v = n->in[0];
     n = lt_node_of(b->g, v);
   }

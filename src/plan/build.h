@@ -17,6 +17,7 @@
 #define LT_BUILD_H
 #include "plan/plan.h"
 #include "ir/pass/cluster.h"
+#include "ir/pass/moves.h"
 #include "ir/window.h"
 
 /* q = (Σ coef·i + add) / div, valid iff limit is 0 or div divides and 0 ≤ q < limit; the coordinate is q + shift. */

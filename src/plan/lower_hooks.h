@@ -1,6 +1,6 @@
 /* lower_hooks.h: the functions that planning needs for rows of ops.def, found by name: a forgotten one is a link error.
  *   lt_lower_<op>      the kernels of a unit whose root is this op    HEAVY, HIDDEN, and MOVE rows that COPY
- *   lt_move_back_<op>  where an element of the result comes from      MOVE rows that are an INDEX map or a PAD
+ *   lt_move_back_<op>  where an element of the result comes from      MOVE rows that are index maps: INDEX, REPEAT, PAD
  * Elementwise ops share one lowering, index maps that stand in memory another; a VIEW needs none. */
 #ifndef LT_LOWER_HOOKS_H
 #define LT_LOWER_HOOKS_H
@@ -19,12 +19,14 @@
 #define LT_LOWERED_MOVE(op, moves) LT_LOWERED_BY_##moves(op)
 #define LT_LOWERED_BY_VIEW(op) NULL
 #define LT_LOWERED_BY_INDEX(op) lt_lower_move
+#define LT_LOWERED_BY_REPEAT(op) lt_lower_move
 #define LT_LOWERED_BY_PAD(op) lt_lower_move
 #define LT_LOWERED_BY_COPY(op) lt_lower_##op
 
 #define LT_MOVED_BACK__(op) NULL
 #define LT_MOVED_BACK_VIEW(op) NULL
 #define LT_MOVED_BACK_INDEX(op) lt_move_back_##op
+#define LT_MOVED_BACK_REPEAT(op) lt_move_back_##op
 #define LT_MOVED_BACK_PAD(op) lt_move_back_##op
 #define LT_MOVED_BACK_COPY(op) NULL
 

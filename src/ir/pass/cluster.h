@@ -1,21 +1,7 @@
-/* cluster.h: what fusion, layout and planning must agree on: how values that are not stored are read, how weights are
- * packed, and which nodes depend on weights only. */
+/* cluster.h: what layout and planning must agree on: how weights are packed, and which way a convolution goes. */
 #ifndef LT_CLUSTER_H
 #define LT_CLUSTER_H
 #include "ir/pass/pass.h"
-
-/* How a MOVE node is carried out. */
-typedef enum lt_move {
-  LT_MOVE_NOT,     /* not a MOVE node, or a kernel of its own that copies */
-  LT_MOVE_VIEW,    /* the same bytes under another shape (reshape of a stored plain value) */
-  LT_MOVE_VIRTUAL  /* never stored: whoever reads it reads its operand through an index map */
-} lt_move;
-
-/* By node id; live may be NULL (all). */
-lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live);
-
-/* By node id: depends on params, states and constants only (leaves of these kinds included). */
-bool *lt_static_nodes(lt_arena *a, const lt_graph *g);
 
 /* lt_layout.panel of a LT_PANEL value: the packing and the number of groups of its convolution (1 for others).
  *   CONV       W [OC, C, KH, KW] per group → [OC/16][rows][16 oc], rows in K order: (c/16, kh, kw, 16), then (kh, kw, c%16)

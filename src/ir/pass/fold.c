@@ -6,7 +6,7 @@ enum { MOST = 4096 };
 
 static bool foldable(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   if (lt_op_table[n->op].flags & (LT_LEAF | LT_HIDDEN)) return false;
-  if (n->op == LT_OP_broadcast_to || n->op == LT_OP_grad || n->op == LT_OP_dropout) return false;
+  if (lt_facts(n)->moves == LT_MOVES_REPEAT || lt_facts(n)->same == LT_SAME_OWN || n->op == LT_OP_grad) return false;
   int64_t count = 0;
   for (unsigned i = 0; i < n->n_out; i++) count += lt_type_count(lt_type_of(r->from, n->out + i));
   if (count > MOST) return false;

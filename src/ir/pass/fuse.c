@@ -3,7 +3,7 @@
  *
  * Greedy, in order. A node joins the cluster of an operand when shapes agree and when nothing else it reads waits for
  * that cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well. */
-#include "ir/pass/cluster.h"
+#include "ir/pass/moves.h"
 
 enum { MOST_NODES = 24 }; /* in a cluster: its loads are live at once */
 
@@ -35,9 +35,15 @@ static void put(fuser *f, const lt_node *n, uint32_t c) {
   for (uint32_t i = c; i < f->all.n; i++) f->all.at[i].until = n->id;
 }
 
-/* Nodes before this one cannot depend on cluster c: it is the first of c, or of a cluster that began before that and went
- * on after it, whose later nodes may depend on c and whose earlier ones wait with them. */
-static uint32_t horizon(const fuser *f, uint32_t c) {
+/* Where a walk back from a value to cluster c may stop: nodes before this one do not wait for c. It is c's first node, or
+ * the first of a cluster that began before c and went on behind that node, for all of a cluster waits for what its last
+ * node reads:
+ *     v1 = conv2d(x, W)   cluster 1
+ *     v2 = sum(x)         cluster 2, whose first node this is
+ *     v3 = mul(v1, v2)    cluster 1 goes on, and now waits for 2
+ *     v4 = sum(v1)        cluster 3: it waits for v1, so for cluster 1, so for 2
+ * add(v2, v4) must not join cluster 2, and only a walk back to v1 finds out. */
+static uint32_t walk_end(const fuser *f, uint32_t c) {
   uint32_t at = f->all.at[c].first;
   for (uint32_t i = c - 1; i > 0 && f->all.at[i].until >= at; i--)
     if (f->all.at[i].first < at && f->all.at[i].last >= at) at = f->all.at[i].first;
@@ -76,7 +82,7 @@ static bool joins(fuser *f, const lt_node *n, unsigned k) {
   const cluster *to = &f->all.at[c];
   if (f->fixed && f->fixed[n->id] != f->fixed[to->first]) return false;
   if (to->closed || to->nodes >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out))) return false;
-  uint32_t from = horizon(f, c);
+  uint32_t from = walk_end(f, c);
   f->stamp++;
   for (unsigned j = 0; j < n->n_in; j++) {
     if (!n->in[j] || f->of[lt_node_of(f->g, n->in[j])->id] == c) continue;

@@ -58,5 +58,7 @@ lt_value lt_copy_node(lt_rewrite *r, const lt_node *n, const lt_value *in);
 bool *lt_live_nodes(lt_arena *a, const lt_graph *g);
 /* Number of uses of each value (operands of live nodes, outputs, updates). */
 uint32_t *lt_use_counts(lt_arena *a, const lt_graph *g, const bool *live);
+/* By node id: depends on params, states and constants only (leaves of these kinds included). */
+bool *lt_static_nodes(lt_arena *a, const lt_graph *g);
 
 #endif

@@ -27,6 +27,17 @@ uint32_t *lt_use_counts(lt_arena *a, const lt_graph *g, const bool *live) {
   return uses;
 }
 
+bool *lt_static_nodes(lt_arena *a, const lt_graph *g) {
+  bool *is_static = LT_NEW_ARRAY(a, bool, g->nodes.n + 1);
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *n = g->nodes.at[i];
+    is_static[i] = lt_facts(n)->same != LT_SAME_CALL;
+    for (unsigned k = 0; k < n->n_in; k++)
+      if (n->in[k] && !is_static[lt_node_of(g, n->in[k])->id]) is_static[i] = false;
+  }
+  return is_static;
+}
+
 bool lt_splat_of(const lt_graph *g, lt_value v, double *number) {
   while (lt_op_of(g, v) == LT_OP_broadcast_to) v = lt_node_of(g, v)->in[0];
   const lt_tensor *t = lt_const_of(g, v);
