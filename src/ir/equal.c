@@ -1,5 +1,6 @@
 /* equal.c: comparing and hashing whole graphs. Two graphs are equal when they have the same name, leaves, outputs and
- * updates and their statements are the same in the same order. Names of leaves and outputs count (they are keys), names
+ * updates and their statements are the same in the same order, clusters, algorithms and layouts included (hashes leave these
+ * out). Names of leaves and outputs count (they are keys), names
  * of other values, labels and locations do not. Constants that the text writes as numbers have no place of their own, so
  * they count where they are used. */
 #include "ir/ir.h"
@@ -26,13 +27,16 @@ static bool same_value(const lt_graph *a, lt_value x, const uint32_t *ax, const 
   return ax[x] == by[y];
 }
 
-static bool same_layout(const lt_layout *a, const lt_layout *b) {
-  return a->kind == b->kind && a->panel == b->panel && memcmp(a->halo, b->halo, sizeof a->halo) == 0;
+static bool same_choices(const lt_node *m, const lt_node *n) {
+  if (m->cluster != n->cluster || m->algorithm != n->algorithm || m->n_copies != n->n_copies) return false;
+  for (uint32_t i = 0; i < m->n_copies; i++)
+    if (m->copies[i].operand != n->copies[i].operand || !lt_layout_eq(&m->copies[i].layout, &n->copies[i].layout)) return false;
+  return true;
 }
 
 static bool same_node(const lt_graph *a, const lt_node *m, const uint32_t *ax, const lt_graph *b, const lt_node *n,
                       const uint32_t *by) {
-  if (m->op != n->op || m->n_in != n->n_in || m->n_out != n->n_out || m->cluster != n->cluster) return false;
+  if (m->op != n->op || m->n_in != n->n_in || m->n_out != n->n_out || !same_choices(m, n)) return false;
   if (!lt_attrs_eq(m->op, m->attrs, n->attrs)) return false;
   if (m->op != LT_OP_const && lt_op_table[m->op].flags & LT_LEAF && !same_text(lt_name_of(a, m->out), lt_name_of(b, n->out)))
     return false;
@@ -40,7 +44,7 @@ static bool same_node(const lt_graph *a, const lt_node *m, const uint32_t *ax, c
     if (!same_value(a, m->in[i], ax, b, n->in[i], by)) return false;
   for (unsigned i = 0; i < m->n_out; i++) {
     const lt_value_info *x = &a->values.at[m->out + i], *y = &b->values.at[n->out + i];
-    if (!lt_type_eq(&x->type, &y->type) || !same_layout(&x->layout, &y->layout)) return false;
+    if (!lt_type_eq(&x->type, &y->type) || !lt_layout_eq(&x->layout, &y->layout)) return false;
   }
   return true;
 }

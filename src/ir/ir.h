@@ -153,13 +153,32 @@ void lt_attrs_copy(lt_arena *a, lt_op op, void *to, const void *from); /* with t
 
 /* ---- nodes and values ---------------------------------------------------------------------------------------- */
 
-/* Physical layout of a value, chosen by the pass `layout`; values made before it are all LT_PLAIN.
- *   LT_PLAIN   row-major, with an optional halo around the last two axes (rank 4 only)
- *   LT_BLOCKED [N, ceil(C/16), H + halo, W + halo, 16]: 16 channels innermost; lanes past C hold anything but never NaN
- *              by themselves and never reach a result; the halo holds zeros
- *   LT_PANEL   a contraction's right operand as read by its kernel (described by the consumer; see plan.h) */
+/* How a heavy node is computed, and how the right operand of a contraction is packed: rows of choices.def. */
+typedef enum lt_algorithm {
+  LT_ALGORITHM_none, /* not chosen yet, or there is one way only */
+#define ALGORITHM(name, doc) LT_ALGORITHM_##name,
+#include "ir/choices.def"
+} lt_algorithm;
+typedef enum lt_panel_kind {
+  LT_PANEL_none,
+#define PANEL(name, doc) LT_PANEL_##name,
+#include "ir/choices.def"
+} lt_panel_kind;
+typedef struct lt_panel { lt_panel_kind kind; int64_t groups; } lt_panel; /* groups of the convolution; 1 for others */
+
+/* Physical layout of a value, chosen by the pass `choose`; values made before it are all LT_PLAIN.
+ *   LT_PLAIN   row-major, with an optional halo of zeros around the last two axes (rank 4 only)
+ *   LT_BLOCKED [N, ceil(C/16), H + halo, W + halo, 16]: channel c is lane c mod 16 of block c / 16. The lanes past C in the
+ *              last block belong to nobody: whoever writes the block may write them, nobody's result depends on them.
+ *                C = 20: block 0 holds channels 0 to 15, block 1 channels 16 to 19 and 12 spare lanes
+ *                an elementwise kernel computes block 1 as 16 lanes like any other and stores all of them
+ *                a sum over channels, or a copy to plain, reads lanes 0 to 3 of block 1 only
+ *   LT_PANEL   packed for the contraction that reads it */
 typedef enum lt_layout_kind { LT_PLAIN, LT_BLOCKED, LT_PANEL } lt_layout_kind;
-typedef struct lt_layout { lt_layout_kind kind; int64_t halo[4]; /* top, left, bottom, right */ uint32_t panel; } lt_layout;
+typedef struct lt_layout { lt_layout_kind kind; int64_t halo[4]; /* top, left, bottom, right */ lt_panel panel; } lt_layout;
+
+/* Operand `operand` is read from a copy of it in this layout. Decided by `choose`; `layout` makes the copies. */
+typedef struct lt_copy { uint32_t operand; lt_layout layout; } lt_copy;
 
 typedef struct lt_value_info {
   lt_type type;
@@ -180,6 +199,8 @@ struct lt_node {
   const char *origin; /* the op at the root as the user wrote it, where a pass rewrote it; NULL: op itself */
   lt_loc loc;         /* where the user wrote it */
   uint32_t cluster;   /* fused cluster, 0: none; set by the pass `fuse` */
+  lt_algorithm algorithm;             /* set by the pass `choose`, like the next */
+  const lt_copy *copies; uint32_t n_copies; /* operands rising; none after the pass `layout` */
 };
 
 typedef struct lt_output { const char *name; lt_value value; } lt_output;
@@ -247,11 +268,29 @@ lt_value lt_sum_to(lt_graph *g, lt_value x, const lt_type *shape); /* adjoint of
 lt_value lt_cast(lt_graph *g, lt_value x, lt_dtype t);
 lt_value lt_fill_like(lt_graph *g, lt_value x, double v);          /* a broadcast scalar of x's type */
 
+/* ---- what can be chosen (choices.c) ---------------------------------------------------------------------------- */
+
+const char *lt_algorithm_name(lt_algorithm a);
+const char *lt_panel_name(lt_panel_kind k);
+const char *const *lt_algorithm_names(void); /* NULL-terminated, for lt_nearest */
+const char *const *lt_panel_names(void);
+lt_algorithm lt_algorithm_find(const char *name); /* LT_ALGORITHM_none: no such name */
+lt_panel_kind lt_panel_find(const char *name);
+bool lt_algorithm_fits(lt_algorithm a, const lt_graph *g, const lt_node *n);
+/* Channels of a convolution of any of the three kinds, on the image's side and on that of its windows; false: n is none. */
+typedef struct lt_conv_channels { int64_t image, windows, groups; } lt_conv_channels;
+bool lt_conv_channels_of(lt_conv_channels *out, const lt_graph *g, const lt_node *n);
+bool lt_layout_eq(const lt_layout *a, const lt_layout *b);
+bool lt_has_halo(const lt_layout *l);
+const char *lt_layout_misfit(lt_arena *a, const lt_type *t, const lt_layout *l); /* what is wrong with it for t; NULL: nothing */
+int64_t lt_panel_count(const lt_type *t, lt_panel p); /* elements, padding included */
+static inline int64_t lt_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 /* ---- print, verify, compare (print.c, verify.c, equal.c) ------------------------------------------------------- */
 
 /* The network in the text language; canonical: equal graphs print the same, and reading the text gives an equal graph.
  * Named values keep their names, others are v1, v2 … (skipping taken ones); scalar f32 constants stand inline. Clusters and
- * layouts, when present, are printed as notes @cluster(3) and @layout(blocked, [1, 1, 1, 1]). */
+ * what `choose` decided, when present, are printed as notes: @cluster(3), @layout(blocked, [1, 1, 1, 1]) … */
 void lt_print(lt_str *out, const lt_graph *g);
 void lt_print_node(lt_str *out, const lt_graph *g, const lt_node *n); /* one statement, for messages */
 void lt_print_name(lt_str *out, const char *name);                    /* in backticks where not an identifier */

@@ -22,7 +22,8 @@
  * - Names that are no identifiers (or are reserved words) stand in `backticks`; they hold no backtick themselves.
  * - In texts "\"" "\\" "\n" "\t" are escapes, every other byte stands for itself.
  * - @layout is written for each result in order once one of them is not plain without halo:
- *   @layout(plain|blocked, [top, left, bottom, right]) or @layout(panel, NUMBER). An input's notes follow its type. */
+ *   @layout(plain|blocked, [top, left, bottom, right]) or @panel(NAME, groups=N), @algorithm(NAME), @copy(OPERAND, as @layout or
+ *   @panel take it). An input's notes follow its type. */
 #include "ir/ir.h"
 
 #include <math.h>
@@ -144,23 +145,41 @@ static void print_value(printer *p, lt_value v) {
 
 /* ---- statements ---------------------------------------------------------------------------------------------------- */
 
+/* What @layout, @panel and @copy take: a kind and its halo, or a panel and its groups. */
 static void print_layout(lt_str *out, const lt_layout *l) {
-  if (l->kind == LT_PANEL) lt_str_printf(out, " @layout(panel, %u)", l->panel);
-  else
-    lt_str_printf(out, " @layout(%s, [%lld, %lld, %lld, %lld])", l->kind == LT_PLAIN ? "plain" : "blocked", (long long)l->halo[0],
-                  (long long)l->halo[1], (long long)l->halo[2], (long long)l->halo[3]);
+  const long long h[4] = {l->halo[0], l->halo[1], l->halo[2], l->halo[3]};
+  switch (l->kind) {
+  case LT_PLAIN: lt_str_printf(out, "plain, [%lld, %lld, %lld, %lld])", h[0], h[1], h[2], h[3]); break;
+  case LT_BLOCKED: lt_str_printf(out, "blocked, [%lld, %lld, %lld, %lld])", h[0], h[1], h[2], h[3]); break;
+  case LT_PANEL:
+    lt_str_puts(out, lt_panel_name(l->panel.kind));
+    if (l->panel.groups != 1) lt_str_printf(out, ", groups=%lld", (long long)l->panel.groups);
+    lt_str_puts(out, ")");
+  }
 }
 
-static bool default_layout(const lt_layout *l) {
-  return l->kind == LT_PLAIN && !l->halo[0] && !l->halo[1] && !l->halo[2] && !l->halo[3];
+static void print_layouts(printer *p, const lt_node *n) {
+  bool plain = true;
+  for (unsigned i = 0; i < n->n_out; i++) {
+    const lt_layout *l = &p->g->values.at[n->out + i].layout;
+    plain &= l->kind == LT_PLAIN && !lt_has_halo(l);
+  }
+  for (unsigned i = 0; !plain && i < n->n_out; i++) {
+    const lt_layout *l = &p->g->values.at[n->out + i].layout;
+    lt_str_puts(p->out, l->kind == LT_PANEL ? " @panel(" : " @layout(");
+    print_layout(p->out, l);
+  }
 }
 
 static void print_notes(printer *p, const lt_node *n) {
   lt_str *out = p->out;
-  bool plain = true;
   if (n->cluster) lt_str_printf(out, " @cluster(%u)", n->cluster);
-  for (unsigned i = 0; i < n->n_out; i++) plain &= default_layout(&p->g->values.at[n->out + i].layout);
-  for (unsigned i = 0; !plain && i < n->n_out; i++) print_layout(out, &p->g->values.at[n->out + i].layout);
+  if (n->algorithm) lt_str_printf(out, " @algorithm(%s)", lt_algorithm_name(n->algorithm));
+  print_layouts(p, n);
+  for (uint32_t i = 0; i < n->n_copies; i++) {
+    lt_str_printf(out, " @copy(%u, ", n->copies[i].operand);
+    print_layout(out, &n->copies[i].layout);
+  }
   if (n->label) lt_str_puts(out, " @label("), lt_print_string(out, n->label), lt_str_puts(out, ")");
   if (n->origin) lt_str_puts(out, " @origin("), lt_print_string(out, n->origin), lt_str_puts(out, ")");
 }

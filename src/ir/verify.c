@@ -89,10 +89,19 @@ static void check_values(check *c, const lt_node *n) {
     const lt_value_info *v = &g->values.at[n->out + i];
     if (leaf && !v->name) bad(c, n, "a leaf without a name");
     if (v->name && lt_find(g, v->name) != n->out + i) bad(c, n, "the name %s belongs to another value", v->name);
-    const int64_t *h = v->layout.halo;
-    bool halo = h[0] || h[1] || h[2] || h[3];
-    if (h[0] < 0 || h[1] < 0 || h[2] < 0 || h[3] < 0) bad(c, n, "result %u has a negative halo", i);
-    if ((v->layout.kind == LT_BLOCKED || halo) && v->type.rank != 4) bad(c, n, "result %u has a layout for rank 4", i);
+    const char *why = lt_layout_misfit(&c->g->arena, &v->type, &v->layout);
+    if (why) bad(c, n, "result %u has %s", i, why);
+  }
+}
+
+static void check_choices(check *c, const lt_node *n) {
+  if (!lt_algorithm_fits(n->algorithm, c->g, n)) bad(c, n, "the algorithm %s does not fit it", lt_algorithm_name(n->algorithm));
+  for (uint32_t i = 0; i < n->n_copies; i++) {
+    const lt_copy *x = &n->copies[i];
+    if (x->operand >= n->n_in || !n->in[x->operand]) bad(c, n, "a copy of operand %u, which it does not have", x->operand);
+    if (i && x->operand <= n->copies[i - 1].operand) bad(c, n, "operand %u is copied twice or out of order", x->operand);
+    const char *why = lt_layout_misfit(&c->g->arena, lt_type_of(c->g, n->in[x->operand]), &x->layout);
+    if (why) bad(c, n, "the copy of operand %u has %s", x->operand, why);
   }
 }
 
@@ -123,6 +132,7 @@ void lt_verify(lt_graph *g, const char *after) {
     check_links(&c, n, i, next);
     check_types(&c, n);
     check_values(&c, n);
+    check_choices(&c, n);
     next += n->n_out;
   }
   if (next != g->values.n) bad(&c, NULL, "%u values belong to no node", g->values.n - next);

@@ -16,7 +16,6 @@
 #ifndef LT_BUILD_H
 #define LT_BUILD_H
 #include "plan/plan.h"
-#include "ir/pass/cluster.h"
 #include "ir/pass/moves.h"
 #include "ir/window.h"
 
@@ -152,6 +151,7 @@ void lt_merge_dims(lt_kernel *k); /* merge_dims.c: drops and merges dims, choose
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
 
 /* ---- lowering: lower_hooks.h has a function for each op that is a root ---- */
+LT_NORETURN void lt_fail_algorithm(lt_builder *b, const lt_node *n); /* none was chosen for n, or one that is not for it */
 void lt_lower_unit(lt_builder *b, const lt_unit *u);      /* plan.c calls this */
 void lt_lower_copy(lt_builder *b, lt_value from, lt_place to, const char *name, const char *op); /* plain, no halo */
 void lt_lower_panel(lt_builder *b, const lt_unit *u);     /* a layout node that packs weights */

@@ -104,6 +104,11 @@ static void (*const lowering[LT_OPS])(lt_builder *b, const lt_unit *u) = {
 #include "ir/ops.def"
 };
 
+void lt_fail_algorithm(lt_builder *b, const lt_node *n) {
+  lt_fail(b->job, LATHE_E_INTERNAL, &n->loc, "%s comes to the planner with the algorithm %s: has the pass `choose` run?",
+          lt_facts(n)->name, lt_algorithm_name(n->algorithm));
+}
+
 void lt_lower_unit(lt_builder *b, const lt_unit *u) {
   lower_borders(b, u);
   assert(lowering[u->root->op]);

@@ -3,22 +3,20 @@
  * Forward and input gradient are the same kernel: pixels × channel blocks of the result, K over the other side's channels
  * and the taps, the weights a panel. The input gradient is one contraction per phase of the stride: the pixels that the same
  * taps reach, which step through the result. The weight gradient has taps and input channels for pixels and the pixels of
- * all images for K. Nothing here checks borders: the layout pass has put halos around what is read. */
+ * all images for K. Nothing here checks borders: `choose` has put halos around what is read. */
 #include "plan/lower_hooks.h"
 
 /* The rows and columns of the windows (window.h), and channels per group. */
 typedef struct conv { lt_window_axis row, col; int64_t n, c, oc, groups; } conv;
 
-static conv conv_of(const lt_builder *b, const lt_node *n, const lt_type *image, const lt_type *windows, int64_t groups) {
+static conv conv_of(const lt_builder *b, const lt_node *n) {
   const lt_window w = lt_window_of(b->g, n);
-  return (conv){w.axis[0], w.axis[1], image->dim[0], image->dim[1] / groups, windows->dim[1] / groups, groups};
+  lt_conv_channels c = {.groups = 1};
+  lt_conv_channels_of(&c, b->g, n);
+  return (conv){w.axis[0], w.axis[1], lt_type_of(b->g, n->in[0])->dim[0], c.image / c.groups, c.windows / c.groups, c.groups};
 }
 
 static int64_t taps_of(const conv *v) { return v->row.kernel * v->col.kernel; }
-
-static bool depthwise(const conv *v) {
-  return lt_conv_kind_of(v->c * v->groups, v->oc * v->groups, v->groups) == LT_CONV_DEPTHWISE;
-}
 
 static double flop_of(const conv *v) {
   return 2.0 * (double)(v->n * v->row.windows * v->col.windows) * (double)(v->oc * v->groups * v->c) * (double)taps_of(v);
@@ -182,16 +180,11 @@ static void weight_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node
 
 /* ---- conv2d ---- */
 
-LT_LOWER(conv2d) {
+static void contract_forward(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
-  const lt_conv2d_attrs *a = n->attrs;
-  conv v = conv_of(b, n, lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->out), a->groups);
+  conv v = conv_of(b, n);
   lt_kernel_builder kb;
-  lt_kernel_init(&kb, b, u, depthwise(&v) ? LT_K_REDUCE : LT_K_CONTRACT);
-  if (depthwise(&v)) {
-    forward_depthwise(&kb, &v, n);
-    return;
-  }
+  lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   operand o = operand_of(b, n->in[0]);
   image_space(&kb, &v, v.oc, v.row.windows, v.col.windows);
@@ -236,16 +229,8 @@ static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt
   finish(&kb, lt_x_result(&kb, kb.k.dtype));
 }
 
-LT_LOWER(conv2d_grad_input) {
-  const lt_node *n = u->root;
-  const lt_conv2d_grad_input_attrs *a = n->attrs;
-  conv v = conv_of(b, n, lt_type_of(b->g, n->out), lt_type_of(b->g, n->in[0]), a->groups);
-  if (depthwise(&v)) {
-    lt_kernel_builder kb;
-    lt_kernel_init(&kb, b, u, LT_K_REDUCE);
-    input_depthwise(&kb, &v, n);
-    return;
-  }
+static void contract_adjoint(lt_builder *b, const lt_unit *u) {
+  conv v = conv_of(b, u->root);
   for (int64_t i = 0; i < v.row.stride; i++) {
     lt_phase_axis r = lt_window_phase(&v.row, i);
     for (int64_t j = 0; j < v.col.stride; j++) {
@@ -369,16 +354,9 @@ static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sum
   finish(&kb, add_chunks(&kb, &a, from->chunk, 0, n_chunks));
 }
 
-LT_LOWER(conv2d_grad_weight) {
+static void contract_weight(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
-  const lt_conv2d_grad_weight_attrs *a = n->attrs;
-  conv v = conv_of(b, n, lt_type_of(b->g, n->in[0]), lt_type_of(b->g, n->in[1]), a->groups);
-  if (depthwise(&v)) {
-    lt_kernel_builder kb;
-    lt_kernel_init(&kb, b, u, LT_K_REDUCE);
-    weight_depthwise(&kb, &v, n);
-    return;
-  }
+  conv v = conv_of(b, n);
   int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n;
   sums to = sums_of(b, &v, lt_type_of(b->g, n->out)->dtype, n_chunks);
   if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, &to);
@@ -388,3 +366,24 @@ LT_LOWER(conv2d_grad_weight) {
   if (blocks) lower_sums(b, u, &v, &to, n_chunks, 0, blocks, LT_LANES);
   if (rest) lower_sums(b, u, &v, &to, n_chunks, blocks, 1, rest);
 }
+
+/* ---- as it was chosen -------------------------------------------------------------------------------------------- */
+
+static void lower_as_chosen(lt_builder *b, const lt_unit *u, void (*contract)(lt_builder *, const lt_unit *),
+                            void (*each)(lt_kernel_builder *, const conv *, const lt_node *)) {
+  conv v = conv_of(b, u->root);
+  lt_kernel_builder kb;
+  switch (u->root->algorithm) {
+  case LT_ALGORITHM_direct: case LT_ALGORITHM_grouped: contract(b, u); return;
+  case LT_ALGORITHM_depthwise:
+    lt_kernel_init(&kb, b, u, LT_K_REDUCE);
+    each(&kb, &v, u->root);
+    return;
+  case LT_ALGORITHM_none: case LT_ALGORITHM_product: break;
+  }
+  lt_fail_algorithm(b, u->root);
+}
+
+LT_LOWER(conv2d) { lower_as_chosen(b, u, contract_forward, forward_depthwise); }
+LT_LOWER(conv2d_grad_input) { lower_as_chosen(b, u, contract_adjoint, input_depthwise); }
+LT_LOWER(conv2d_grad_weight) { lower_as_chosen(b, u, contract_weight, weight_depthwise); }

@@ -1,7 +1,7 @@
 /* lower_gemm.c: linear and matmul as contractions: rows of a for pixels, 16 columns of b for lanes.
  *
- * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where the layout
- * pass has packed it, otherwise read as it stands. */
+ * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where `choose` has
+ * had it packed, otherwise read as it stands. */
 #include "plan/lower_hooks.h"
 
 enum { K_DIM = LT_MAX_DIMS - 1 }; /* stands for k while strides are found out */
@@ -80,6 +80,7 @@ static lt_access access_b(lt_kernel_builder *kb, const product *p, lt_value v, i
 
 static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value bias) {
   const lt_node *n = u->root;
+  if (n->algorithm != LT_ALGORITHM_product) lt_fail_algorithm(b, n);
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   p->y = *lt_type_of(b->g, n->out);

@@ -1,4 +1,4 @@
-/* lower_panel.c: `layout` nodes that pack weights into panels (cluster.h says what each looks like). Lanes of a panel
+/* lower_panel.c: `layout` nodes that pack weights into panels (ir/choices.def says what each looks like). Lanes of a panel
  * past the last channel are zero. */
 #include "plan/build.h"
 
@@ -34,7 +34,7 @@ static void pack_conv_part(lt_builder *b, const lt_unit *u, int lane_axis, int64
   packer p;
   start(&p, b, u);
   const lt_type *w = lt_type_of(b->g, u->root->in[0]);
-  int64_t groups = lt_panel_groups(b->g->values.at[u->root->out].layout.panel), taps = w->dim[2] * w->dim[3];
+  int64_t groups = b->g->values.at[u->root->out].layout.panel.groups, taps = w->dim[2] * w->dim[3];
   int64_t oc = w->dim[0] / groups, lanes = lane_axis ? w->dim[1] : oc, depth = lane_axis ? oc : w->dim[1];
   int64_t panel = depth * taps * LT_LANES, n_block = lt_ceil_div(lanes, LT_LANES);
   int g = lt_kernel_dim(&p.kb, groups), ob = lt_kernel_dim(&p.kb, n_block), cb = lt_kernel_dim(&p.kb, blocks);
@@ -55,7 +55,7 @@ static void pack_conv_part(lt_builder *b, const lt_unit *u, int lane_axis, int64
 
 static void pack_conv(lt_builder *b, const lt_unit *u, int lane_axis) {
   const lt_type *w = lt_type_of(b->g, u->root->in[0]);
-  int64_t groups = lt_panel_groups(b->g->values.at[u->root->out].layout.panel);
+  int64_t groups = b->g->values.at[u->root->out].layout.panel.groups;
   int64_t depth = lane_axis ? w->dim[0] / groups : w->dim[1], blocks = depth / LT_LANES, rest = depth % LT_LANES;
   if (blocks) pack_conv_part(b, u, lane_axis, 0, blocks, LT_LANES);
   if (rest) pack_conv_part(b, u, lane_axis, blocks, 1, rest);
@@ -93,12 +93,13 @@ static void pack_matrix(lt_builder *b, const lt_unit *u, bool transposed) {
 }
 
 void lt_lower_panel(lt_builder *b, const lt_unit *u) {
-  switch (lt_panel_kind_of(b->g->values.at[u->root->out].layout.panel)) {
-  case LT_PANEL_CONV: pack_conv(b, u, 0); break;
-  case LT_PANEL_CONV_T: pack_conv(b, u, 1); break;
-  case LT_PANEL_DEPTHWISE: pack_depthwise(b, u); break;
-  case LT_PANEL_MATRIX: pack_matrix(b, u, false); break;
-  case LT_PANEL_MATRIX_T: pack_matrix(b, u, true); break;
-  default: lt_fail(b->job, LATHE_E_INTERNAL, &u->root->loc, "a panel of an unknown kind");
+  switch (b->g->values.at[u->root->out].layout.panel.kind) {
+  case LT_PANEL_conv: pack_conv(b, u, 0); return;
+  case LT_PANEL_conv_t: pack_conv(b, u, 1); return;
+  case LT_PANEL_depthwise: pack_depthwise(b, u); return;
+  case LT_PANEL_matrix: pack_matrix(b, u, false); return;
+  case LT_PANEL_matrix_t: pack_matrix(b, u, true); return;
+  case LT_PANEL_none: break;
   }
+  lt_fail(b->job, LATHE_E_INTERNAL, &u->root->loc, "a panel of an unknown kind");
 }

@@ -130,9 +130,11 @@ START_TEST(odd_dumps_round_trip) {
     "network n(x: f32[2]) -> y {\n  y = 0.5\n}\n",
     "network n(x: f32[2]) -> y {\n  k = -0.0\n  y = x * k + nan - inf * -inf\n}\n",
     "network `two words`(`in`: f32[2]) -> `out.put`, `1` {\n  `out.put` = relu(`in`)\n  `1` = -`out.put`\n}\n",
-    "network n(x: f32[1, 2, 3, 4] @layout(blocked, [1, 1, 2, 2]) @label(\"a\\\"b\\\\\\n\")) -> y { y = relu(x) @cluster(7) @layout(panel, 5) }",
+    "network n(x: f32[1, 2, 3, 4] @layout(blocked, [1, 1, 2, 2]) @label(\"a\\\"b\\\\\\n\")) -> y { y = layout(x) @cluster(7) @panel(matrix_t) }",
+    ("network n(x: f32[1, 6, 4, 4], W: f32[6, 3, 1, 1]) -> y { V = layout(W) @panel(conv, groups=2)"
+     " y = conv2d(x, V, groups=2) @algorithm(grouped) @copy(0, plain, [0, 1, 2, 3]) @copy(1, conv_t, groups=2) @origin(\"a\") }"),
     ("network n(x: f32[4, 3, 2, 2], s: f32[3]) -> y, m { y, m, v = batch_norm_train(x, s, s) @layout(blocked, [0, 1, 0, 1])"
-     " @layout(plain, [0, 0, 0, 0]) @layout(panel, 3) @origin(\"batch_norm\") }"),
+     " @layout(plain, [0, 0, 0, 0]) @layout(plain, [0, 0, 0, 0]) @origin(\"batch_norm\") }"),
     "network n(x: f32[3]) -> { state s: f32[3] = uniform(lo=-1.5, hi=1e-300) update s = s * x * nan }",
   };
   for (size_t i = 0; i < LT_COUNT(texts); i++) with_graph(texts[i], (lt_read_options)TEST_OPTIONS, check_round_trip);

@@ -230,6 +230,11 @@ static lt_graph *sample(lt_job *job) {
   lt_value all = lt_reduce(g, LT_OP_sum, h, &(lt_ints){0}, false);
   lt_value next = lt_binary(g, LT_OP_add, s, lt_const_scalar(g, LT_I64, 1));
   lt_node_of(g, y)->cluster = 3;
+  lt_node_of(g, y)->algorithm = LT_ALGORITHM_direct;
+  lt_copy *copies = LT_NEW_ARRAY(&g->arena, lt_copy, 2);
+  copies[0] = (lt_copy){0, {.kind = LT_PLAIN, .halo = {1, 1, 1, 1}}};
+  copies[1] = (lt_copy){1, {.kind = LT_PANEL, .panel = {LT_PANEL_conv, 2}}};
+  lt_node_of(g, y)->copies = copies, lt_node_of(g, y)->n_copies = 2;
   g->values.at[y].layout = (lt_layout){.kind = LT_BLOCKED, .halo = {1, 1, 0, 0}};
   lt_add_output(g, "total", all);
   lt_add_output(g, "h", h);
@@ -245,8 +250,8 @@ IN_JOB(printing) {
     "network fit(x: f32[1, 3, 8, 8]) -> total, h, pair, again {\n"
     "  param conv.W: f32[4, 3, 3, 3] = normal(scale=0.125)\n"
     "  state `for`: i64 = ones()\n"
-    "  v1: f32[1, 4, 4, 8] = conv2d(x, conv.W, stride=[2, 1], pad=1) @cluster(3) @layout(blocked, [1, 1, 0, 0])"
-    " @label(\"conv\")\n"
+    "  v1: f32[1, 4, 4, 8] = conv2d(x, conv.W, stride=[2, 1], pad=1) @cluster(3) @algorithm(direct)"
+    " @layout(blocked, [1, 1, 0, 0]) @copy(0, plain, [1, 1, 1, 1]) @copy(1, conv, groups=2) @label(\"conv\")\n"
     "  h: f32[1, 4, 4, 8] = mul(v1, -0.5)\n"
     "  const pair: f32[2] = [0.1, -inf]\n"
     "  total: f32 = sum(h, axes=[0, 1, 2, 3])\n"
@@ -270,6 +275,12 @@ IN_JOB(texts) {
   ck_assert_str_eq(s.at, "layer1.0.W `a..b` `1x` `nan` \"a\\\"\\\\\\n\\té\"");
 }
 
+static lt_node *conv_of(lt_graph *g) {
+  for (uint32_t i = 0;; i++)
+    if (g->nodes.at[i]->op == LT_OP_conv2d) return g->nodes.at[i];
+}
+static lt_copy *copies_of(lt_graph *g) { return (lt_copy *)(uintptr_t)conv_of(g)->copies; }
+
 /* ---- comparing ------------------------------------------------------------------------------------------------------ */
 
 IN_JOB(equality) {
@@ -286,16 +297,18 @@ IN_JOB(equality) {
   ck_assert(!lt_graph_equal(a, e) && lt_graph_hash(a) != lt_graph_hash(e));
   f->updates.n = 0;
   ck_assert(!lt_graph_equal(a, f) && lt_graph_hash(a) != lt_graph_hash(f));
+  lt_graph *other = sample(job), *apart = sample(job), *grouped = sample(job); /* so does what is chosen, but for the hash */
+  conv_of(other)->algorithm = LT_ALGORITHM_grouped;
+  conv_of(apart)->n_copies = 1;
+  copies_of(grouped)[1].layout.panel.groups = 1;
+  ck_assert(!lt_graph_equal(a, other) && !lt_graph_equal(a, apart) && !lt_graph_equal(a, grouped));
+  ck_assert(lt_graph_hash(a) == lt_graph_hash(other));
 }
 
 /* ---- the verifier sees what is broken ---------------------------------------------------------------------------------- */
 
 typedef struct damage { void (*do_it)(lt_graph *g); const char *says; } damage;
 
-static lt_node *conv_of(lt_graph *g) {
-  for (uint32_t i = 0;; i++)
-    if (g->nodes.at[i]->op == LT_OP_conv2d) return g->nodes.at[i];
-}
 static void break_nothing(lt_graph *g) { (void)g; }
 static void break_type(lt_graph *g) { g->values.at[lt_find(g, "h")].type.dim[0] = 2; }
 static void break_operand(lt_graph *g) { *(lt_value *)conv_of(g)->in = lt_find(g, "h"); }
@@ -306,6 +319,17 @@ static void break_name(lt_graph *g) { g->values.at[conv_of(g)->out].name = "x"; 
 static void break_leaf(lt_graph *g) { g->values.at[lt_find(g, "x")].name = NULL; }
 static void break_layout_scalar(lt_graph *g) { g->values.at[g->outputs.at[0].value].layout.kind = LT_BLOCKED; }
 static void break_halo(lt_graph *g) { g->values.at[lt_find(g, "h")].layout.halo[2] = -1; }
+static void break_algorithm(lt_graph *g) { conv_of(g)->algorithm = LT_ALGORITHM_depthwise; }
+static void break_algorithm_op(lt_graph *g) { lt_node_of(g, lt_find(g, "h"))->algorithm = LT_ALGORITHM_product; }
+static void break_copy(lt_graph *g) { copies_of(g)[0].operand = 2; }
+static void break_copy_order(lt_graph *g) { copies_of(g)[0].operand = 1; }
+static void break_groups(lt_graph *g) { copies_of(g)[1].layout.panel.groups = 3; }
+static void break_panel(lt_graph *g) { copies_of(g)[1].layout.panel = (lt_panel){LT_PANEL_depthwise, 1}; }
+static void break_panel_groups(lt_graph *g) { copies_of(g)[1].layout.panel.kind = LT_PANEL_matrix; }
+static void break_panel_kind(lt_graph *g) { copies_of(g)[1].layout.panel.kind = LT_PANEL_none; }
+static void break_panel_rank(lt_graph *g) {
+  g->values.at[g->outputs.at[2].value].layout = (lt_layout){.kind = LT_PANEL, .panel = {LT_PANEL_conv, 1}};
+}
 static void break_output(lt_graph *g) { g->outputs.at[1].name = "total"; }
 static void break_update(lt_graph *g) { g->updates.at[0].leaf = lt_find(g, "x"); }
 static void break_op(lt_graph *g) { conv_of(g)->op = LT_OPS; }
@@ -319,8 +343,17 @@ static const damage damages[] = {
   {break_back, "after test: conv2d at node 3: result 0 does not point back"},
   {break_name, "after test: conv2d at node 3: the name x belongs to another value"},
   {break_leaf, "after test: input at node 0: a leaf without a name"},
-  {break_layout_scalar, "after test: sum at node 7: result 0 has a layout for rank 4"},
+  {break_layout_scalar, "after test: sum at node 7: result 0 has a layout for rank 4, not 0"},
   {break_halo, "after test: mul at node 5: result 0 has a negative halo"},
+  {break_algorithm, "after test: conv2d at node 3: the algorithm depthwise does not fit it"},
+  {break_algorithm_op, "after test: mul at node 5: the algorithm product does not fit it"},
+  {break_copy, "after test: conv2d at node 3: a copy of operand 2, which it does not have"},
+  {break_copy_order, "after test: conv2d at node 3: operand 1 is copied twice or out of order"},
+  {break_groups, "after test: conv2d at node 3: the copy of operand 1 has 3 groups, which do not divide 4 filters"},
+  {break_panel, "after test: conv2d at node 3: the copy of operand 1 has a panel depthwise, which is for filters of one channel, not 3"},
+  {break_panel_groups, "after test: conv2d at node 3: the copy of operand 1 has a panel matrix with groups, which it has not"},
+  {break_panel_kind, "after test: conv2d at node 3: the copy of operand 1 has a panel of no kind"},
+  {break_panel_rank, "after test: const at node 6: result 0 has a panel conv, which is for rank 4, not 1"},
   {break_output, "after test: graph of nodes 10: two outputs total"},
   {break_update, "after test: graph of nodes 10: update 0 is of no param or state"},
   {break_op, "after test: node 3 has no op"},

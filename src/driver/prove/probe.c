@@ -19,7 +19,7 @@ static lt_graph *passes(const lt_probe *p, const lt_graph *from, const lt_pass *
   return own(p->job, lt_run_passes(p->job, from, list, n, &po));
 }
 
-enum { LAST = 2 }; /* fuse and layout */
+enum { LAST = 3 }; /* fuse, choose and layout */
 
 static void make_graphs(lt_probe *p, const lathe_graph *network) {
   lt_job *job = p->job;

@@ -1,7 +1,7 @@
 /* probe.h: an entry compiled once more with every value of its graph as an output, and what stands in them after a call.
  *
  *   network ─ entry ─ mode ─┬─ autodiff ── meant: what the network says, as ordinary ops
- *                           └─ spell … cse ── g: what the compiler goes on with ─ fuse, layout ─ plan ─ JIT ─ value[]
+ *                           └─ spell … cse ── g: what the compiler goes on with ─ fuse, choose, layout ─ plan ─ JIT ─ value[]
  *
  * Each node of g can so be held against the interpreter on its own, from the very operands that the compiled code had
  * (nodes.c): errors do not pile up, and the first node that is wrong is the one that is named. */

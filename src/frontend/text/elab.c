@@ -26,7 +26,7 @@ void lt_elab_pay(lt_elab *e, lt_pos pos, uint64_t steps) {
   if (e->steps > e->max_steps) lt_elab_fail(e, pos, "blocks and loops write out too much: more than %llu steps", (unsigned long long)e->max_steps);
 }
 
-/* ---- types and notes ------------------------------------------------------------------------------------------------ */
+/* ---- types ---------------------------------------------------------------------------------------------------------- */
 
 LT_NORETURN static void fail_unknown_dim(lt_elab *e, const lt_expr *d) {
   const char *near = lt_near_name(d->text, lt_elab_names(e));
@@ -51,66 +51,6 @@ static lt_type type_of(lt_elab *e, const lt_type_expr *x) {
       (long long)bytes, (long long)e->g->max_bytes);
   }
   return t;
-}
-
-/* The only argument of a note with one. */
-static void note_value(lt_elab *e, const lt_expr *note, lt_attr_value *v, lt_attr_value_kind kind, const char *form) {
-  if (note->n == 1 && !note->args[0].key) lt_attr_eval(&e->seen, v, note->args[0].value, "a note");
-  if (note->n != 1 || note->args[0].key || v->kind != kind) lt_elab_fail(e, note->pos, "this note is written %s", form);
-}
-
-static const char *note_text(lt_elab *e, const lt_expr *note, const char *form) {
-  lt_attr_value v;
-  note_value(e, note, &v, LT_V_STRING, form);
-  return lt_arena_strdup(&e->g->arena, v.text);
-}
-
-static uint32_t note_number(lt_elab *e, const lt_expr *x, int64_t most, const char *what) {
-  int64_t n = lt_attr_eval_int(&e->seen, x, what);
-  if (n < 0 || n > most) lt_elab_fail(e, x->pos, "%s is %lld, should be in 0..%lld", what, (long long)n, (long long)most);
-  return (uint32_t)n;
-}
-
-static lt_layout note_layout(lt_elab *e, const lt_expr *note, unsigned rank) {
-  static const char form[] = "@layout(plain, [top, left, bottom, right]), @layout(blocked, …) or @layout(panel, NUMBER)";
-  const lt_expr *kind = note->n == 2 ? note->args[0].value : NULL, *rest = kind ? note->args[1].value : NULL;
-  lt_layout l = {.kind = LT_PLAIN};
-  if (!kind || kind->kind != LT_E_NAME || note->args[0].key || note->args[1].key) lt_elab_fail(e, note->pos, "this note is written %s", form);
-  if (!strcmp(kind->text, "panel")) {
-    l.kind = LT_PANEL;
-    l.panel = note_number(e, rest, UINT32_MAX, "a panel's number");
-    return l;
-  }
-  if (!strcmp(kind->text, "blocked")) l.kind = LT_BLOCKED;
-  else if (strcmp(kind->text, "plain")) lt_elab_fail(e, kind->pos, "this note is written %s", form);
-  if (rest->kind != LT_E_LIST || rest->n != 4) lt_elab_fail(e, rest->pos, "this note is written %s", form);
-  for (int i = 0; i < 4; i++) l.halo[i] = note_number(e, rest->items[i], 1 << 20, "a halo");
-  bool halo = l.halo[0] || l.halo[1] || l.halo[2] || l.halo[3];
-  if ((halo || l.kind == LT_BLOCKED) && rank != 4) lt_elab_fail(e, note->pos, "this layout is for values of rank 4, not %u", rank);
-  return l;
-}
-
-static void apply_notes(lt_elab *e, const lt_notes *notes, lt_node *n) {
-  static const char *const names[] = {"cluster", "layout", "label", "origin", NULL};
-  unsigned layouts = 0;
-  for (uint32_t i = 0; i < notes->n; i++) {
-    const lt_expr *note = notes->at[i];
-    const char *near = lt_nearest(note->text, names);
-    if (!strcmp(note->text, "label")) n->label = note_text(e, note, "@label(\"…\")");
-    else if (!strcmp(note->text, "origin")) n->origin = note_text(e, note, "@origin(\"…\")");
-    else if (!strcmp(note->text, "cluster")) {
-      lt_attr_value v;
-      note_value(e, note, &v, LT_V_INT, "@cluster(NUMBER)");
-      n->cluster = note_number(e, note->args[0].value, UINT32_MAX, "a cluster's number");
-    } else if (!strcmp(note->text, "layout")) {
-      if (layouts == n->n_out) lt_elab_fail(e, note->pos, "more @layout notes than results");
-      lt_value_info *v = &e->g->values.at[n->out + layouts++];
-      v->layout = note_layout(e, note, v->type.rank);
-    } else {
-      lt_elab_fail(e, note->pos, near ? "unknown note `@%.60s`\nhelp: did you mean `@%s`?"
-        : "unknown note `@%.60s`\nhelp: there are @cluster, @layout, @label and @origin, as dumps have them", note->text, near);
-    }
-  }
 }
 
 /* ---- statements ------------------------------------------------------------------------------------------------------ */
@@ -155,7 +95,7 @@ static void run_bind(lt_elab *e, const lt_stmt *s) {
   }
   if (!s->notes.n) return;
   if (e->g->nodes.n == before || !out.at[0]) lt_elab_fail(e, s->notes.at[0]->pos, "a note needs an op in its statement");
-  apply_notes(e, &s->notes, lt_node_of(e->g, out.at[0]));
+  lt_elab_notes(e, &s->notes, lt_node_of(e->g, out.at[0]));
 }
 
 /* A constant of equal elements is a number and its shape, however large. */
@@ -180,7 +120,7 @@ static void run_leaf(lt_elab *e, const lt_stmt *s) {
   lt_init init = lt_init_eval(&e->seen, &e->g->arena, &type, s->value, lt_arena_printf(e->arena, "%s `%s`", kind, t->name));
   lt_value v = s->leaf == LT_OP_const ? constant(e, s, &type, &init) : lt_leaf(e->g, s->leaf, full, type, &init);
   bind(e, t, v);
-  apply_notes(e, &s->notes, lt_node_of(e->g, v));
+  lt_elab_notes(e, &s->notes, lt_node_of(e->g, v));
 }
 
 static void run_update(lt_elab *e, const lt_stmt *s) {
@@ -290,7 +230,7 @@ static void make_inputs(lt_elab *e, const lt_network *n) {
     lt_elab_at(e, t->pos);
     lt_value v = lt_leaf(e->g, LT_OP_input, t->name, type, NULL);
     lt_elab_put(e, t->name, (lt_entry){.v = v});
-    apply_notes(e, &t->notes, lt_node_of(e->g, v));
+    lt_elab_notes(e, &t->notes, lt_node_of(e->g, v));
   }
 }
 

@@ -1,4 +1,5 @@
-/* elab.h: between elab.c (networks, statements), scope.c (names), value.c (expressions that compute values) and block.c. */
+/* elab.h: between elab.c (networks, statements), scope.c (names), notes.c, value.c (expressions that compute values) and
+ * block.c. */
 #ifndef LT_ELAB_H
 #define LT_ELAB_H
 #include "frontend/names.h"
@@ -48,6 +49,10 @@ void lt_elab_put_int(lt_elab *e, const char *name, lt_pos pos, int64_t i);
 const char *lt_elab_text(lt_elab *e, const char *text, lt_pos pos);
 /* The name that may have been meant; words of one or two letters are all near each other, so only case is forgiven. */
 const char *lt_near_name(const char *word, const char *const *names);
+
+/* ---- notes.c ---- */
+
+void lt_elab_notes(lt_elab *e, const lt_notes *notes, lt_node *n); /* what stands behind a statement goes onto its node */
 
 /* ---- value.c ---- */
 

@@ -70,7 +70,12 @@ static void carry_name(lt_rewrite *r, lt_value old, lt_value v) {
 lt_value lt_copy_node(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   stand_at(r->to, n);
   lt_value v = lt_emit(r->to, n->op, n->attrs, in, n->n_in);
-  lt_node_of(r->to, v)->cluster = n->cluster;
+  lt_node *made = lt_node_of(r->to, v);
+  made->cluster = n->cluster, made->algorithm = n->algorithm;
+  if (n->n_copies) {
+    made->copies = memcpy(LT_NEW_ARRAY(&r->to->arena, lt_copy, n->n_copies), n->copies, n->n_copies * sizeof *n->copies);
+    made->n_copies = n->n_copies;
+  }
   for (unsigned i = 0; i < n->n_out; i++) {
     r->map[n->out + i] = v + i;
     r->to->values.at[v + i].layout = r->from->values.at[n->out + i].layout;
