@@ -39,6 +39,7 @@ void *lt_mem_alloc(size_t bytes);            /* NULL when out of memory; bytes 0
 void *lt_mem_resize(void *p, size_t bytes);  /* like realloc */
 void *lt_mem_aligned(size_t bytes);          /* 64-aligned; freed with lt_mem_free like the others */
 void lt_mem_free(void *p);
+int64_t lt_mem_of_machine(void);             /* bytes; INT64_MAX: the system does not say */
 /* Test hooks, process-wide and thread-safe: fail the n-th allocation from now (1 is the next; 0 turns it off); with
  * `forever`, all later ones too. lt_mem_live() counts blocks not yet freed, lt_mem_count() allocations ever made. */
 void lt_mem_fail_at(uint64_t n, bool forever);

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static _Atomic int64_t live;
 static _Atomic uint64_t made;
@@ -54,4 +55,9 @@ void lt_mem_free(void *p) {
   if (!p) return;
   atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
   free(p);
+}
+
+int64_t lt_mem_of_machine(void) {
+  int64_t bytes, pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  return pages > 0 && size > 0 && lt_mul_ok(&bytes, pages, size) ? bytes : INT64_MAX;
 }

@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
@@ -28,12 +27,6 @@ static lathe_graph *graph_alloc(lt_job *job) {
   return g;
 }
 
-static int64_t memory_of_machine(void) {
-  long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-  int64_t bytes;
-  return pages > 0 && size > 0 && lt_mul_ok(&bytes, pages, size) ? bytes : 0;
-}
-
 static lt_dim_override read_dim(lt_arena *a, const char *text) { /* NAME=V, checked by options.c */
   const char *eq = strchr(text, '=');
   return (lt_dim_override){lt_arena_strndup(a, text, (size_t)(eq - text)), strtoll(eq + 1, NULL, 10)};
@@ -44,13 +37,7 @@ static void set_options(lathe_graph *g, lt_job *job, const char *opts) {
   lt_options_read(&o, job, &g->arena, opts, TO_LOAD);
   lt_dim_override *dims = LT_NEW_ARRAY(&g->arena, lt_dim_override, o.dim.n + 1);
   for (uint32_t i = 0; i < o.dim.n; i++) dims[i] = read_dim(&g->arena, o.dim.at[i]);
-  g->options = (lt_read_options){.network = o.network, .dims = dims, .n_dims = o.dim.n, .batch = o.batch,
-                                 .max_bytes = o.given[LT_OPT_max_bytes] ? o.max_bytes : memory_of_machine()};
-}
-
-/* lt_text_read frees its graph when this job fails; once it is ours, graph_delete does. */
-static lt_graph *read_text(lt_job *job, const lathe_graph *g, const lt_read_options *o) {
-  return lt_text_read(job, g->text, g->bytes, g->file, o);
+  g->options = (lt_read_options){.network = o.network, .dims = dims, .n_dims = o.dim.n, .batch = o.batch, .max_bytes = o.max_bytes};
 }
 
 typedef struct load_args {
@@ -63,17 +50,11 @@ static void load_body(lt_job *job, void *arg) {
   load_args *p = arg;
   lathe_graph *g = graph_alloc(job);
   set_options(g, job, p->opts);
-  if (p->path) {
-    lt_bytes b = lt_file_read(job, &g->arena, p->path, LT_TEXT_MAX_BYTES);
-    g->text = (const char *)b.at, g->bytes = b.n;
-    g->file = strcmp(p->path, "-") ? lt_arena_strdup(&g->arena, p->path) : "<stdin>";
-  } else {
-    g->text = lt_arena_strndup(&g->arena, p->text, p->bytes), g->bytes = p->bytes;
-    g->file = lt_arena_strdup(&g->arena, p->file ? p->file : "<text>");
-  }
-  lt_graph *read = read_text(job, g, &g->options);
+  if (p->path) lt_source_open(&g->source, job, &g->arena, p->path);
+  else lt_source_of_bytes(&g->source, job, &g->arena, (lt_bytes){(const unsigned char *)p->text, p->bytes}, p->file ? p->file : "<text>");
+  lt_graph *read = lt_source_read(job, &g->source, &g->options);
   p->out = g;
-  g->g = read; /* last: from here on nothing fails, so it is freed once */
+  g->g = read; /* last: from here on nothing fails, so it is freed once: by this job until now, by graph_delete from now on */
 }
 
 lathe_graph *lathe_load(const char *path, const char *opts, lathe_error *e) {
@@ -87,20 +68,13 @@ lathe_graph *lathe_parse(const char *text, size_t bytes, const char *file, const
 }
 
 lt_graph *lt_graph_reread(lt_job *job, const lathe_graph *g, lt_texts dims) {
-  if (!g->text)
-    lt_fail(job, LATHE_E_INVALID, NULL, "`@%s`: a network built in C has no named dimensions\nhelp: build it with other shapes",
-            dims.at[0]);
   lt_arena *a = lt_arena_new(job);
   lt_read_options o = g->options;
   lt_dim_override *all = LT_NEW_ARRAY(a, lt_dim_override, o.n_dims + dims.n + 1);
-  memcpy(all, o.dims, o.n_dims * sizeof *all);
-  size_t n = o.n_dims;
-  for (uint32_t i = 0; i < dims.n; i++) {
-    all[n++] = read_dim(a, dims.at[i]);
-    if (!strcmp(all[n - 1].name, "N")) o.batch = 0;
-  }
-  o.dims = all, o.n_dims = n;
-  return read_text(job, g, &o);
+  if (o.n_dims) memcpy(all, o.dims, o.n_dims * sizeof *all);
+  for (uint32_t i = 0; i < dims.n; i++) all[o.n_dims + i] = read_dim(a, dims.at[i]);
+  o.dims = all, o.n_dims += dims.n;
+  return lt_source_read(job, &g->source, &o);
 }
 
 /* ---- building ---------------------------------------------------------------------------------------------------- */
@@ -136,7 +110,8 @@ static void graph_new_body(lt_job *job, void *arg) {
   load_args *p = arg;
   lathe_graph *g = graph_alloc(job);
   lt_graph *made = lt_graph_new(job, p->text);
-  made->max_bytes = memory_of_machine();
+  made->max_bytes = lt_mem_of_machine();
+  g->source.reader = &lt_built_reader;
   p->out = g;
   g->g = made;
 }

@@ -9,10 +9,8 @@ struct lathe_graph {
   lt_arena arena;    /* of what follows */
   lathe_error error; /* the first one of building; status 0: none */
   lt_namer names;
-  /* Where it was read from, so that an entry with other dimensions can read it again; text NULL: built in C. */
-  const char *text, *file;
-  size_t bytes;
-  lt_read_options options;
+  lt_source source;  /* where it is from, so that an entry with other dimensions can read it again */
+  lt_read_options options; /* of reading it */
 };
 
 /* The network again with other values of its named dimensions ("N=1" each). */

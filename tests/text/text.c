@@ -293,6 +293,56 @@ START_TEST(several_networks) {
 }
 END_TEST
 
+/* A source is read with these dimensions, and again with others; each time a graph of its own. */
+static void read_source_twice(lt_job *job, void *arg) {
+  const char *text = "network n[N=4](x: f32[N, 2]) -> x { }";
+  const lt_dim_override three = {"N", 3};
+  lt_arena *a = lt_arena_new(job);
+  lt_source s;
+  (void)arg;
+  lt_source_of_bytes(&s, job, a, (lt_bytes){(const unsigned char *)text, strlen(text)}, "n.lathe");
+  lt_graph *first = lt_source_read(job, &s, NULL), *again = lt_source_read(job, &s, &(lt_read_options){.dims = &three, .n_dims = 1, .batch = 2});
+  ck_assert_str_eq(printed(job, first), "network n(x: f32[4, 2]) -> x {\n}\n");
+  ck_assert_str_eq(printed(job, again), "network n(x: f32[3, 2]) -> x {\n}\n");
+  lt_graph_free(first);
+  lt_graph_free(again);
+}
+
+static void read_built_again(lt_job *job, void *arg) {
+  const lt_dim_override three = {"N", 3};
+  lt_source_read(job, &(lt_source){.reader = &lt_built_reader}, &(lt_read_options){.dims = &three, .n_dims = 1});
+  (void)arg;
+}
+
+/* What is in memory under a name: the name says who reads it, else its first bytes. */
+typedef struct named_bytes { const char *file, *text, *message; } named_bytes;
+static void name_source(lt_job *job, void *arg) {
+  const named_bytes *b = arg;
+  lt_source s;
+  lt_source_of_bytes(&s, job, lt_arena_new(job), (lt_bytes){(const unsigned char *)b->text, strlen(b->text)}, b->file);
+  lt_graph_free(lt_source_read(job, &s, NULL));
+}
+
+START_TEST(sources) {
+  static const char onnx[] = "ONNX models are not read yet\nhelp: write the network as a text (docs/language.md)";
+  static const named_bytes cases[] = {
+    {"n.lathe", "network n(x: f32) -> x { }", ""}, {"n.txt", "network n(x: f32) -> x { }", ""}, {"n.onnx", "network n(x: f32) -> x { }", onnx},
+    {"<stdin>", "\x08\x08\x12\x07pytorch", onnx}, {"n.lathe", "\x08", "unexpected byte 0x08"}, {".onnx", "?", "unexpected character `?`"},
+  };
+  lathe_error e;
+  ck_assert_int_eq(lt_protect(&e, read_source_twice, NULL), 0);
+  ck_assert_int_eq(lt_protect(&e, read_built_again, NULL), LATHE_E_INVALID);
+  ck_assert_str_eq(e.message, "`@N=3`: a network built in C has no named dimensions\nhelp: build it with other shapes");
+  for (size_t i = 0; i < LT_COUNT(cases); i++) {
+    named_bytes b = cases[i];
+    lt_protect(&e, name_source, &b);
+    ck_assert_str_eq(e.message, b.message);
+    if (*b.message) ck_assert_str_eq(e.file, b.file);
+    ck_assert_int_eq(lt_mem_live(), 0);
+  }
+}
+END_TEST
+
 START_TEST(attributes) {
   text_is("block b(x, k=, s=k) -> y { y = max_pool(x, kernel=[k, k+1], stride=s, pad=[0, k/2, 0, k-2]) }\n"
     "network n(x: f32[1, 1, 8, 8]) -> y { y = b(x, k=2) z = max_pool(x=x, kernel_size=3, stride=kernel, pad=none) u = sum(z, axes=all) }",
@@ -429,6 +479,6 @@ START_TEST(table_defaults) {
 END_TEST
 
 LT_SUITE(text, models_round_trip, examples_round_trip, odd_dumps_round_trip, model_sizes, names_of_weights, names_in_sequences, weights_by_name,
-  names_of_the_rest, dimensions, several_networks, attributes, builder_equals_text, builder_errors, table_defaults,
+  names_of_the_rest, dimensions, several_networks, sources, attributes, builder_equals_text, builder_errors, table_defaults,
   out_of_memory)
 LT_TEST_MAIN(text)

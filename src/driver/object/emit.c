@@ -189,7 +189,7 @@ static void write_depfile(const lt_emission *e, const lathe_graph *g) {
   const lt_options *o = e->o;
   lt_str s;
   lt_str_init(&s, e->a);
-  const char *made[] = {o->output, o->header, o->weights_out, o->params_out}, *of[] = {g->file, o->weights};
+  const char *made[] = {o->output, o->header, o->weights_out, o->params_out}, *of[] = {g->source.file, o->weights};
   for (size_t i = 0; i < LT_COUNT(made); i++)
     if (made[i]) lt_str_puts(&s, i ? " " : ""), put_path(&s, made[i]);
   lt_str_puts(&s, ":");
@@ -249,7 +249,7 @@ static void emit_body(lt_job *job, void *arg) {
   if (p->weights && (e.o->weights || e.o->given[LT_OPT_seed]))
     lt_fail(job, LATHE_E_INVALID, NULL, "weights come from an instance here: --weights and --seed say otherwise");
   choose_prefix(&e);
-  e.source = p->g->file ? base_name(p->g->file) : m->name;
+  e.source = p->g->source.file ? base_name(p->g->source.file) : m->name;
   lt_target_cross(&e.target, job, e.a, e.o->target, e.o->cpu, e.o->features);
   e.target.small = e.o->opt && !strcmp(e.o->opt, "size");
   e.object = (lt_object){.prefix = e.prefix, .parallel = e.o->parallel};

@@ -4,7 +4,10 @@
  * this folder, and nothing there knows of it. */
 #include "frontend/build/apply.h"
 #include "frontend/call.h"
+#include "frontend/source.h"
 #include "frontend/text/eval.h"
+
+#include <assert.h>
 
 /* name= among the arguments: taken out, since it is no attribute. */
 static const char *take_name_argument(const lt_caller *by, const char *op, lt_attr_arg *args, unsigned *n) {
@@ -157,3 +160,15 @@ lt_value lt_apply_sequence(lt_graph *g, lt_namer *names, lt_value x, const char 
   }
   return x;
 }
+
+/* ---- as a source ---------------------------------------------------------------------------------------------------- */
+
+/* The graph that the program has built is all there is; who has it asks for another only to get other dimensions. */
+static lt_graph *read_built(lt_job *job, const lt_source *s, const lt_read_options *o) {
+  (void)s;
+  assert(o && o->n_dims);
+  lt_fail(job, LATHE_E_INVALID, NULL, "`@%s=%lld`: a network built in C has no named dimensions\nhelp: build it with other shapes",
+    o->dims[0].name, (long long)o->dims[0].value);
+}
+
+const lt_reader lt_built_reader = {.what = "networks built in C", .read = read_built};

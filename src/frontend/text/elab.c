@@ -6,7 +6,6 @@
 #include "frontend/text/read.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 void lt_elab_fail(lt_elab *e, lt_pos pos, const char *fmt, ...) {
   lt_loc loc = lt_loc_at(e->seen.by.file, pos);
@@ -264,11 +263,6 @@ static void name_values(lt_elab *e) {
   }
 }
 
-static int64_t machine_memory(void) {
-  int64_t bytes, pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-  return pages > 0 && size > 0 && lt_mul_ok(&bytes, pages, size) ? bytes : INT64_MAX;
-}
-
 typedef struct reading {
   const char *text, *file;
   size_t n;
@@ -289,7 +283,7 @@ static void read_text(lt_job *job, void *arg) {
   const lt_network *net = choose_network(e, o->network);
   e->g = lt_graph_new(job, net->name);
   e->seen.by.file = lt_arena_strdup(&e->g->arena, r->file);
-  e->g->max_bytes = o->max_bytes ? o->max_bytes : machine_memory();
+  e->g->max_bytes = o->max_bytes ? o->max_bytes : lt_mem_of_machine();
   e->max_nodes = o->max_nodes ? o->max_nodes : LT_READ_MAX_NODES;
   e->max_steps = e->tree->exprs + 4 * (uint64_t)e->max_nodes;
   bind_dims(e, net, o);
@@ -323,3 +317,9 @@ lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file
   lt_defer_failed(job, lt_graph_free_fn, r.e.g);
   return r.e.g;
 }
+
+static lt_graph *read_source(lt_job *job, const lt_source *s, const lt_read_options *o) {
+  return lt_text_read(job, (const char *)s->bytes.at, s->bytes.n, s->file, o);
+}
+
+const lt_reader lt_text_reader = {.what = "texts", .suffix = ".lathe", .max_bytes = LT_TEXT_MAX_BYTES, .read = read_source};
