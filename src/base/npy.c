@@ -4,6 +4,7 @@
  * grammar of exactly what NumPy writes, never evaluated. */
 #include "base/npy.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -179,7 +180,22 @@ void lt_npy_parse(lt_npy *out, lt_job *job, lt_npy_where where, lt_bytes b) {
 
 /* ---- elements ------------------------------------------------------------ */
 
-size_t lt_npy_dtype_size(lathe_dtype t) { return t == LATHE_F64 || t == LATHE_I64 ? 8 : t == LATHE_BOOL ? 1 : 4; }
+/* An element type as these files know it: the letter of its kind, its bytes, what the header calls it. */
+typedef struct element { char kind; uint8_t size; const char *name, *descr; } element;
+
+static element element_of(lathe_dtype t) {
+  switch (t) {
+    case LATHE_F32: return (element){'f', 4, "f32", "<f4"};
+    case LATHE_F64: return (element){'f', 8, "f64", "<f8"};
+    case LATHE_I32: return (element){'i', 4, "i32", "<i4"};
+    case LATHE_I64: return (element){'i', 8, "i64", "<i8"};
+    case LATHE_BOOL: return (element){'b', 1, "bool", "|b1"};
+  }
+  assert(!"an element type");
+  return (element){0};
+}
+
+size_t lt_npy_dtype_size(lathe_dtype t) { return element_of(t).size; }
 
 lathe_dtype lt_npy_natural(const lt_npy *n) {
   return n->kind == 'f' ? LATHE_F32 : n->kind == 'b' ? LATHE_BOOL : LATHE_I32;
@@ -245,15 +261,15 @@ static int64_t next_element(const lt_npy *n, int64_t *index, const int64_t *stri
 
 static void check_kind(const lt_npy *n, lt_job *job, lt_npy_where w, lathe_dtype want) {
   char text[16];
-  bool wants_float = want == LATHE_F32 || want == LATHE_F64, wants_int = want == LATHE_I32 || want == LATHE_I64;
+  char kind = element_of(want).kind;
   bool is_int = n->kind == 'i' || n->kind == 'u';
-  if (wants_float && n->kind != 'f')
+  if (kind == 'f' && n->kind != 'f')
     npy_fail(job, w, LATHE_E_MISMATCH, "holds %s where floats are needed\nhelp: save it with x.astype('float32')",
              lt_npy_kind_name(n, text));
-  if (wants_int && !is_int)
+  if (kind == 'i' && !is_int)
     npy_fail(job, w, LATHE_E_MISMATCH, "holds %s where integers are needed\nhelp: save it with x.astype('int32')",
              lt_npy_kind_name(n, text));
-  if (want == LATHE_BOOL && n->kind != 'b')
+  if (kind == 'b' && n->kind != 'b')
     npy_fail(job, w, LATHE_E_MISMATCH, "holds %s where bool is needed\nhelp: save it with x.astype(bool)",
              lt_npy_kind_name(n, text));
 }
@@ -268,6 +284,8 @@ static const char *index_text(const lt_npy *n, const int64_t *index, char *out, 
 }
 
 void lt_npy_convert(const lt_npy *n, lt_job *job, lt_npy_where w, lathe_dtype want, void *data) {
+  const element to = element_of(want);
+  const int64_t most = INT64_MAX >> (64 - 8 * to.size), least = -most - 1;
   check_kind(n, job, w, want);
   int64_t stride[LATHE_MAX_RANK], index[LATHE_MAX_RANK] = {0}, step = 1, offset = 0;
   for (unsigned j = 0; j < n->rank; j++) {
@@ -279,12 +297,12 @@ void lt_npy_convert(const lt_npy *n, lt_job *job, lt_npy_where w, lathe_dtype wa
     uint64_t bits = load_bits(n->data + offset * n->size, n->size, n->big);
     int64_t v = 0;
     bool fits = n->kind == 'f' || int_value(&v, bits, n);
-    if (want == LATHE_I32) fits = fits && v >= INT32_MIN && v <= INT32_MAX;
+    if (to.kind == 'i') fits = fits && v >= least && v <= most;
     if (!fits) {
       char at[200];
       npy_fail(job, w, LATHE_E_MISMATCH, "element [%s] is %" PRIu64 "%s, which does not fit in %s",
                index_text(n, index, at, sizeof at), n->kind == 'i' && v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v,
-               n->kind == 'i' && v < 0 ? " below zero" : "", want == LATHE_I32 ? "i32" : "i64");
+               n->kind == 'i' && v < 0 ? " below zero" : "", to.name);
     }
     store(data, i, want, n->kind == 'f' ? float_value(bits, n->size) : 0, v);
     offset = next_element(n, index, stride, offset);
@@ -296,10 +314,9 @@ void lt_npy_convert(const lt_npy *n, lt_job *job, lt_npy_where w, lathe_dtype wa
 /* As numpy.lib.format.write_array_header_1_0: keys in order, room to grow the first axis to 21 digits, then spaces so
  * that the data starts at a multiple of 64. */
 void lt_npy_write(lt_str *out, lathe_dtype dtype, unsigned rank, const int64_t *dim, const void *data) {
-  static const char *const descr[] = {"<f4", "<f8", "<i4", "<i8", "|b1"};
   char text[512];
   int64_t count = 1;
-  size_t n = (size_t)snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr[dtype]);
+  size_t n = (size_t)snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", element_of(dtype).descr);
   for (unsigned i = 0; i < rank; i++) {
     n += (size_t)snprintf(text + n, sizeof text - n, "%s%" PRId64, i ? ", " : "", dim[i]);
     count *= dim[i];

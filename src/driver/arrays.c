@@ -17,6 +17,7 @@ static void take_array(lathe_array *out, lt_job *job, lt_npy_where w, const lt_n
   lathe_dtype dtype = want < 0 ? lt_npy_natural(n) : (lathe_dtype)want;
   int64_t bytes;
   lt_loc loc = {w.file, 0, 0};
+  if ((unsigned)dtype > LATHE_BOOL) lt_fail(job, LATHE_E_INVALID, NULL, "there is no element type %d", want);
   if (!lt_mul_ok(&bytes, n->count, (int64_t)lt_npy_dtype_size(dtype)))
     lt_fail(job, LATHE_E_IO, &loc, "the array's size overflows");
   out->data = lt_mem_alloc((size_t)bytes);

@@ -30,8 +30,9 @@ const char *lt_attr_value_text(lt_arena *a, const lt_attr_value *v) {
     return s.at;
   case LT_V_STRING: return lt_arena_printf(a, "the string \"%.60s\"", v->text);
   case LT_V_LIST: return lt_arena_printf(a, "a list of %u", v->n);
-  default: return lt_arena_printf(a, "`%s`", v->text);
+  case LT_V_NONE: case LT_V_BOOL: case LT_V_WORD: break;
   }
+  return lt_arena_printf(a, "`%s`", v->text);
 }
 
 static const char *const wanted[] = {
@@ -86,8 +87,9 @@ static bool store(lt_arena *keep, const lt_attr_info *info, void *at, const lt_a
   case LT_ATTR_str: return v->kind == LT_V_STRING && (*(const char **)at = lt_arena_strdup(keep, v->text), true);
   case LT_ATTR_dtype: return v->kind == LT_V_WORD && lt_dtype_parse(&t, v->text, strlen(v->text)) && (*(int64_t *)at = t, true);
   case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_ints: return store_numbers(info, at, v);
-  default: return false;
+  case LT_ATTR_init: case LT_ATTR_tensor: break; /* of leaves only, which are no calls */
   }
+  return false;
 }
 
 static void store_attr(const lt_caller *by, lt_arena *keep, const char *op, const lt_attr_info *info, void *attrs, const lt_attr_value *v) {

@@ -14,14 +14,14 @@ void lt_eval_set(lt_eval *e, lt_value leaf, const lt_tensor *t) {
   e->value[leaf] = t;
 }
 
-static void round_f32(lt_tensor *t) {
-  if (t->type.dtype != LT_F32) return;
-  for (int64_t i = 0, n = lt_type_count(&t->type); i < n; i++) t->f[i] = (double)(float)t->f[i];
+static void round_elements(lt_tensor *t) {
+  if (!lt_is_float(t->type.dtype)) return;
+  for (int64_t i = 0, n = lt_type_count(&t->type); i < n; i++) t->f[i] = lt_dtype_round(t->type.dtype, t->f[i]);
 }
 
 void lt_eval_node(lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out) {
   lt_op_table[n->op].eval(e, n, in, out);
-  for (unsigned i = 0; e->mode == LT_EVAL_ROUND && i < n->n_out; i++) round_f32(out[i]);
+  for (unsigned i = 0; e->mode == LT_EVAL_ROUND && i < n->n_out; i++) round_elements(out[i]);
 }
 
 static void compute(lt_eval *e, const lt_node *n) {

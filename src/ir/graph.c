@@ -182,7 +182,7 @@ lt_value lt_const_tensor(lt_graph *g, const lt_tensor *t) {
 lt_value lt_const_scalar(lt_graph *g, lt_dtype t, double v) {
   lt_type type = lt_scalar(t);
   lt_tensor *y = lt_tensor_new(&g->arena, &type);
-  lt_tensor_set(y, 0, t == LT_F32 ? (double)(float)v : v);
+  lt_tensor_set(y, 0, lt_dtype_round(t, v));
   return lt_const_tensor(g, y);
 }
 

@@ -1,46 +1,14 @@
-/* ir.h: the graph: types, attributes, nodes, and what every layer does with them.
+/* ir.h: the graph: attributes, nodes, and what every layer does with them.
  *
  * A graph is a list of nodes in topological order (operands stand before users), append-only, in static single
  * assignment. Everything lives in the graph's arena. A pass never edits a graph: it copies what it keeps into a new one,
  * mapping values (pass.h), so nothing dangles, dead nodes vanish and order always holds.
  *
- * Reading order: lt_type → attributes (from ops.def) → lt_node / lt_value → lt_graph → emit → print/verify/eval. */
+ * Reading order: lt_type (type.h) → attributes (from ops.def) → lt_node / lt_value → lt_graph → emit → print/verify/eval. */
 #ifndef LT_IR_H
 #define LT_IR_H
 
-#include "base/base.h"
-
-/* ---- types (type.c) ------------------------------------------------------------------------------------------- */
-
-enum { LT_MAX_RANK = 8 };
-typedef enum lt_dtype { LT_F32, LT_F64, LT_I32, LT_I64, LT_BOOL, LT_DTYPES } lt_dtype;
-
-typedef struct lt_type {
-  lt_dtype dtype;
-  uint8_t rank;
-  int64_t dim[LT_MAX_RANK]; /* each ≥ 1; unused ones 0, so that types compare with memcmp */
-} lt_type;
-
-const char *lt_dtype_name(lt_dtype t);             /* "f32" */
-bool lt_dtype_parse(lt_dtype *out, const char *name, size_t n);
-size_t lt_dtype_size(lt_dtype t);                  /* bytes; bool is 1 */
-static inline bool lt_is_float(lt_dtype t) { return t == LT_F32 || t == LT_F64; }
-lt_type lt_scalar(lt_dtype t);
-lt_type lt_make_type(lt_dtype t, unsigned rank, const int64_t *dim);
-bool lt_type_eq(const lt_type *a, const lt_type *b);
-int64_t lt_type_count(const lt_type *t);           /* elements; types in a graph never overflow (emit checks) */
-int64_t lt_type_bytes(const lt_type *t);
-bool lt_type_count_ok(const lt_type *t, int64_t *count); /* false: overflows */
-void lt_type_strides(const lt_type *t, int64_t stride[LT_MAX_RANK]); /* row-major, in elements */
-bool lt_broadcast(lt_type *out, const lt_type *a, const lt_type *b); /* NumPy's rule on shapes; dtype from a */
-/* "f32[2, 3]", "f32" for a scalar. Rotating static storage is not used: text goes into the arena. */
-const char *lt_type_text(lt_arena *a, const lt_type *t);
-bool lt_type_parse(lt_type *out, const char *text); /* numbers only, no named dims */
-
-/* Sizes along one axis (size.c): windows in an image of `size` with a border, and the smallest image that has `size` windows,
- * cut by a border. NULL and *out ≥ 1, or what is wrong, as text in the arena. */
-const char *lt_conv_size(lt_arena *a, int64_t *out, int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after);
-const char *lt_deconv_size(lt_arena *a, int64_t *out, int64_t size, int64_t kernel, int64_t stride, int64_t before, int64_t after);
+#include "ir/type.h"
 
 /* ---- attributes: a struct per op, generated from ops.def ------------------------------------------------------ */
 

@@ -153,12 +153,14 @@ static const char *text_of(const void *attr) {
 
 static bool init_eq(const lt_init *a, const lt_init *b) {
   if (a->kind != b->kind) return false;
-  switch (a->kind) {
+  switch ((lt_init_kind)a->kind) {
+  case LT_INIT_ZEROS: case LT_INIT_ONES: return true;
   case LT_INIT_NORMAL: return memcmp(&a->a, &b->a, sizeof a->a) == 0;
   case LT_INIT_UNIFORM: return memcmp(&a->a, &b->a, 2 * sizeof a->a) == 0;
   case LT_INIT_LITERAL: return lt_tensor_eq(a->literal, b->literal);
-  default: return true;
   }
+  assert(!"an initial value");
+  return false;
 }
 
 static bool attr_eq(lt_attr_kind kind, const void *a, const void *b) {
@@ -170,8 +172,9 @@ static bool attr_eq(lt_attr_kind kind, const void *a, const void *b) {
   case LT_ATTR_str: return strcmp(text_of(a), text_of(b)) == 0;
   case LT_ATTR_init: return init_eq(a, b);
   case LT_ATTR_tensor: return lt_tensor_eq(*(const lt_attr_tensor *)a, *(const lt_attr_tensor *)b);
-  default: return memcmp(a, b, kinds[kind].size) == 0; /* floats by their bits: 0.0 is not -0.0, NaN is NaN */
+  case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_dtype: break;
   }
+  return memcmp(a, b, kinds[kind].size) == 0; /* floats by their bits: 0.0 is not -0.0, NaN is NaN */
 }
 
 bool lt_attrs_eq(lt_op op, const void *a, const void *b) {
@@ -199,8 +202,9 @@ static uint64_t hash_attr(lt_attr_kind kind, const void *a, uint64_t seed) {
     if (init->kind == LT_INIT_LITERAL) return hash_tensor(init->literal, seed);
     if (init->kind == LT_INIT_NORMAL) return lt_hash(&init->a, sizeof init->a, seed);
     return init->kind == LT_INIT_UNIFORM ? lt_hash(&init->a, 2 * sizeof init->a, seed) : seed;
-  default: return lt_hash(a, kinds[kind].size, seed);
+  case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_dtype: break;
   }
+  return lt_hash(a, kinds[kind].size, seed);
 }
 
 uint64_t lt_attrs_hash(lt_op op, const void *a, uint64_t seed) {

@@ -58,8 +58,10 @@ static const char *kind_text(lt_attr_kind kind) {
   case LT_ATTR_str: return "string";
   case LT_ATTR_dtype: return "element type";
   case LT_ATTR_init: return "initial value";
-  default: return "tensor";
+  case LT_ATTR_tensor: return "tensor";
   }
+  assert(!"a kind of attributes");
+  return "";
 }
 
 static const char *gradient_text(const lt_op_info *op) {

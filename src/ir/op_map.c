@@ -13,8 +13,9 @@ static double cast_eval(lt_dtype t, double a) {
   case LT_I32: return saturate(a, INT32_MIN, INT32_MAX);
   case LT_I64: return saturate(a, -0x1p63, 0x1p63);
   case LT_BOOL: return a != 0.0;
-  default: return a;
+  case LT_F32: case LT_F64: case LT_DTYPES: break;
   }
+  return a;
 }
 
 double lt_map_eval(lt_op op, const void *attrs, double a, double b, double c) {
@@ -44,11 +45,12 @@ double lt_map_eval(lt_op op, const void *attrs, double a, double b, double c) {
   case LT_OP_equal: return a == b;
   case LT_OP_select: return a != 0.0 ? b : c;
   case LT_OP_cast: return cast_eval((lt_dtype)((const lt_cast_attrs *)attrs)->dtype, a);
-  default: return a; /* stop_grad */
+  case LT_OP_stop_grad: return a;
+  default: break;
   }
+  assert(!"an elementwise op");
+  return NAN;
 }
-
-static int64_t wrap(lt_dtype t, uint64_t v) { return t == LT_I32 ? (int32_t)(uint32_t)v : t == LT_BOOL ? v != 0 : (int64_t)v; }
 
 static int64_t map_int(lt_op op, int64_t a, int64_t b) {
   uint64_t ua = (uint64_t)a, ub = (uint64_t)b;
@@ -65,8 +67,11 @@ static int64_t map_int(lt_op op, int64_t a, int64_t b) {
   case LT_OP_less: return a < b;
   case LT_OP_less_equal: return a <= b;
   case LT_OP_equal: return a == b;
-  default: return a; /* stop_grad, cast */
+  case LT_OP_stop_grad: case LT_OP_cast: return a;
+  default: break;
   }
+  assert(!"an elementwise op of whole numbers");
+  return 0;
 }
 
 /* ---- the shared loop ---------------------------------------------------------------------------------------------- */
@@ -80,7 +85,7 @@ static void eval_cast(const lt_node *n, const lt_tensor *x, lt_tensor *y, int64_
     if (from && to) y->f[i] = x->f[i];
     else if (from) y->i[i] = to_integer(lt_map_eval(n->op, n->attrs, x->f[i], 0, 0));
     else if (to) y->f[i] = (double)x->i[i];
-    else y->i[i] = wrap(t, (uint64_t)x->i[i]);
+    else y->i[i] = lt_dtype_wrap(t, x->i[i]);
   }
 }
 
@@ -101,7 +106,7 @@ static void eval_map(const lt_node *n, const lt_tensor *const *in, lt_tensor *co
       else y->i[i] = r != 0.0;
     } else {
       int64_t r = map_int(n->op, in[0]->i[w.off[0]], n->n_in > 1 ? in[1]->i[w.off[1]] : 0);
-      y->i[i] = wrap(y->type.dtype, (uint64_t)r);
+      y->i[i] = lt_dtype_wrap(y->type.dtype, r);
     }
   }
 }
@@ -113,7 +118,7 @@ typedef enum map_domain { MAP_FLOAT, MAP_NUMBER, MAP_ANY } map_domain;
 static void need_domain(lt_graph *g, lt_op op, map_domain d, const char *what, lt_value v) {
   lt_dtype t = lt_type_of(g, v)->dtype;
   if (d == MAP_FLOAT) lt_need_float(g, op, what, v);
-  if (d == MAP_NUMBER && t == LT_BOOL)
+  if (d == MAP_NUMBER && lt_dtype_kind(t) == LT_TRUTHS)
     lt_node_fail(g, op, "%s %s must be of a number type\nhelp: cast(…, dtype=i32) converts it", what, lt_text_of(g, v));
 }
 

@@ -44,8 +44,7 @@ static void eval_sum(const lt_tensor *x, const lt_ints *axes, lt_tensor *y) {
     if (floats) y->f[w.off[0]] += x->f[i];
     else y->i[w.off[0]] = (int64_t)((uint64_t)y->i[w.off[0]] + (uint64_t)x->i[i]);
   }
-  if (x->type.dtype == LT_I32)
-    for (int64_t i = 0, n = lt_type_count(&y->type); i < n; i++) y->i[i] = (int32_t)(uint32_t)y->i[i];
+  for (int64_t i = 0, n = lt_type_count(&y->type); !floats && i < n; i++) y->i[i] = lt_dtype_wrap(y->type.dtype, y->i[i]);
 }
 
 static int64_t reduced_count(const lt_type *x, const lt_ints *axes) {

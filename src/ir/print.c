@@ -69,7 +69,8 @@ static void print_element(lt_str *out, const lt_tensor *t, int64_t i) {
   case LT_F32: lt_str_float(out, (float)t->f[i]); break;
   case LT_F64: lt_str_double(out, t->f[i]); break;
   case LT_BOOL: lt_str_puts(out, t->i[i] ? "true" : "false"); break;
-  default: lt_str_printf(out, "%lld", (long long)t->i[i]); break;
+  case LT_I32: case LT_I64: lt_str_printf(out, "%lld", (long long)t->i[i]); break;
+  case LT_DTYPES: break;
   }
 }
 

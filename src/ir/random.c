@@ -63,12 +63,14 @@ float lt_random_normal(uint64_t seed, uint64_t stream, uint64_t counter) { retur
 
 static double init_value(const lt_init *init, uint64_t seed, uint64_t stream, int64_t i) {
   switch ((lt_init_kind)init->kind) {
+  case LT_INIT_ZEROS: return 0;
   case LT_INIT_ONES: return 1;
   case LT_INIT_NORMAL: return init->a * (double)lt_random_normal(seed, stream, (uint64_t)i);
   case LT_INIT_UNIFORM: return init->a + (init->b - init->a) * (double)lt_random_unit(seed, stream, (uint64_t)i);
   case LT_INIT_LITERAL: return lt_tensor_at(init->literal, i);
-  default: return 0;
   }
+  assert(!"an initial value");
+  return 0;
 }
 
 static void store(void *data, lt_dtype t, int64_t i, double v) {
@@ -77,7 +79,8 @@ static void store(void *data, lt_dtype t, int64_t i, double v) {
   case LT_F64: ((double *)data)[i] = v; break;
   case LT_I32: ((int32_t *)data)[i] = (int32_t)v; break;
   case LT_I64: ((int64_t *)data)[i] = (int64_t)v; break;
-  default: ((unsigned char *)data)[i] = v != 0; break;
+  case LT_BOOL: ((unsigned char *)data)[i] = v != 0; break;
+  case LT_DTYPES: break;
   }
 }
 

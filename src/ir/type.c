@@ -1,18 +1,52 @@
 /* type.c: element types and shapes. */
-#include "ir/ir.h"
+#include "ir/type.h"
 
 #include <stdlib.h>
 
-static const struct { const char *name; size_t size; } dtypes[LT_DTYPES] = {
-  [LT_F32] = {"f32", 4}, [LT_F64] = {"f64", 8}, [LT_I32] = {"i32", 4}, [LT_I64] = {"i64", 8}, [LT_BOOL] = {"bool", 1},
-};
+const char *lt_dtype_name(lt_dtype t) {
+  switch (t) {
+  case LT_F32: return "f32";
+  case LT_F64: return "f64";
+  case LT_I32: return "i32";
+  case LT_I64: return "i64";
+  case LT_BOOL: return "bool";
+  case LT_DTYPES: break;
+  }
+  return "?";
+}
 
-const char *lt_dtype_name(lt_dtype t) { return (unsigned)t < LT_DTYPES ? dtypes[t].name : "?"; }
-size_t lt_dtype_size(lt_dtype t) { return dtypes[t].size; }
+size_t lt_dtype_size(lt_dtype t) {
+  switch (t) {
+  case LT_F32: case LT_I32: return 4;
+  case LT_F64: case LT_I64: return 8;
+  case LT_BOOL: return 1;
+  case LT_DTYPES: break;
+  }
+  assert(!"an element type");
+  return 0;
+}
+
+double lt_dtype_round(lt_dtype t, double v) {
+  switch (t) {
+  case LT_F32: return (double)(float)v;
+  case LT_F64: case LT_I32: case LT_I64: case LT_BOOL: case LT_DTYPES: break;
+  }
+  return v;
+}
+
+int64_t lt_dtype_wrap(lt_dtype t, int64_t v) {
+  switch (t) {
+  case LT_I32: return (int32_t)(uint32_t)(uint64_t)v;
+  case LT_BOOL: return v != 0;
+  case LT_F32: case LT_F64: case LT_I64: case LT_DTYPES: break;
+  }
+  return v;
+}
 
 bool lt_dtype_parse(lt_dtype *out, const char *name, size_t n) {
   for (unsigned i = 0; i < LT_DTYPES; i++) {
-    if (strlen(dtypes[i].name) != n || memcmp(dtypes[i].name, name, n)) continue;
+    const char *own = lt_dtype_name((lt_dtype)i);
+    if (strlen(own) != n || memcmp(own, name, n)) continue;
     *out = (lt_dtype)i;
     return true;
   }

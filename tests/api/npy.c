@@ -339,6 +339,8 @@ START_TEST(written_as_numpy) {
   ck_assert(b.rank == 2 && b.dim[0] == 2 && b.dim[1] == 3 && b.dtype == LATHE_F32);
   ck_assert_mem_eq(b.data, weights, sizeof weights);
   lathe_free(b.data);
+  ck_assert_int_eq(lathe_npy_load(&b, path, LATHE_BOOL + 1, &e), LATHE_E_INVALID);
+  ck_assert_str_eq(e.message, "there is no element type 5");
   remove(path);
 }
 END_TEST

@@ -77,6 +77,23 @@ IN_JOB(types) {
   }
 #include "ir/ops.def"
 
+/* Every element type has a name that reads back, a size and a kind; what it holds of a number. */
+START_TEST(element_types) {
+  for (unsigned t = 0; t < LT_DTYPES; t++) {
+    lt_dtype back;
+    const char *name = lt_dtype_name((lt_dtype)t);
+    ck_assert(lt_dtype_parse(&back, name, strlen(name)) && back == (lt_dtype)t);
+    ck_assert_uint_ge(lt_dtype_size((lt_dtype)t), 1);
+    ck_assert_int_eq(lt_is_float((lt_dtype)t), name[0] == 'f');
+  }
+  ck_assert_str_eq(lt_dtype_name(LT_DTYPES), "?");
+  ck_assert(lt_dtype_round(LT_F32, 0.1) == (double)0.1f && lt_dtype_round(LT_F64, 0.1) == 0.1);
+  ck_assert_int_eq(lt_dtype_wrap(LT_I32, INT64_C(0x180000000)), INT32_MIN);
+  ck_assert_int_eq(lt_dtype_wrap(LT_I64, INT64_C(0x180000000)), INT64_C(0x180000000));
+  ck_assert_int_eq(lt_dtype_wrap(LT_BOOL, 256), 1);
+}
+END_TEST
+
 START_TEST(table_offsets) {
 #define OP(name, ...) offsets_of_##name();
 #include "ir/ops.def"
@@ -446,6 +463,7 @@ static Suite *ir(void) {
   TCase *c = tcase_create("ir");
   tcase_add_test(c, types);
   tcase_add_test(c, table_offsets);
+  tcase_add_test(c, element_types);
   tcase_add_test(c, table_rows);
   tcase_add_loop_test(c, messages, 0, LT_COUNT(mistakes));
   tcase_add_test(c, printing);

@@ -47,8 +47,9 @@ static bool expr_has_weights(lt_elab *e, const lt_expr *x, int depth) {
     for (uint32_t i = 0; i < x->n; i++)
       if (expr_has_weights(e, x->terms[i].value, depth)) return true;
     return false;
-  default: return false;
+  case LT_E_NAME: case LT_E_INT: case LT_E_FLOAT: case LT_E_STRING: case LT_E_WORD: case LT_E_LIST: case LT_E_VALUE: break;
   }
+  return false;
 }
 
 static bool body_has_weights(lt_elab *e, const lt_stmts *body, int depth) {

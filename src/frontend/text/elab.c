@@ -103,9 +103,9 @@ static lt_value constant(lt_elab *e, const lt_stmt *s, const lt_type *t, const l
   case LT_INIT_LITERAL: return lt_const_tensor(e->g, init->literal);
   case LT_INIT_ZEROS: case LT_INIT_ONES:
     return lt_broadcast_to(e->g, lt_const_scalar(e->g, t->dtype, init->kind == LT_INIT_ONES), t);
-  default:
-    lt_elab_fail(e, s->value->pos, "a const has no random value\nhelp: write zeros(), ones() or numbers, or make it a `state`");
+  case LT_INIT_NORMAL: case LT_INIT_UNIFORM: break;
   }
+  lt_elab_fail(e, s->value->pos, "a const has no random value\nhelp: write zeros(), ones() or numbers, or make it a `state`");
 }
 
 static void run_leaf(lt_elab *e, const lt_stmt *s) {

@@ -2,6 +2,29 @@
 #include "frontend/text/eval.h"
 #include "frontend/text/read.h"
 
+/* One element of a literal, of the type's kind and within its range. */
+static void read_number(const lt_names_seen *s, lt_attr_value *v, const lt_type *t, const lt_expr *e, const char *what) {
+  static const char *const wanted[] = {[LT_FLOATS] = "a number", [LT_INTEGERS] = "a whole number", [LT_TRUTHS] = "true or false"};
+  lt_kind_of_number kind = lt_dtype_kind(t->dtype);
+  lt_attr_eval(s, v, e, what);
+  bool whole = v->kind == LT_V_INT;
+  if (kind == LT_FLOATS ? !whole && v->kind != LT_V_FLOAT : kind == LT_TRUTHS ? v->kind != LT_V_BOOL : !whole) {
+    lt_fail_at(&s->by, e->pos, "%s is %s: expected %s here, not %s", what, lt_type_text(s->by.arena, t), wanted[kind],
+      lt_attr_value_text(s->by.arena, v));
+  }
+  switch (t->dtype) {
+  case LT_F32:
+    if (v->f - v->f == 0 && v->s - v->s != 0)
+      lt_fail_at(&s->by, e->pos, "%s: %s is out of range for f32", what, lt_attr_value_text(s->by.arena, v));
+    v->f = (double)v->s; /* rounded once, from the text */
+    break;
+  case LT_I32:
+    if (v->i != (int32_t)v->i) lt_fail_at(&s->by, e->pos, "%s: %lld is out of range for i32", what, (long long)v->i);
+    break;
+  case LT_F64: case LT_I64: case LT_BOOL: case LT_DTYPES: break;
+  }
+}
+
 /* One level of a literal: checks its shape, and fills `out` where that is not NULL. */
 static void read_literal(const lt_names_seen *s, lt_tensor *out, int64_t *next, const lt_type *t, unsigned level, const lt_expr *e,
   const char *what) {
@@ -17,17 +40,9 @@ static void read_literal(const lt_names_seen *s, lt_tensor *out, int64_t *next, 
     return;
   }
   lt_attr_value v;
-  lt_attr_eval(s, &v, e, what);
-  bool whole = v.kind == LT_V_INT, number = whole || v.kind == LT_V_FLOAT;
-  if (lt_is_float(t->dtype) ? !number : t->dtype == LT_BOOL ? v.kind != LT_V_BOOL : !whole) {
-    lt_fail_at(&s->by, e->pos, "%s is %s: expected %s here, not %s", what, lt_type_text(s->by.arena, t),
-      lt_is_float(t->dtype) ? "a number" : t->dtype == LT_BOOL ? "true or false" : "a whole number", lt_attr_value_text(s->by.arena, &v));
-  }
-  if (t->dtype == LT_F32 && v.f - v.f == 0 && v.s - v.s != 0)
-    lt_fail_at(&s->by, e->pos, "%s: %s is out of range for f32", what, lt_attr_value_text(s->by.arena, &v));
-  if (t->dtype == LT_I32 && v.i != (int32_t)v.i) lt_fail_at(&s->by, e->pos, "%s: %lld is out of range for i32", what, (long long)v.i);
+  read_number(s, &v, t, e, what);
   if (!out) return;
-  if (lt_is_float(t->dtype)) out->f[(*next)++] = t->dtype == LT_F32 ? (double)v.s : v.f;
+  if (lt_is_float(t->dtype)) out->f[(*next)++] = v.f;
   else out->i[(*next)++] = v.i;
 }
 

@@ -187,8 +187,9 @@ const char *lt_token_text(lt_arena *a, const lt_token *t) {
   case LT_T_ARROW: return "`->`";
   case LT_T_RANGE: return "`..`";
   case LT_T_CHAR: return lt_arena_printf(a, "`%c`", t->ch);
-  default: return lt_arena_printf(a, "`%.60s`", t->text);
+  case LT_T_NAME: case LT_T_QUOTED: break;
   }
+  return lt_arena_printf(a, "`%.60s`", t->text);
 }
 
 /* ---- numbers -------------------------------------------------------------------------------------------------- */
