@@ -50,7 +50,8 @@ lt_value kc_leaf(lt_graph *g, const char *fill, bool weight, lt_dtype t, unsigne
 /* ---- running (run.c) ---- */
 /* What the leaf v is filled with, by its name. */
 lt_tensor *kc_fill(lt_arena *a, const lt_graph *g, lt_value v);
-typedef enum kc_verdict { KC_PASSED, KC_MISTRUSTED, KC_FAILED } kc_verdict;
+/* A case begins as unreported and passes only by a comparison. */
+typedef enum kc_verdict { KC_UNREPORTED, KC_PASSED, KC_MISTRUSTED, KC_FAILED, KC_VERDICTS } kc_verdict;
 typedef struct kc_result { kc_verdict verdict; char why[400]; } kc_result;
 /* Compile c[0..n) into one module and run each. Everything that goes wrong is a result. `current` is set to the case
  * being run, for whoever has to explain a crash. */

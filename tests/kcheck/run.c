@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 enum { CANARY = 256, MAX_LEAVES = 128, MAX_OUTPUTS = 16 };
+#define MOST_ZEROS 0.75
 
 /* ---- buffers ------------------------------------------------------------------------------------------------------
  */
@@ -206,7 +207,9 @@ static void check_io(job_of_case *j, call *c) {
     if (memcmp(data_of(&was), c->ptr[i], was.bytes) != 0) failed(j->result, "input %s changed", s->name);
     buffer_free(&was);
   }
-  if (j->result->verdict == KC_PASSED && most_zeros > 0.75) {
+  if (j->result->verdict == KC_FAILED) return;
+  j->result->verdict = KC_PASSED;
+  if (most_zeros > MOST_ZEROS) {
     j->result->verdict = KC_MISTRUSTED;
     snprintf(j->result->why, sizeof j->result->why, "%.0f %% of the results are zero", 100 * most_zeros);
   }
@@ -315,7 +318,7 @@ void kc_run(const kc_case *c, kc_result *r, int n, const char *cpu, volatile int
   if (!j) abort();
   for (int i = 0; i < n; i++) {
     lathe_error error;
-    r[i] = (kc_result){KC_PASSED, ""};
+    r[i] = (kc_result){KC_UNREPORTED, ""};
     j[i] = (job_of_case){.c = &c[i], .built = c[i], .index = i, .result = &r[i]};
     *current = i;
     if (lt_protect(&error, plan_case, &j[i]) != LATHE_OK) failed(&r[i], "%s", error.message);
