@@ -74,7 +74,7 @@ static bool same_shape(const lathe_array *a, const lathe_port *p, bool rows) {
 static void check_range(const cli *c, const lathe_port *port, const lathe_array *a, const char *file) {
   int64_t n = count_of(a->rank, a->dim);
   for (int64_t i = 0; port->limit > 0 && i < n; i++) {
-    int64_t v = a->dtype == LATHE_I64 ? ((const int64_t *)a->data)[i] : ((const int32_t *)a->data)[i];
+    int64_t v = integer_at(a->dtype, a->data, i);
     if (v < port->limit) continue;
     char *at = index_text(a->rank, a->dim, i);
     fail_work(c,

@@ -118,6 +118,8 @@ typedef struct difference { int64_t count, bad, worst; double got, want, largest
 difference compare_values(lathe_dtype t, const void *got, const void *want, int64_t n, double rtol, double atol);
 char *index_text(int rank, const int64_t *dim, int64_t flat); /* "[4, 7]", malloc */
 double value_at(lathe_dtype t, const void *data, int64_t i);
+int64_t integer_at(lathe_dtype t, const void *data, int64_t i); /* of an array that does not hold floats */
+bool is_float(lathe_dtype t);
 
 /* How much of the FMA peak an entry's kernels reach, as a sentence (malloc). The model was compiled with --profile. */
 char *peak_line(const cli *c, lathe_model *m, const char *entry, double seconds); /* verb_bench.c */

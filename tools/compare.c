@@ -1,6 +1,7 @@
 /* compare.c: two arrays element by element: |a-b| <= atol + rtol*|b|, NaN equals NaN. */
 #include "cli.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,29 @@ double value_at(lathe_dtype t, const void *data, int64_t i) {
   case LATHE_BOOL: return ((const uint8_t *)data)[i] != 0;
   }
   return NAN;
+}
+
+int64_t integer_at(lathe_dtype t, const void *data, int64_t i) {
+  switch (t) {
+  case LATHE_I32: return ((const int32_t *)data)[i];
+  case LATHE_I64: return ((const int64_t *)data)[i];
+  case LATHE_BOOL: return ((const uint8_t *)data)[i] != 0;
+  case LATHE_F32:
+  case LATHE_F64: break;
+  }
+  assert(!"integers");
+  return 0;
+}
+
+bool is_float(lathe_dtype t) {
+  switch (t) {
+  case LATHE_F32:
+  case LATHE_F64: return true;
+  case LATHE_I32:
+  case LATHE_I64:
+  case LATHE_BOOL: break;
+  }
+  return false;
 }
 
 /* How far beyond its tolerance: <= 0 is fine. */

@@ -24,7 +24,7 @@ void free_dataset(dataset *d) {
 }
 
 int64_t label_at(const dataset *d, int64_t row) {
-  return d->t.dtype == LATHE_I64 ? ((const int64_t *)d->t.data)[row] : ((const int32_t *)d->t.data)[row];
+  return integer_at(d->t.dtype, d->t.data, row);
 }
 
 /* SplitMix64 (Steele, Lea, Flood 2014). */

@@ -45,7 +45,7 @@ static void add_squares(evaluation *v, const lathe_port *out, const char *row_ou
 
 static evaluation empty(const cli *c, const lathe_port *out, const dataset *d) {
   evaluation v = {.classes = 0};
-  if (d->t.dtype == LATHE_F32 || d->t.dtype == LATHE_F64) return v;
+  if (is_float(d->t.dtype)) return v;
   v.classes = out->dim[1];
   for (int64_t i = 0; i < d->rows; i++)
     if (label_at(d, i) >= v.classes)

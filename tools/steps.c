@@ -57,14 +57,24 @@ static bool finite_f64(const void *data, int64_t n) {
   return !bad;
 }
 
+static bool all_finite(lathe_dtype t, const void *data, int64_t n) {
+  switch (t) {
+  case LATHE_F32: return finite_f32(data, n);
+  case LATHE_F64: return finite_f64(data, n);
+  case LATHE_I32:
+  case LATHE_I64:
+  case LATHE_BOOL: break;
+  }
+  return true;
+}
+
 /* The first of them that holds something else than numbers; NULL: none. */
 static const char *not_finite(const training *t, const ports *all) {
   for (size_t i = 0; i < all->n; i++) {
     const lathe_port *p = &all->at[i];
     const void *data = lathe_buffer(t->s, p->name, NULL);
     int64_t n = count_of(p->rank, p->dim);
-    if (!data || (p->dtype != LATHE_F32 && p->dtype != LATHE_F64)) continue;
-    if (!(p->dtype == LATHE_F32 ? finite_f32(data, n) : finite_f64(data, n))) return p->name;
+    if (data && !all_finite(p->dtype, data, n)) return p->name;
   }
   return NULL;
 }

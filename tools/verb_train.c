@@ -46,14 +46,12 @@ static ports graph_ports(const lathe_graph *g, const char *kind) {
   return p;
 }
 
-static bool is_float(const lathe_port *p) { return p->dtype == LATHE_F32 || p->dtype == LATHE_F64; }
-
 /* Labels go to the input that the builtin loss has added, else to the integer input, else to the last of two. */
 static const lathe_port *labels_port(const training *t) {
   for (size_t i = 0; i < t->in.n; i++)
     if (!find_port(&t->nets_inputs, t->in.at[i].name)) return &t->in.at[i];
   for (size_t i = 0; i < t->in.n; i++)
-    if (!is_float(&t->in.at[i])) return &t->in.at[i];
+    if (!is_float(t->in.at[i].dtype)) return &t->in.at[i];
   return t->in.n == 2 ? &t->in.at[1] : NULL;
 }
 
@@ -124,9 +122,9 @@ static void open_tester(training *t) {
   lathe_error e;
   if (!answer_port(t, &t->answer)) fail_work(t->c, "the network has no output beside the loss that could be tested");
   const lathe_port *out = &t->answer;
-  if (out->rank < 1 || out->dim[0] != t->batch || (!is_float(t->t) && out->rank != 2))
+  if (out->rank < 1 || out->dim[0] != t->batch || (!is_float(t->t->dtype) && out->rank != 2))
     fail_work(t->c, "output '%s' cannot be tested: it is not one row per example", out->name);
-  if (is_float(t->t) && count_of(out->rank, out->dim) != count_of(t->t->rank, t->t->dim))
+  if (is_float(t->t->dtype) && count_of(out->rank, out->dim) != count_of(t->t->rank, t->t->dim))
     fail_work(t->c, "output '%s' and the labels differ in size", out->name);
   char *entry = format("--entry \"run:%s\"", out->name);
   char *threads = format("--threads %lld", (long long)int_of(t->c, "threads", 1));

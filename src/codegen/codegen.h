@@ -5,8 +5,8 @@
 #include "codegen/target.h"
 
 typedef int (*lt_entry_fn)(const void *io, void *region, void *scratch);
-/* Pack, backward, apply entries: (io, region, out, scratch). */
-typedef int (*lt_entry2_fn)(const void *io, void *region, void *out, void *scratch);
+/* Halves of a training step; out: the gradient image. */
+typedef int (*lt_half_fn)(const void *io, void *region, void *out, void *scratch);
 typedef int (*lt_step_fn)(const void *io, void *region, void *out, void *scratch, int64_t kernel); /* one kernel, for bench */
 
 typedef int (*lt_pack_fn)(void *out, const void *region);

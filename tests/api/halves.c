@@ -106,8 +106,8 @@ static void halves_and_whole(const step *t, lathe_model *m, const char *opts) {
 }
 
 /* The mean of two equal gradients is each of them, so nothing changes; that of two batches takes both states the same way. */
-static void two_instances(const step *t, lathe_model *m, const char *opts) {
-  lathe_instance *a = open_on(m, opts), *b = open_on(m, "--seed 7"), *one = open_on(m, "--seed 7");
+static void two_instances(const step *t, lathe_model *m) {
+  lathe_instance *a = open_on(m, threads[0]), *b = open_on(m, "--seed 7"), *one = open_on(m, "--seed 7");
   for (int i = 0; i < 2 * t->steps; i++) {
     size_t bytes;
     bool equal = i < t->steps;
@@ -223,7 +223,8 @@ START_TEST(in_halves) {
   const step *t = &steps[_i];
   lathe_graph *g = load(t->model);
   lathe_model *m = compile(g, t->opts, "--halves");
-  for (int i = 0; i < 2; i++) halves_and_whole(t, m, threads[i]), two_instances(t, m, threads[i]);
+  for (int i = 0; i < 2; i++) halves_and_whole(t, m, threads[i]);
+  two_instances(t, m);
   jit_and_object(t, g, m);
   lathe_model_free(m), lathe_graph_free(g);
 }

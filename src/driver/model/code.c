@@ -1,6 +1,8 @@
 /* code.c: a model's plans as code in this process, looked up once; and its packing alone, for others than the model. */
 #include "driver/model/model.h"
 
+#include <assert.h>
+
 /* ISO C has no conversion from object to function pointers; POSIX promises that the bits are the same. */
 static void look_up(lt_job *job, const lt_code *code, const char *name, void *fn) {
   void *at = lt_code_find(code, name);
@@ -8,17 +10,23 @@ static void look_up(lt_job *job, const lt_code *code, const char *name, void *fn
   memcpy(fn, &at, sizeof at);
 }
 
-static void find_functions(lathe_model *m, lt_job *job, const lt_callable *c) {
-  const char *name = lt_callable_plan(c)->name, *step = lt_arena_printf(&m->arena, "%s_step", name);
-  if (c->half) look_up(job, m->code, name, &c->half->run);
-  else look_up(job, m->code, name, &c->entry->run);
-  if (m->options.profile) look_up(job, m->code, step, c->half ? &c->half->step : &c->entry->step);
+static void find(const lathe_model *m, lt_job *job, const lt_plan *p, void *run, lt_step_fn *step) {
+  look_up(job, m->code, p->name, run);
+  if (m->options.profile) look_up(job, m->code, lt_arena_printf(lt_arena_new(job), "%s_step", p->name), step);
+}
+
+static void find_entry(const lathe_model *m, lt_job *job, lt_model_entry *e) {
+  find(m, job, &e->plan, &e->run, &e->step);
+  if (!e->halves) return;
+  find(m, job, &e->halves->backward.plan, &e->halves->backward.run, &e->halves->backward.step);
+  find(m, job, &e->halves->apply.plan, &e->halves->apply.run, &e->halves->apply.step);
 }
 
 void lt_model_jit(lathe_model *m, lt_job *job) {
+  assert(m->unit && !m->code);
   lt_code *code = lt_jit(job, &m->target, m->unit, m->n_unit);
   m->code = code;
-  for (uint32_t i = 0; i < m->n_callable; i++) find_functions(m, job, &m->callable[i]);
+  for (uint32_t i = 0; i < m->n_entry; i++) find_entry(m, job, &m->entry[i]);
   if (m->pack.out_bytes) look_up(job, code, m->pack.name, &m->pack_run);
 }
 

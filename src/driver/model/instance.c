@@ -16,7 +16,7 @@ static void instance_delete(void *p) {
   for (uint32_t i = 0; s->grads && i < s->model->n_entry; i++) lt_mem_free(s->grads[i]);
   lt_mem_free(s->scratch);
   lathe_pool_free(s->pool);
-  lathe_model_free(s->model);
+  lt_model_release(s->model);
   lt_arena_free(&s->arena);
   lt_mem_free(s);
 }
@@ -25,7 +25,7 @@ void lathe_instance_free(lathe_instance *s) {
   if (s) instance_delete(s);
 }
 
-static lathe_instance *instance_alloc(lt_job *job, lathe_model *m) {
+static lathe_instance *instance_alloc(lt_job *job, const lathe_model *m) {
   lathe_instance *s = lt_mem_alloc(sizeof *s);
   if (!s) lt_fail_nomem(job);
   memset(s, 0, sizeof *s);
@@ -64,10 +64,10 @@ static void make_cells(lathe_instance *s, lt_job *job) {
   uint32_t most = 0;
   for (uint32_t i = 0; i < m->n_entry; i++) most += m->entry[i].plan.n_slot;
   s->cell = LT_NEW_ARRAY(&s->arena, lt_cell, most + 1);
-  s->call = LT_NEW_ARRAY(&s->arena, lt_call_io, m->n_callable + 1);
+  s->call = LT_NEW_ARRAY(&s->arena, lt_call_args, m->n_callable + 1);
   for (uint32_t i = 0; i < m->n_callable; i++) {
     const lt_plan *p = lt_callable_plan(&m->callable[i]);
-    lt_call_io *c = &s->call[s->n_call++];
+    lt_call_args *c = &s->call[s->n_call++];
     c->callee = &m->callable[i];
     c->io = LT_NEW_ARRAY(&s->arena, const void *, p->n_slot + 1);
     c->cell = LT_NEW_ARRAY(&s->arena, uint32_t, p->n_slot + 1);
@@ -99,7 +99,7 @@ static void make_regions(lathe_instance *s, lt_job *job) {
   make_images(s, job);
   make_grads(s, job);
   for (uint32_t i = 0; i < s->n_call; i++) {
-    lt_call_io *c = &s->call[i];
+    lt_call_args *c = &s->call[i];
     const lt_model_entry *e = c->callee->entry;
     scratch = LT_MAX(scratch, lt_callable_plan(c->callee)->scratch_bytes);
     c->region = e->split ? s->packed : s->image;
@@ -130,7 +130,7 @@ int lathe_repack(lathe_instance *s) {
   return status;
 }
 
-lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, lt_pack_fn pack, uint64_t seed) {
+lathe_instance *lt_instance_images(lt_job *job, const lathe_model *m, lt_pack_fn pack, uint64_t seed) {
   lathe_instance *s = instance_alloc(job, m);
   s->pack = pack;
   s->seed = seed;
@@ -200,25 +200,25 @@ int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes) {
 
 /* ---- calling ----------------------------------------------------------------------------------------------------- */
 
-static lt_call_io *find_call(const lathe_instance *s, const char *entry) {
+static lt_call_args *find_call(const lathe_instance *s, const char *entry) {
   for (uint32_t i = 0; s && entry && i < s->n_call; i++)
     if (!strcmp(lt_callable_plan(s->call[i].callee)->name, entry)) return &s->call[i];
   return NULL;
 }
 
 void *lathe_region(lathe_instance *s, const char *entry, size_t *bytes) {
-  const lt_call_io *c = find_call(s, entry);
+  const lt_call_args *c = find_call(s, entry);
   if (bytes) *bytes = !c ? 0 : (size_t)(c->callee->entry->split ? s->model->pack.out_bytes : s->model->image.bytes);
   return c ? c->region : NULL;
 }
 
 void *lathe_grads(lathe_instance *s, const char *entry, size_t *bytes) {
-  const lt_call_io *c = find_call(s, entry);
+  const lt_call_args *c = find_call(s, entry);
   if (bytes) *bytes = c && c->grads ? (size_t)c->callee->entry->halves->grads.bytes : 0;
   return c ? c->grads : NULL;
 }
 
-static void fill_io(const lathe_instance *s, const lt_call_io *c) {
+static void fill_io(const lathe_instance *s, const lt_call_args *c) {
   uint32_t n = lt_callable_plan(c->callee)->n_slot;
   for (uint32_t i = 0; i < n; i++) {
     const lt_cell *cell = &s->cell[c->cell[i]];
@@ -233,7 +233,7 @@ static bool steps_on(const lt_callable *c) {
 }
 
 int lathe_call(lathe_instance *s, const char *entry) {
-  const lt_call_io *c = find_call(s, entry);
+  const lt_call_args *c = find_call(s, entry);
   if (!c) return LATHE_E_INVALID;
   const lt_callable *callee = c->callee;
   if (s->stale && callee->entry->split) {
@@ -277,7 +277,8 @@ static void fill(const lt_type *t, void *data, uint64_t seed, uint64_t stream, i
       case LT_F64: ((double *)data)[i] = (double)lt_random_normal(seed, stream, at); break;
       case LT_I32: ((int32_t *)data)[i] = (int32_t)whole; break;
       case LT_I64: ((int64_t *)data)[i] = whole; break;
-      default: ((uint8_t *)data)[i] = (uint8_t)(whole & 1); break;
+      case LT_BOOL: ((uint8_t *)data)[i] = (uint8_t)(whole & 1); break;
+      case LT_DTYPES: break;
     }
   }
 }
@@ -310,7 +311,7 @@ typedef struct profile_args {
 
 /* Kernels in order, so that each finds the operands the one before left; the best of as many rounds as there is time for.
  * A training step's kernels change the state; it is put back. */
-static int profile_rounds(lathe_instance *s, const lt_call_io *c, double seconds, double *best) {
+static int profile_rounds(lathe_instance *s, const lt_call_args *c, double seconds, double *best) {
   uint32_t n = lt_callable_plan(c->callee)->n_kernel;
   lt_step_fn step = c->callee->half ? c->callee->half->step : c->callee->entry->step;
   for (uint32_t k = 0; k < n; k++) best[k] = INFINITY;
@@ -328,7 +329,7 @@ static int profile_rounds(lathe_instance *s, const lt_call_io *c, double seconds
 static void profile_body(lt_job *job, void *arg) {
   profile_args *p = arg;
   lathe_instance *s = p->s;
-  const lt_call_io *c = find_call(s, p->entry);
+  const lt_call_args *c = find_call(s, p->entry);
   if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", p->entry ? p->entry : "");
   if (!s->model->options.profile)
     lt_fail(job, LATHE_E_INVALID, NULL, "kernels cannot be timed one by one\nhelp: compile with --profile");

@@ -1,4 +1,6 @@
-/* instance.h: what is behind a lathe_instance: one caller's weights or state, buffers and scratch for a model. */
+/* instance.h: what is behind a lathe_instance: one caller's weights or state, buffers and scratch for a model.
+ *
+ * It holds a reference to its model and owns all memory here but what the caller has bound. */
 #ifndef LT_INSTANCE_H
 #define LT_INSTANCE_H
 #include "driver/model/model.h"
@@ -13,20 +15,21 @@ typedef struct lt_cell {
   bool touched;
 } lt_cell;
 
-typedef struct lt_call_io {
+/* What is passed to an entry or a half. */
+typedef struct lt_call_args {
   const lt_callable *callee;
   const void **io;      /* the struct that the entry takes; filled in each call */
   uint32_t *cell;       /* by slot */
-  void *region;         /* what is passed: the packed image or the portable one */
-  void *grads;          /* and to a half: the gradient image of its step */
-} lt_call_io;
+  void *region;         /* the packed image or the portable one */
+  void *grads;          /* the gradient image of a half's step */
+} lt_call_args;
 
 struct lathe_instance {
-  lathe_model *model;
+  const lathe_model *model;
   lt_arena arena;
   lt_cell *cell;
   uint32_t n_cell;
-  lt_call_io *call;
+  lt_call_args *call;
   uint32_t n_call;
   unsigned char *image; /* portable: header, params, states */
   void *packed;         /* the image that run entries read; NULL: none */
@@ -45,7 +48,7 @@ static inline bool lt_instance_trains(const lathe_instance *s) { return s->model
 void *lt_instance_hidden(lathe_instance *s, const char *name);
 /* One with images alone, without inputs, outputs and scratch: enough for weights, which `pack` packs. Freed by the job when
  * it fails. */
-lathe_instance *lt_instance_images(lt_job *job, lathe_model *m, lt_pack_fn pack, uint64_t seed);
+lathe_instance *lt_instance_images(lt_job *job, const lathe_model *m, lt_pack_fn pack, uint64_t seed);
 
 bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed itself */
 

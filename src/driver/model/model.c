@@ -2,6 +2,8 @@
 #include "driver/graph_api.h"
 #include "driver/model/model.h"
 
+#include <assert.h>
+
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static void model_delete(void *p) {
@@ -13,10 +15,17 @@ static void model_delete(void *p) {
   lt_mem_free(m);
 }
 
-void lt_model_retain(lathe_model *m) { atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed); }
+/* Whoever holds a reference sees a model that does not change; counting references and the end are done behind its back. */
+static lathe_model *unlocked(const lathe_model *m) { return (lathe_model *)(uintptr_t)m; }
+
+void lt_model_retain(const lathe_model *m) { atomic_fetch_add_explicit(&unlocked(m)->references, 1, memory_order_relaxed); }
+
+void lt_model_release(const lathe_model *m) {
+  if (atomic_fetch_sub_explicit(&unlocked(m)->references, 1, memory_order_acq_rel) == 1) model_delete(unlocked(m));
+}
 
 void lathe_model_free(lathe_model *m) {
-  if (m && atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) == 1) model_delete(m);
+  if (m) lt_model_release(m);
 }
 
 /* What others free while this job can still fail (graphs, code) is theirs until `made`; so a failure frees it once. */
@@ -85,6 +94,7 @@ static void add_callable(lathe_model *m, lt_job *job, lt_callable c) {
 }
 
 void lt_model_list(lathe_model *m, lt_job *job) {
+  assert(!m->callable);
   m->callable = LT_NEW_ARRAY(&m->arena, lt_callable, 3 * m->n_entry);
   m->unit = LT_NEW_ARRAY(&m->arena, lt_module_entry, 3 * m->n_entry + 1);
   for (uint32_t i = 0; i < m->n_entry; i++) {

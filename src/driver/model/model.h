@@ -1,4 +1,8 @@
-/* model.h: what is behind a lathe_model: plans, compiled code, the portable image of its weights. Immutable once made. */
+/* model.h: what is behind a lathe_model: plans, compiled code, the portable image of its weights.
+ *
+ * Immutable once made: steps of the pipeline take a lathe_model *, all others a const one. The handle and every instance hold a
+ * reference, and the last one frees it: the arena, each entry's graph, `leaves`, the code. While the pipeline's job can still
+ * fail, graphs and code are the job's. */
 #ifndef LT_MODEL_H
 #define LT_MODEL_H
 #include "codegen/codegen.h"
@@ -11,7 +15,7 @@
  * them (step/split.c). Both take the step's io struct: their plans have its slots. */
 typedef struct lt_half {
   lt_plan plan;
-  lt_entry2_fn run;
+  lt_half_fn run;
   lt_step_fn step;       /* NULL without --profile */
 } lt_half;
 typedef struct lt_halves { lt_half backward, apply; lt_image grads; } lt_halves;
@@ -28,12 +32,12 @@ typedef struct lt_model_entry {
 } lt_model_entry;
 
 /* What a name stands for: an entry, or a half of one. */
-typedef struct lt_callable { lt_model_entry *entry; lt_half *half; /* NULL: the entry itself */ } lt_callable;
+typedef struct lt_callable { const lt_model_entry *entry; const lt_half *half; /* NULL: the entry itself */ } lt_callable;
 
 static inline const lt_plan *lt_callable_plan(const lt_callable *c) { return c->half ? &c->half->plan : &c->entry->plan; }
 
 struct lathe_model {
-  atomic_int references; /* the handle and every instance */
+  atomic_int references; /* the one thing that changes */
   lt_arena arena;        /* of everything here but the graphs and the code */
   const char *name;
   lt_target target;
@@ -63,7 +67,8 @@ struct lathe_model {
 
 /* Options and entries' specs are read; the rest is for the pipeline. The job frees it when it fails. */
 lathe_model *lt_model_new(lt_job *job, const lathe_graph *g, const char *opts, int call);
-void lt_model_retain(lathe_model *m);
+void lt_model_retain(const lathe_model *m);
+void lt_model_release(const lathe_model *m);
 const lt_callable *lt_model_find(const lathe_model *m, const char *entry);  /* NULL: none */
 const lt_image_item *lt_model_item(const lathe_model *m, const char *name); /* NULL: none */
 

@@ -6,6 +6,8 @@
 #include "base/npy.h"
 #include "driver/model/instance.h"
 
+#include <assert.h>
+
 static const size_t MAX_FILE = (size_t)1 << 40;
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
@@ -35,9 +37,19 @@ static const char *shape_text(lt_arena *a, const lt_npy *n) {
   return s.at;
 }
 
+static bool is_kind_of(char kind, lt_dtype t) {
+  switch (t) {
+    case LT_F32: case LT_F64: return kind == 'f';
+    case LT_I32: case LT_I64: return kind == 'i' || kind == 'u';
+    case LT_BOOL: return kind == 'b';
+    case LT_DTYPES: break;
+  }
+  assert(!"a dtype");
+  return false;
+}
+
 static bool fits(const lt_npy *n, const lt_type *t) {
-  bool kind = lt_is_float(t->dtype) ? n->kind == 'f' : t->dtype == LT_BOOL ? n->kind == 'b' : n->kind == 'i' || n->kind == 'u';
-  return kind && n->rank == t->rank && (!n->rank || !memcmp(n->dim, t->dim, n->rank * sizeof *n->dim));
+  return is_kind_of(n->kind, t->dtype) && n->rank == t->rank && (!n->rank || !memcmp(n->dim, t->dim, n->rank * sizeof *n->dim));
 }
 
 static bool match_hidden(reading *r, const lt_npz_member *member) {

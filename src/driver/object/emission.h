@@ -1,4 +1,5 @@
-/* emission.h: an object under way: what emit.c knows and header.c writes down. */
+/* emission.h: an object under way: what emit.c knows and header.c writes down. It lives in one call of lathe_emit, which frees the
+ * model and the weights at its end. */
 #ifndef LT_EMISSION_H
 #define LT_EMISSION_H
 #include "driver/model/instance.h"

@@ -116,10 +116,10 @@ static lt_pack_fn compile_pack(lt_emission *e) {
   return lt_compile_pack(e->job, e->m, &here);
 }
 
-static void read_weights(lt_emission *e, lathe_model *m, const lathe_instance *from) {
+static void read_weights(lt_emission *e, const lathe_instance *from) {
   const lt_options *o = e->o;
   if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n) return; /* without params, constants alone are packed */
-  e->weights = lt_instance_images(e->job, m, m->pack.out_bytes ? compile_pack(e) : NULL, (uint64_t)o->seed);
+  e->weights = lt_instance_images(e->job, e->m, e->m->pack.out_bytes ? compile_pack(e) : NULL, (uint64_t)o->seed);
   if (from) lt_weights_copy(e->job, e->weights, from);
   else if (o->weights) lt_weights_load(e->job, e->weights, o->weights, o->weights_partial);
   int status = lathe_repack(e->weights);
@@ -256,7 +256,7 @@ static void emit_body(lt_job *job, void *arg) {
   list_units(&e);
   if (e.trains) describe_state(&e);
   check_limits(&e);
-  read_weights(&e, m, p->weights);
+  read_weights(&e, p->weights);
   make_code(&e);
   write_files(&e, p->g);
   lathe_instance_free(e.weights);

@@ -2,6 +2,7 @@
  * so that they work in #if and as lengths of arrays. */
 #include "driver/object/emission.h"
 
+#include <assert.h>
 #include <ctype.h>
 
 typedef struct printing {
@@ -124,8 +125,16 @@ static void print_offsets(printing *p) {
 }
 
 static const char *c_type(lt_dtype t) {
-  static const char *const names[] = {[LT_F32] = "float", [LT_F64] = "double", [LT_I32] = "int32_t", [LT_I64] = "int64_t", [LT_BOOL] = "unsigned char"};
-  return names[t];
+  switch (t) {
+    case LT_F32: return "float";
+    case LT_F64: return "double";
+    case LT_I32: return "int32_t";
+    case LT_I64: return "int64_t";
+    case LT_BOOL: return "unsigned char";
+    case LT_DTYPES: break;
+  }
+  assert(!"a dtype");
+  return NULL;
 }
 
 static void print_shape(printing *p, const char *entry, const lt_slot *s) {

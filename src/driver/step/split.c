@@ -9,6 +9,8 @@
  * inputs after the cut; a network that updates its params itself in some other way is not cut. */
 #include "driver/pipeline.h"
 
+#include <assert.h>
+
 typedef struct cut {
   lt_job *job;
   lt_arena *a;
@@ -135,6 +137,7 @@ static void image_of(cut *c, const lathe_model *m, lt_image *out, lt_arena *a) {
   for (lt_value v = 1; v < c->g->values.n; v++) {
     if (!c->leaf[v]) continue;
     const lt_image_item *home = lt_image_find(&m->image, lt_name_of(c->g, c->leaf[v]));
+    assert(home);
     lt_image_item *x = &out->item[out->n++];
     *x = *home;
     x->name = crossing_name(a, c, v);
@@ -143,15 +146,22 @@ static void image_of(cut *c, const lathe_model *m, lt_image *out, lt_arena *a) {
   }
 }
 
+static uint32_t slot_of(const lt_plan *whole, const char *name) {
+  uint32_t i = 0;
+  while (i < whole->n_slot && strcmp(whole->slot[i].name, name)) i++;
+  assert(i < whole->n_slot);
+  return i;
+}
+
 /* The io struct of a half is the whole step's. */
 static void share_slots(lathe_model *m, const lt_model_entry *e, lt_plan *p) {
   lt_slot *slot = LT_NEW_ARRAY(&m->arena, lt_slot, e->plan.n_slot + 1);
   uint32_t *to = LT_NEW_ARRAY(&m->arena, uint32_t, p->n_slot + 1);
-  for (uint32_t i = 0; i < e->plan.n_slot; i++) {
-    slot[i] = e->plan.slot[i];
-    slot[i].unused = true;
-    for (uint32_t k = 0; k < p->n_slot; k++)
-      if (!strcmp(p->slot[k].name, slot[i].name)) to[k] = i, slot[i].def_offset = p->slot[k].def_offset, slot[i].unused = false;
+  for (uint32_t i = 0; i < e->plan.n_slot; i++) slot[i] = e->plan.slot[i], slot[i].unused = true;
+  for (uint32_t k = 0; k < p->n_slot; k++) {
+    lt_slot *s = &slot[to[k] = slot_of(&e->plan, p->slot[k].name)];
+    s->def_offset = p->slot[k].def_offset;
+    s->unused = false;
   }
   for (uint32_t i = 0; i < p->n_buffer; i++)
     if (p->buffer[i].region == LT_REGION_IO) p->buffer[i].slot = to[p->buffer[i].slot];
