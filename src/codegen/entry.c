@@ -8,6 +8,7 @@
  * A kernel's buffers are passed as an array of addresses in the entry's frame, which is its only memory. */
 #include "codegen/module.h"
 #include "codegen/cpu/kernels.h"
+#include "plan/operands.h"
 
 typedef struct entry {
   lt_ll *l;
@@ -57,19 +58,13 @@ static void choose_region(entry *e) {
   }
 }
 
-static uint32_t buffers_of(lt_ll *l, const lt_kernel *k, uint32_t **out) {
-  uint32_t n = lt_kernel_buffers(k, NULL, 0);
-  *out = LT_NEW_ARRAY(l->arena, uint32_t, n + 1);
-  return lt_kernel_buffers(k, *out, n);
-}
-
 /* Check everything, load what kernels will need. The frame's array has room for the most buffers a kernel takes. */
 static void emit_prologue(entry *e) {
   lt_ll *l = e->l;
   const lt_plan *p = e->plan;
-  uint32_t most = 1, *ids;
+  uint32_t most = 1;
   for (uint32_t i = 0; i < p->n_kernel; i++) {
-    uint32_t n = buffers_of(l, &p->kernel[i], &ids);
+    uint32_t n = lt_kernel_buffers(&p->kernel[i], NULL, 0);
     most = LT_MAX(most, n);
   }
   e->bufs = LLVMBuildArrayAlloca(l->b, l->ptr, LLVMConstInt(l->i32, most, false), "bufs");
@@ -119,7 +114,7 @@ static void emit_call(entry *e, uint32_t index) {
     LLVMBuildCondBr(l->b, want, then, after);
     LLVMPositionBuilderAtEnd(l->b, then);
   }
-  uint32_t *ids, n = buffers_of(l, k, &ids);
+  uint32_t n, *ids = lt_kernel_buffers_all(l->arena, k, &n);
   for (uint32_t i = 0; i < n; i++) {
     LLVMValueRef at = lt_ll_i64(l, i);
     LLVMBuildStore(l->b, address_of(e, &e->plan->buffer[ids[i]]), LLVMBuildInBoundsGEP2(l->b, l->ptr, e->bufs, &at, 1, ""));

@@ -12,7 +12,8 @@
  *   kernel.c   one kernel's dims, stores and end; merge_dims.c its dims made few
  *   lower*.c   kernels, one file per family of ops
  *   outputs.c, updates.c, pack.c   results, new weights, the packed image
- *   plan.c     the steps in order */
+ *   plan.c     the steps in order; check.c what must hold of the result
+ * Of finished kernels, whatever their kind: operands.c the walk over operands, key.c, plan_print.c; kernel_*.c what one kind has. */
 #ifndef LT_BUILD_H
 #define LT_BUILD_H
 #include "plan/plan.h"

@@ -107,7 +107,7 @@ void lt_kernel_finish(lt_kernel_builder *kb) {
   }
   for (uint32_t i = 0; i < k->n_expr; i++) maps += k->expr[i].kind == LT_X_MAP;
   for (uint32_t i = 0; i < k->n_rexpr; i++) rmaps += k->rexpr[i].kind == LT_X_MAP;
-  if (k->kind == LT_K_REDUCE) rmaps++;
+  if (k->n_rexpr) rmaps++; /* the reduction itself */
   k->flop += points * maps + all * rmaps;
   k->bytes += lt_touched(kb);
   lt_merge_dims(k);

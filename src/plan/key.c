@@ -1,27 +1,28 @@
-/* key.c: when two kernels are the same code, and which buffers a kernel's function is given.
+/* key.c: when two kernels are the same code, and when two plans compute the same.
  *
  * The key is a run of 64-bit words in a fixed order: everything emission looks at, nothing it does not (names, places of
  * buffers in memory, flop counts). Buffers enter by the order in which they are passed, so kernels on different tensors of
- * the same shape share one function. */
-#include "plan/plan.h"
+ * the same shape share one function. The hash that packed images carry is made of keys (lt_plan_key), so another order of words
+ * makes images of before foreign. */
+#include "plan/kinds.h"
 
-static void put(lt_str *s, int64_t v) { lt_str_put(s, (const char *)&v, sizeof v); }
+void lt_key_put(lt_str *s, int64_t v) { lt_str_put(s, (const char *)&v, sizeof v); }
 
-static void put_all(lt_str *s, const int64_t *v, unsigned n) {
-  for (unsigned i = 0; i < n; i++) put(s, v[i]);
+void lt_key_put_all(lt_str *s, const int64_t *v, unsigned n) {
+  for (unsigned i = 0; i < n; i++) lt_key_put(s, v[i]);
 }
 
 static void put_double(lt_str *s, double v) { lt_str_put(s, (const char *)&v, sizeof v); }
 
 static void put_access(lt_str *s, const lt_kernel *k, const lt_access *a) {
   unsigned dims = (unsigned)k->n_dims + k->n_rdims;
-  put(s, a->offset), put(s, a->n_index), put(s, a->masked);
+  lt_key_put(s, a->offset), lt_key_put(s, a->n_index), lt_key_put(s, a->masked);
   put_double(s, a->fill);
-  put_all(s, a->stride, dims);
+  lt_key_put_all(s, a->stride, dims);
   for (unsigned i = 0; i < a->n_index; i++) {
     const lt_index *x = &a->index[i];
-    put_all(s, x->coef, dims);
-    put(s, x->add), put(s, x->div), put(s, x->limit), put(s, x->stride);
+    lt_key_put_all(s, x->coef, dims);
+    lt_key_put(s, x->add), lt_key_put(s, x->div), lt_key_put(s, x->limit), lt_key_put(s, x->stride);
   }
 }
 
@@ -33,60 +34,57 @@ static void put_attrs(lt_str *s, lt_op op, const void *attrs) {
 }
 
 static void put_code(lt_str *s, const lt_instr *x, uint32_t n) {
-  put(s, n);
+  lt_key_put(s, n);
   for (uint32_t i = 0; i < n; i++, x++) {
-    put(s, x->kind), put(s, x->dtype), put(s, x->access);
+    lt_key_put(s, x->kind), lt_key_put(s, x->dtype), lt_key_put(s, x->access);
     bool takes = x->kind == LT_X_MAP || x->kind == LT_X_RANDOM;
-    for (int j = 0; takes && j < 3; j++) put(s, x->arg[j]);
+    for (int j = 0; takes && j < 3; j++) lt_key_put(s, x->arg[j]);
     if (x->kind == LT_X_CONST) put_double(s, x->value);
-    if (x->kind == LT_X_RANDOM) put(s, (int64_t)x->stream);
+    if (x->kind == LT_X_RANDOM) lt_key_put(s, (int64_t)x->stream);
     if (x->kind != LT_X_MAP) continue;
-    put(s, x->op);
+    lt_key_put(s, x->op);
     put_attrs(s, x->op, x->attrs);
   }
 }
 
-static void put_contract(lt_str *s, const lt_kernel *k) {
-  const lt_contract *c = k->contract;
-  put_access(s, k, &c->a), put_access(s, k, &c->b);
-  put(s, c->row_dim), put(s, c->col_dim), put(s, c->b_masked), put(s, c->n_seg);
-  for (unsigned i = 0; i < c->n_seg; i++) {
-    const lt_kseg *g = &c->seg[i];
-    put(s, g->n), put(s, g->a_offset), put(s, g->b_offset);
-    put_all(s, g->extent, g->n), put_all(s, g->a_stride, g->n), put_all(s, g->b_stride, g->n);
-  }
+typedef struct keyed { lt_str *out; const lt_kernel *k; lt_operand_role role; } keyed;
+
+static void put_operand(void *arg, const lt_operand *o) {
+  const keyed *x = arg;
+  if (o->role != x->role) return;
+  if (o->role == LT_OPERAND_STORE) lt_key_put(x->out, x->k->store[o->index].value);
+  if (o->access) put_access(x->out, x->k, o->access);
+}
+
+static void put_operands(lt_str *out, const lt_kernel *k, lt_operand_role role) {
+  lt_operands(k, put_operand, &(keyed){out, k, role});
 }
 
 void lt_kernel_key(lt_str *out, const lt_kernel *k) {
-  put(out, k->kind), put(out, k->dtype), put(out, k->acc), put(out, k->n_dims), put(out, k->n_rdims);
-  put(out, k->n_task_dims), put(out, k->block_dim), put(out, k->channels), put(out, k->reduce);
-  put_all(out, k->extent, (unsigned)k->n_dims + k->n_rdims);
-  put(out, k->n_access);
-  for (uint32_t i = 0; i < k->n_access; i++) put_access(out, k, &k->access[i]);
+  lt_key_put(out, k->kind), lt_key_put(out, k->dtype), lt_key_put(out, k->acc), lt_key_put(out, k->n_dims);
+  lt_key_put(out, k->n_rdims), lt_key_put(out, k->n_task_dims), lt_key_put(out, k->block_dim), lt_key_put(out, k->channels);
+  lt_key_put(out, k->reduce);
+  lt_key_put_all(out, k->extent, (unsigned)k->n_dims + k->n_rdims);
+  lt_key_put(out, k->n_access);
+  put_operands(out, k, LT_OPERAND_ACCESS);
   put_code(out, k->rexpr, k->n_rexpr);
   put_code(out, k->expr, k->n_expr);
-  put(out, k->n_store);
-  for (uint32_t i = 0; i < k->n_store; i++) put(out, k->store[i].value), put_access(out, k, &k->store[i].to);
-  if (k->contract) put_contract(out, k);
-  if (k->gather) {
-    put_access(out, k, &k->gather->data), put_access(out, k, &k->gather->index), put_access(out, k, &k->gather->other);
-    put(out, k->gather->axis_size), put(out, k->gather->axis_stride), put(out, k->gather->index_dtype);
-  }
-  if (k->border) {
-    put(out, k->border->outer), put(out, k->border->height), put(out, k->border->width), put(out, k->border->inner);
-    for (int i = 0; i < 4; i++) put(out, k->border->halo[i]);
-  }
+  lt_key_put(out, k->n_store);
+  put_operands(out, k, LT_OPERAND_STORE);
+  put_operands(out, k, LT_OPERAND_OWN);
+  if (lt_kinds[k->kind].key) lt_kinds[k->kind].key(out, k);
 }
 
-/* expr.c's lt_emit_buffers loads them in the same order. */
-uint32_t lt_kernel_buffers(const lt_kernel *k, uint32_t *out, uint32_t max) {
-  uint32_t n = 0;
-#define GIVE(b) do { if (n < max) out[n] = (b); n++; } while (0)
-  for (uint32_t i = 0; i < k->n_access; i++) GIVE(k->access[i].buffer);
-  if (k->contract) { GIVE(k->contract->a.buffer); GIVE(k->contract->b.buffer); }
-  for (uint32_t i = 0; i < k->n_store; i++) GIVE(k->store[i].to.buffer);
-  if (k->gather) { GIVE(k->gather->data.buffer); GIVE(k->gather->index.buffer); GIVE(k->gather->other.buffer); }
-  if (k->border) GIVE(k->border->buffer);
-#undef GIVE
-  return n;
+void lt_plan_key(lt_str *out, const lt_plan *p) {
+  lt_str_printf(out, "%lld\n", (long long)p->out_bytes); /* the region may go on behind what is read */
+  for (uint32_t i = 0; i < p->n_buffer; i++) {
+    const lt_buffer *x = &p->buffer[i];
+    lt_str_printf(out, "%d %u %lld %lld %d\n", (int)x->region, x->slot, (long long)x->offset, (long long)x->bytes, (int)x->dtype);
+  }
+  for (uint32_t i = 0; i < p->n_kernel; i++) {
+    uint32_t n, *ids = lt_kernel_buffers_all(out->arena, &p->kernel[i], &n);
+    lt_kernel_key(out, &p->kernel[i]);
+    for (uint32_t k = 0; k < n; k++) lt_str_printf(out, " %u", ids[k]);
+  }
+  lt_str_put(out, (const char *)p->consts, (size_t)p->const_bytes);
 }

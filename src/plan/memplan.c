@@ -1,7 +1,7 @@
 /* memplan.c: offsets of scratch buffers: the largest first, each as low as it fits beside those that live at the same time
  * (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020: greedy by size). A kernel that
  * writes each element where the same iteration has read one may do so in place. */
-#include "plan/plan.h"
+#include "plan/kinds.h"
 
 static bool same_walk(const lt_access *a, const lt_access *b) {
   return !a->n_index && !b->n_index && a->offset == b->offset && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
@@ -10,7 +10,7 @@ static bool same_walk(const lt_access *a, const lt_access *b) {
 /* Does kernel k touch buffer x only as it stores to y: the same element in the same iteration? */
 static bool in_place(const lt_plan *p, const lt_kernel *k, uint32_t x, uint32_t y) {
   const lt_store *to = NULL;
-  if (k->kind != LT_K_LOOPS || p->buffer[x].bytes != p->buffer[y].bytes || p->buffer[x].dtype != p->buffer[y].dtype)
+  if (!lt_kinds[k->kind].in_place || p->buffer[x].bytes != p->buffer[y].bytes || p->buffer[x].dtype != p->buffer[y].dtype)
     return false;
   for (uint32_t i = 0; i < k->n_store; i++) {
     if (k->store[i].to.buffer == x) return false;

@@ -1,6 +1,7 @@
-/* merge_dims.c: dims of LOOPS and REDUCE kernels made few and long: dims of extent 1 go, neighbours that every access walks as one
+/* merge_dims.c: dims of kernels (of the kinds that allow it: kernels.def) made few and long: dims of extent 1 go, neighbours that every access walks as one
  * are merged, and the leading ones become tasks. Contractions keep their dims (the tile solver knows them by place). */
 #include "plan/build.h"
+#include "plan/kinds.h"
 
 typedef struct lt_walks { int64_t *stride[256]; uint32_t n; bool whole; } lt_walks; /* every stride vector of a kernel */
 
@@ -14,10 +15,13 @@ static void lt_walks_access(lt_walks *w, lt_access *a) {
   for (int i = 0; i < a->n_index; i++) lt_walks_add(w, a->index[i].coef);
 }
 
+static void lt_walks_operand(void *arg, const lt_operand *o) {
+  if (o->access) lt_walks_access(arg, o->access);
+}
+
 static void lt_walks_of(lt_walks *w, lt_kernel *k) {
   w->n = 0, w->whole = true;
-  for (uint32_t i = 0; i < k->n_access; i++) lt_walks_access(w, &k->access[i]);
-  for (uint32_t i = 0; i < k->n_store; i++) lt_walks_access(w, &k->store[i].to);
+  lt_operands(k, lt_walks_operand, w);
 }
 
 static bool lt_uses_index(const lt_instr *x, uint32_t n, int dim) {
@@ -110,7 +114,7 @@ static void lt_choose_tasks(lt_kernel *k) {
 }
 
 void lt_merge_dims(lt_kernel *k) {
-  if (k->kind != LT_K_LOOPS && k->kind != LT_K_REDUCE) return;
+  if (!lt_kinds[k->kind].merge) return;
   lt_walks w;
   lt_walks_of(&w, k);
   if (w.whole) {

@@ -2,19 +2,21 @@
  * values stand (place.c), results (outputs.c), updates (updates.c), what is computed once when weights are packed (pack.c),
  * kernels (lower*.c), scratch (memplan.c). */
 #include "plan/build.h"
+#include "plan/operands.h"
+
+#include <assert.h>
+
+typedef struct living { lt_builder *b; int32_t kernel; } living;
+
+static void live_in(void *arg, const lt_operand *o) {
+  const living *l = arg;
+  lt_buffer *x = &l->b->buffer.at[*o->buffer];
+  if (x->first < 0) x->first = l->kernel;
+  x->last = l->kernel;
+}
 
 static void set_lifetimes(lt_builder *b) {
-  uint32_t ids[300];
-  for (uint32_t i = 0; i < b->kernel.n; i++) {
-    uint32_t n = lt_kernel_buffers(&b->kernel.at[i], ids, LT_COUNT(ids));
-    uint32_t *all = n > LT_COUNT(ids) ? LT_NEW_ARRAY(b->a, uint32_t, n) : ids;
-    if (n > LT_COUNT(ids)) lt_kernel_buffers(&b->kernel.at[i], all, n);
-    for (uint32_t k = 0; k < n; k++) {
-      lt_buffer *x = &b->buffer.at[all[k]];
-      if (x->first < 0) x->first = (int32_t)i;
-      x->last = (int32_t)i;
-    }
-  }
+  for (uint32_t i = 0; i < b->kernel.n; i++) lt_operands(&b->kernel.at[i], live_in, &(living){b, (int32_t)i});
 }
 
 static void finish(lt_builder *b) {
@@ -24,6 +26,7 @@ static void finish(lt_builder *b) {
   p->buffer = b->buffer.at, p->n_buffer = b->buffer.n;
   p->kernel = b->kernel.at, p->n_kernel = b->kernel.n;
   p->consts = (unsigned char *)b->consts.at, p->const_bytes = (int64_t)b->consts.n;
+  assert(!lt_plan_fault(p, NULL));
   lt_plan_memory(p, b->a);
 }
 

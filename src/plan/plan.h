@@ -88,12 +88,9 @@ typedef struct lt_store { lt_access to; int32_t value; } lt_store; /* value: ind
 
 /* ---- kernels ---- */
 typedef enum lt_kernel_kind {
-  LT_K_LOOPS,    /* expr over output dims, stores */
-  LT_K_REDUCE,   /* rexpr over all dims, reduced over d[n_dims..) by `reduce`; then expr over output dims, stores */
-  LT_K_CONTRACT, /* Σ A·B; then expr over output dims, stores */
-  LT_K_GATHER,   /* X_RESULT is the gathered element (see lt_gather), then expr, stores */
-  LT_K_SCATTER,  /* zero the rows of gather->data, then add gather->other in the order of the lane dim; no expr, no stores */
-  LT_K_BORDER    /* zero the halo of one rank-4 buffer */
+#define LT_KERNEL(NAME, name, own, dims, place, tasks) LT_K_##NAME,
+#include "plan/kernels.def"
+#undef LT_KERNEL
 } lt_kernel_kind;
 
 typedef enum lt_reduce_kind { LT_SUM_TREE16, LT_SUM_CHAIN, LT_REDUCE_MAX, LT_REDUCE_ARGMAX } lt_reduce_kind;
@@ -134,15 +131,17 @@ typedef struct lt_kernel {
   int64_t extent[LT_MAX_DIMS];
   int32_t block_dim;    /* LT_NONE, or the dim that counts blocks of 16 of `channels` */
   int64_t channels;
-  uint8_t n_task_dims;  /* the leading output dims whose iterations are independent tasks for threads */
+  uint8_t n_task_dims;  /* the leading output dims whose iterations are tasks for threads (kernels.def: DIMS) */
   lt_access *access; uint32_t n_access;
   lt_instr *rexpr; uint32_t n_rexpr; /* REDUCE: its last instr is what is reduced */
   lt_reduce_kind reduce;
   lt_instr *expr; uint32_t n_expr;
   lt_store *store; uint32_t n_store;
-  lt_contract *contract;
-  lt_gather *gather;
-  lt_border *border;
+  union { /* by kind; the others have none */
+    lt_contract *contract; /* CONTRACT */
+    lt_gather *gather;     /* GATHER, SCATTER */
+    lt_border *border;     /* BORDER */
+  };
 } lt_kernel;
 
 /* ---- the plan of one entry ---- */
@@ -201,10 +200,10 @@ void lt_plan_join(lt_plan *to, lt_plan *from, lt_arena *a, int64_t shift);
 /* What a plan computes and where, without names: plans with equal texts fill their regions with the same bytes. */
 void lt_plan_key(lt_str *out, const lt_plan *p);
 const lt_image_item *lt_image_find(const lt_image *image, const char *name); /* NULL: none */
+/* check.c: a rule that some kernel breaks; NULL: none. */
+const char *lt_plan_fault(const lt_plan *p, const lt_kernel **where);
 void lt_plan_print(lt_str *out, const lt_plan *p);       /* a readable dump */
 /* Two kernels with the same key are the same code up to buffer addresses (used to share functions). The text excludes
  * names, buffers' offsets and flop counts. */
 void lt_kernel_key(lt_str *out, const lt_kernel *k);
-/* Buffers in the order the kernel's function receives them: accesses, A, B, stores, …; returns how many. */
-uint32_t lt_kernel_buffers(const lt_kernel *k, uint32_t *out, uint32_t max);
 #endif

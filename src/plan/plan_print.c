@@ -1,25 +1,24 @@
 /* plan_print.c: plans as text, for people. */
-#include "plan/plan.h"
+#include "plan/kinds.h"
 
 static const char *const regions[] = {"io", "state", "out", "scratch", "const"};
-static const char *const kinds[] = {"loops", "reduce", "contract", "gather", "scatter", "border"};
 static const char *const reductions[] = {"sum of 16", "sum in one chain", "maximum", "index of the maximum"};
 static const char *const roles[] = {"input", "hyperparameter", "output"};
 
-static void put_list(lt_str *s, const int64_t *v, unsigned n) {
+void lt_print_list(lt_str *s, const int64_t *v, unsigned n) {
   lt_str_puts(s, "[");
   for (unsigned i = 0; i < n; i++) lt_str_printf(s, "%s%lld", i ? " " : "", (long long)v[i]);
   lt_str_puts(s, "]");
 }
 
-static void put_access(lt_str *s, const lt_kernel *k, const lt_access *a) {
+void lt_print_access(lt_str *s, const lt_kernel *k, const lt_access *a) {
   unsigned n = (unsigned)k->n_dims + k->n_rdims;
   lt_str_printf(s, "b%u + %lld ", a->buffer, (long long)a->offset);
-  put_list(s, a->stride, n);
+  lt_print_list(s, a->stride, n);
   for (unsigned i = 0; i < a->n_index; i++) {
     const lt_index *x = &a->index[i];
     lt_str_puts(s, " + ");
-    put_list(s, x->coef, n);
+    lt_print_list(s, x->coef, n);
     lt_str_printf(s, "+%lld /%lld <%lld *%lld", (long long)x->add, (long long)x->div, (long long)x->limit, (long long)x->stride);
   }
   if (a->masked) lt_str_puts(s, " masked");
@@ -30,12 +29,13 @@ static void put_code(lt_str *s, const lt_kernel *k, const char *title, const lt_
   for (uint32_t i = 0; i < n; i++) {
     lt_str_printf(s, "    %s%u: %s = ", title, i, lt_dtype_name(x[i].dtype));
     switch (x[i].kind) {
-    case LT_X_LOAD: put_access(s, k, &k->access[x[i].access]); break;
+    case LT_X_LOAD: lt_print_access(s, k, &k->access[x[i].access]); break;
     case LT_X_CONST: lt_str_double(s, x[i].value); break;
     case LT_X_RESULT: lt_str_puts(s, "result"); break;
     case LT_X_COUNT: lt_str_puts(s, "count"); break;
     case LT_X_INDEX: lt_str_printf(s, "index of dim %d", x[i].access); break;
-    default:
+    case LT_X_MAP:
+    case LT_X_RANDOM:
       lt_str_puts(s, x[i].kind == LT_X_RANDOM ? "random" : lt_op_table[x[i].op].name);
       for (int j = 0; j < 3 && x[i].arg[j] >= 0; j++) lt_str_printf(s, " %d", x[i].arg[j]);
     }
@@ -43,50 +43,19 @@ static void put_code(lt_str *s, const lt_kernel *k, const char *title, const lt_
   }
 }
 
-static void put_contract(lt_str *s, const lt_kernel *k) {
-  const lt_contract *c = k->contract;
-  lt_str_printf(s, "    rows dim %d, columns dim %d\n    a = ", c->row_dim, c->col_dim);
-  put_access(s, k, &c->a);
-  lt_str_puts(s, "\n    b = ");
-  put_access(s, k, &c->b);
-  for (unsigned i = 0; i < c->n_seg; i++) {
-    lt_str_puts(s, "\n    k ");
-    put_list(s, c->seg[i].extent, c->seg[i].n);
-    lt_str_printf(s, " a + %lld ", (long long)c->seg[i].a_offset);
-    put_list(s, c->seg[i].a_stride, c->seg[i].n);
-    lt_str_printf(s, " b + %lld ", (long long)c->seg[i].b_offset);
-    put_list(s, c->seg[i].b_stride, c->seg[i].n);
-  }
-  lt_str_puts(s, "\n");
-}
-
 static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
-  lt_str_printf(s, "  kernel %u `%s` %s (%s) dims ", i, k->name, kinds[k->kind], k->op);
-  put_list(s, k->extent, k->n_dims);
-  if (k->n_rdims) lt_str_printf(s, " %s over ", reductions[k->reduce]), put_list(s, k->extent + k->n_dims, k->n_rdims);
+  lt_str_printf(s, "  kernel %u `%s` %s (%s) dims ", i, k->name, lt_kinds[k->kind].name, k->op);
+  lt_print_list(s, k->extent, k->n_dims);
+  if (k->n_rdims) lt_str_printf(s, " %s over ", reductions[k->reduce]), lt_print_list(s, k->extent + k->n_dims, k->n_rdims);
   if (k->block_dim != LT_NONE) lt_str_printf(s, " channels %lld in dim %d", (long long)k->channels, k->block_dim);
   lt_str_printf(s, " tasks %u\n", k->n_task_dims);
   put_code(s, k, "r", k->rexpr, k->n_rexpr);
-  if (k->contract) put_contract(s, k);
+  if (lt_kinds[k->kind].print) lt_kinds[k->kind].print(s, k);
   put_code(s, k, "x", k->expr, k->n_expr);
   for (uint32_t j = 0; j < k->n_store; j++) {
     lt_str_puts(s, "    store ");
-    put_access(s, k, &k->store[j].to);
+    lt_print_access(s, k, &k->store[j].to);
     lt_str_printf(s, " = x%d\n", k->store[j].value);
-  }
-  if (k->gather) {
-    lt_str_puts(s, "    data ");
-    put_access(s, k, &k->gather->data);
-    lt_str_puts(s, "\n    index ");
-    put_access(s, k, &k->gather->index);
-    if (k->kind == LT_K_SCATTER) lt_str_puts(s, "\n    add "), put_access(s, k, &k->gather->other);
-    lt_str_puts(s, "\n");
-  }
-  if (k->border) {
-    const lt_border *b = k->border;
-    lt_str_printf(s, "    zeros around b%u: %lld images of %lld x %lld x %lld, halo %lld %lld %lld %lld\n", b->buffer, (long long)b->outer,
-                  (long long)b->height, (long long)b->width, (long long)b->inner, (long long)b->halo[0], (long long)b->halo[1],
-                  (long long)b->halo[2], (long long)b->halo[3]);
   }
 }
 

@@ -6,7 +6,7 @@
  *   - offsets are multiples of 64, the arena ends where the last buffer does.
  * No code generation takes part. Graphs: the cases of kcheck, and entries of tests/models and examples, training too. */
 #include "check_main.h"
-#include "plan/plan.h"
+#include "plan/operands.h"
 #include "driver/entry.h"
 #include "driver/pipeline.h"
 #include "frontend/frontend.h"
@@ -192,7 +192,7 @@ static bool lane_exists(const lt_kernel *k, const point *p) {
   return k->block_dim == LT_NONE || LT_LANES * p->i[k->block_dim] + p->i[k->n_dims - 1] < k->channels;
 }
 
-static void reduce_point(machine *m, const lt_kernel *k, const point *at, context *c) {
+static void reduce_point(machine *m, const lt_kernel *k, point *at, context *c) {
   point p = *at;
   number *v = LT_NEW_ARRAY(m->a, number, k->n_rexpr + 1u);
   lt_dtype t = k->rexpr[k->n_rexpr - 1].dtype;
@@ -219,7 +219,7 @@ static void reduce_point(machine *m, const lt_kernel *k, const point *at, contex
   else c->result = lt_is_float(t) ? (number){.f = best} : (number){.i = (int64_t)best};
 }
 
-static void contract_point(machine *m, const lt_kernel *k, const point *p, context *c) {
+static void contract_point(machine *m, const lt_kernel *k, point *p, context *c) {
   const lt_contract *x = k->contract;
   int64_t a0, b0;
   double sum = 0;
@@ -241,7 +241,7 @@ static void contract_point(machine *m, const lt_kernel *k, const point *p, conte
   c->result = of_double(k->acc, sum);
 }
 
-static void gather_point(machine *m, const lt_kernel *k, const point *p, context *c) {
+static void gather_point(machine *m, const lt_kernel *k, point *p, context *c) {
   const lt_gather *g = k->gather;
   int64_t at;
   address(k, &g->index, p, &at);
@@ -251,7 +251,8 @@ static void gather_point(machine *m, const lt_kernel *k, const point *p, context
   c->result = inside ? load(m, k, g->data.buffer, at + i * g->axis_stride, true) : (number){.f = f && i >= 0 ? NAN : 0};
 }
 
-static void scatter_row(machine *m, const lt_kernel *k, point *p) {
+static void scatter_row(machine *m, const lt_kernel *k, point *p, context *c) {
+  (void)c;
   const lt_gather *g = k->gather;
   int64_t row, at;
   address(k, &g->data, p, &row);
@@ -280,33 +281,41 @@ static void run_border(machine *m, const lt_kernel *k) {
         }
 }
 
-static void run_point(machine *m, const lt_kernel *k, point *p) {
-  context c = {0};
-  p->exists = lane_exists(k, p);
-  if (k->kind == LT_K_REDUCE) reduce_point(m, k, p, &c);
-  if (k->kind == LT_K_CONTRACT) contract_point(m, k, p, &c);
-  if (k->kind == LT_K_GATHER) gather_point(m, k, p, &c);
-  if (k->kind == LT_K_SCATTER) scatter_row(m, k, p);
-  else finish_point(m, k, p, &c);
-}
+/* ---- one function per kind (plan/kernels.def) ---- */
 
-static void run_kernel(machine *m, const lt_kernel *k) {
+typedef void (*result_fn)(machine *m, const lt_kernel *k, point *p, context *c);
+
+/* `result` at every point of the first `dims` dims, and what is made of it. */
+static void over_points(machine *m, const lt_kernel *k, int dims, result_fn result, bool finish) {
   point p = {0};
-  int dims = k->n_dims - (k->kind == LT_K_SCATTER);
-  int64_t total = 1, n = 0;
-  if (k->kind == LT_K_BORDER) {
-    run_border(m, k);
-    return;
-  }
+  int64_t total = 1;
   for (int d = 0; d < dims; d++) total *= k->extent[d];
-  for (n = 0; n < total; n++) {
+  for (int64_t n = 0; n < total; n++) {
     int64_t rest = m->backwards ? total - 1 - n : n;
     for (int d = dims - 1; d >= 0; d--) p.i[d] = rest % k->extent[d], rest /= k->extent[d];
     unsigned char *mark = m->a->next;
     lt_arena_chunk *chunk = m->a->chunks;
-    run_point(m, k, &p);
+    context c = {0};
+    p.exists = lane_exists(k, &p);
+    if (result) result(m, k, &p, &c);
+    if (finish) finish_point(m, k, &p, &c);
     if (m->a->chunks == chunk) m->a->next = mark; /* what a point needed is free again */
   }
+}
+
+static void run_loops(machine *m, const lt_kernel *k) { over_points(m, k, k->n_dims, NULL, true); }
+static void run_reduce(machine *m, const lt_kernel *k) { over_points(m, k, k->n_dims, reduce_point, true); }
+static void run_contract(machine *m, const lt_kernel *k) { over_points(m, k, k->n_dims, contract_point, true); }
+static void run_gather(machine *m, const lt_kernel *k) { over_points(m, k, k->n_dims, gather_point, true); }
+static void run_scatter(machine *m, const lt_kernel *k) { over_points(m, k, k->n_dims - 1, scatter_row, false); }
+
+static void run_kernel(machine *m, const lt_kernel *k) {
+  static void (*const run[])(machine *m, const lt_kernel *k) = {
+#define LT_KERNEL(NAME, name, own, dims, place, tasks) [LT_K_##NAME] = run_##name,
+#include "plan/kernels.def"
+#undef LT_KERNEL
+  };
+  run[k->kind](m, k);
 }
 
 static void run_plan(machine *m) {

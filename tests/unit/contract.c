@@ -336,7 +336,7 @@ static void run_case(const spec *s, kernel_fn fn, const lt_target *t) {
   void *bufs[4], **p = bufs;
   if (k->n_access) *p++ = bias.at;
   *p++ = a.at, *p++ = b.at, *p++ = y.at;
-  for (int64_t i = 0, n = lt_contract_tasks(k); i < n; i++) fn(bufs, i);
+  for (int64_t i = 0, n = lt_kernel_tasks(k); i < n; i++) fn(bufs, i);
   expect(s, want.at, a.at, b.at, bias.at, t->fma);
   forget_dead_lanes(s, y.at, want.at);
   if (memcmp(y.map, want.map, y.mapped - (size_t)sysconf(_SC_PAGESIZE)) != 0) {

@@ -2,7 +2,7 @@
  * made by hand and at random, and which kernels share one function. That plans compute what they should is
  * kcheck/plan_eval.c's. */
 #include "check_main.h"
-#include "plan/plan.h"
+#include "plan/operands.h"
 #include "driver/pipeline.h"
 #include "frontend/frontend.h"
 #include "ir/pass/pass.h"
@@ -163,5 +163,87 @@ static void keys_body(lt_job *job, void *arg) {
 START_TEST(equal_kernels) { protect(keys_body, NULL); }
 END_TEST
 
-LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels)
+/* ---- operands ---- */
+
+/* A kernel of every kind, all of its operands on buffers of their own, numbered in the order in which its function gets them. */
+typedef struct kinds { lt_access access[2]; lt_store store[2]; lt_contract contract; lt_gather gather; lt_border border; lt_instr x[1]; } kinds;
+
+static void of_loops(lt_kernel *k, kinds *h, uint32_t *n) {
+  for (int i = 0; i < 2; i++) h->access[i].buffer = (*n)++;
+  for (int i = 0; i < 2; i++) h->store[i].to.buffer = (*n)++;
+  (void)k;
+}
+
+static void of_reduce(lt_kernel *k, kinds *h, uint32_t *n) {
+  of_loops(k, h, n);
+  k->rexpr = h->x, k->n_rexpr = 1;
+}
+
+static void of_contract(lt_kernel *k, kinds *h, uint32_t *n) {
+  for (int i = 0; i < 2; i++) h->access[i].buffer = (*n)++;
+  h->contract.a.buffer = (*n)++, h->contract.b.buffer = (*n)++;
+  for (int i = 0; i < 2; i++) h->store[i].to.buffer = (*n)++;
+  h->contract.n_seg = 1, h->contract.seg[0] = (lt_kseg){.n = 1, .extent = {8}};
+  k->contract = &h->contract;
+}
+
+static void of_gather(lt_kernel *k, kinds *h, uint32_t *n) {
+  of_loops(k, h, n);
+  h->gather.data.buffer = (*n)++, h->gather.index.buffer = (*n)++, h->gather.other.buffer = (*n)++;
+  k->gather = &h->gather;
+}
+
+static void of_scatter(lt_kernel *k, kinds *h, uint32_t *n) { of_gather(k, h, n); }
+
+static void of_border(lt_kernel *k, kinds *h, uint32_t *n) {
+  of_loops(k, h, n);
+  h->border.buffer = (*n)++;
+  k->border = &h->border;
+}
+
+static const struct { const char *name; void (*make)(lt_kernel *k, kinds *h, uint32_t *n); } each_kind[] = {
+#define LT_KERNEL(NAME, name, own, dims, place, tasks) [LT_K_##NAME] = {#name, of_##name},
+#include "plan/kernels.def"
+#undef LT_KERNEL
+};
+
+static void own_figure(kinds *h, lt_kernel_kind kind) { /* something that only this kind has */
+  if (kind == LT_K_CONTRACT) h->contract.seg[0].extent[0]++;
+  if (kind == LT_K_GATHER || kind == LT_K_SCATTER) h->gather.axis_size++;
+  if (kind == LT_K_BORDER) h->border.halo[1]++;
+}
+
+static bool same_text(const lt_str *a, const lt_str *b) { return a->n == b->n && memcmp(a->at, b->at, a->n) == 0; }
+
+static void operands_body(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  for (size_t kind = 0; kind < LT_COUNT(each_kind); kind++) {
+    kinds h = {0};
+    lt_kernel k = {.kind = (lt_kernel_kind)kind, .name = "k", .op = "op", .n_dims = 1, .extent = {4}, .block_dim = LT_NONE,
+                   .access = h.access, .n_access = 2, .store = h.store, .n_store = 2};
+    uint32_t expected = 0, n, *id;
+    each_kind[kind].make(&k, &h, &expected);
+    id = lt_kernel_buffers_all(a, &k, &n);
+    ck_assert_uint_eq(n, expected);
+    for (uint32_t i = 0; i < n; i++) ck_assert_msg(id[i] == i, "%s: operand %u has buffer %u", each_kind[kind].name, i, id[i]);
+    lt_str before, moved, other;
+    lt_str_init(&before, a), lt_str_init(&moved, a), lt_str_init(&other, a);
+    lt_kernel_key(&before, &k);
+    lt_kernel_move(&k, 100);
+    id = lt_kernel_buffers_all(a, &k, &n);
+    for (uint32_t i = 0; i < n; i++) ck_assert_uint_eq(id[i], i + 100);
+    lt_kernel_key(&moved, &k);
+    ck_assert_msg(same_text(&before, &moved), "%s: the key depends on where buffers are", each_kind[kind].name);
+    own_figure(&h, k.kind);
+    lt_kernel_key(&other, &k);
+    bool owns = k.kind != LT_K_LOOPS && k.kind != LT_K_REDUCE;
+    ck_assert_msg(same_text(&before, &other) != owns, "%s: what only it has is not in its key", each_kind[kind].name);
+  }
+  (void)arg;
+}
+
+START_TEST(operands) { protect(operands_body, NULL); }
+END_TEST
+
+LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands)
 LT_TEST_MAIN(plan)

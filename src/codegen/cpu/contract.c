@@ -11,6 +11,7 @@
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/tile.h"
 
+enum { A, B }; /* the operands among lt_bufs.own */
 enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4, EPILOGUE = 300 /* instructions written out at the end of a tile */ };
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one of `lanes` lanes. */
@@ -236,8 +237,8 @@ static void emit_chain(tile_code *t, chain *s, const lt_bufs *bufs, LLVMValueRef
     nest n = nest_of(g);
     t->n = &n;
     choose_unroll(t);
-    s->a = lt_ll_at(l, bufs->a, a, c->k->dtype, c->x->a.offset + g->a_offset);
-    s->b = lt_ll_at(l, bufs->b, b, c->k->dtype, c->x->b.offset + g->b_offset);
+    s->a = lt_ll_at(l, bufs->own[A], a, c->k->dtype, c->x->a.offset + g->a_offset);
+    s->b = lt_ll_at(l, bufs->own[B], b, c->k->dtype, c->x->b.offset + g->b_offset);
     emit_level(t, s, 0);
   }
 }

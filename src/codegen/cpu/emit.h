@@ -1,7 +1,7 @@
 /* emit.h: code for CPUs: the emitters of kernels, and what they share.
  *
  * Every kernel becomes   void k<i>(ptr bufs, i64 task)   where bufs points to the kernel's buffer addresses in the order
- * of lt_kernel_buffers(), and task runs over the product of its task dims: the signature of lathe_parallel's body, so a
+ * of lt_operands(), and task runs over the product of its task dims: the signature of lathe_parallel's body, so a
  * kernel runs serially in a loop or on the caller's threads with the same code. An entry loads io pointers, checks them,
  * computes addresses and calls kernels in order; it is emitted code like the rest. */
 #ifndef LT_EMIT_H
@@ -17,8 +17,9 @@ typedef struct lt_point {
 } lt_point;
 
 /* expr.c: evaluate an expression at a point and store results. `result` gives LT_X_RESULT values. bufs: loaded base
- * pointers by position in lt_kernel_buffers order (see lt_emit_buffers). */
-typedef struct lt_bufs { LLVMValueRef *access, *store, a, b, extra[4]; } lt_bufs;
+ * pointers (lt_emit_buffers); own: of the operands that the kind has beside accesses and stores, in its walk's order. */
+enum { LT_OWN_MAX = 4 };
+typedef struct lt_bufs { LLVMValueRef *access, *store, own[LT_OWN_MAX]; } lt_bufs;
 void lt_emit_buffers(lt_ll *l, lt_bufs *out, const lt_kernel *k, LLVMValueRef bufs); /* at function entry: base pointers */
 void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result, LLVMValueRef count);
 LLVMValueRef lt_emit_map(lt_ll *l, const lt_instr *x, const LLVMValueRef *arg, lt_dtype arg_dtype); /* one op on <16 x t> (math.c: exp, log, tanh…) */
@@ -52,10 +53,13 @@ LLVMValueRef lt_emit_convert(lt_ll *l, LLVMValueRef v, lt_dtype from, lt_dtype t
 typedef void (*lt_at_point)(lt_ll *l, void *arg, const lt_point *p);
 void lt_emit_walk(lt_ll *l, const lt_kernel *k, lt_point *p, bool one_lane, lt_at_point at, void *arg);
 
-/* One function per kernel. */
-void lt_emit_loops(lt_ll *l, const lt_kernel *k);    /* loops.c:   LOOPS */
-void lt_emit_reduce(lt_ll *l, const lt_kernel *k);   /* reduce.c:  REDUCE */
-void lt_emit_contract(lt_ll *l, const lt_kernel *k); /* contract.c */
-void lt_emit_gather(lt_ll *l, const lt_kernel *k);   /* gather.c:  GATHER, SCATTER, BORDER */
-int64_t lt_kernel_tasks(const lt_kernel *k);         /* product of task dims (contract.c may group more) */
+/* One function per kind of kernel (kernels.def), and its number of tasks where the kind has its own. */
+#define TASKS_DIMS(name)
+#define TASKS_OWN(name) int64_t lt_tasks_##name(const lt_kernel *k);
+#define LT_KERNEL(NAME, name, own, dims, place, tasks) void lt_emit_##name(lt_ll *l, const lt_kernel *k); TASKS_##tasks(name)
+#include "plan/kernels.def"
+#undef LT_KERNEL
+#undef TASKS_DIMS
+#undef TASKS_OWN
+int64_t lt_kernel_tasks(const lt_kernel *k); /* kernels.c */
 #endif

@@ -6,6 +6,9 @@
  * by masked instructions, so that every ISA runs the same program. Where a guard depends on the lane (a window along a row
  * of a plain image), one branch asks whether all lanes are inside, which is the common case, and takes the vector load. */
 #include "codegen/cpu/emit.h"
+#include "plan/operands.h"
+
+#include <assert.h>
 
 /* ---- affine indices ---- */
 
@@ -415,20 +418,27 @@ void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_p
 
 /* ---- function entry ---- */
 
-void lt_emit_buffers(lt_ll *l, lt_bufs *out, const lt_kernel *k, LLVMValueRef bufs) {
-  *out = (lt_bufs){.access = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_access + 1u), .store = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u)};
-  LLVMValueRef *slot[256];
-  uint32_t n = 0;
-  if (k->n_access + k->n_store > 240) lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: kernel %s has too many buffers", k->name);
-  for (uint32_t i = 0; i < k->n_access; i++) slot[n++] = &out->access[i];
-  if (k->contract) slot[n++] = &out->a, slot[n++] = &out->b;
-  for (uint32_t i = 0; i < k->n_store; i++) slot[n++] = &out->store[i];
-  if (k->gather) slot[n++] = &out->extra[0], slot[n++] = &out->extra[1], slot[n++] = &out->extra[2];
-  if (k->border) slot[n++] = &out->extra[3];
-  for (uint32_t i = 0; i < n; i++) {
-    LLVMValueRef k64 = lt_ll_i64(l, i), at = LLVMBuildInBoundsGEP2(l->b, l->ptr, bufs, &k64, 1, "");
-    *slot[i] = LLVMBuildLoad2(l->b, l->ptr, at, "");
+typedef struct loading { lt_ll *l; lt_bufs *out; LLVMValueRef bufs; uint32_t n; } loading;
+
+static LLVMValueRef *base_of(lt_bufs *b, const lt_operand *o) {
+  switch (o->role) {
+  case LT_OPERAND_ACCESS: return &b->access[o->index];
+  case LT_OPERAND_STORE: return &b->store[o->index];
+  case LT_OPERAND_OWN: break;
   }
+  assert(o->index < LT_OWN_MAX);
+  return &b->own[o->index];
+}
+
+static void load_base(void *arg, const lt_operand *o) {
+  loading *x = arg;
+  *base_of(x->out, o) = lt_ll_load_ptr(x->l, x->bufs, x->n++);
+}
+
+void lt_emit_buffers(lt_ll *l, lt_bufs *out, const lt_kernel *k, LLVMValueRef bufs) {
+  *out = (lt_bufs){.access = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_access + 1u),
+                   .store = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u)};
+  lt_operands(k, load_base, &(loading){l, out, bufs, 0});
 }
 
 void lt_emit_task(lt_ll *l, const lt_kernel *k, lt_point *p, LLVMValueRef task) {

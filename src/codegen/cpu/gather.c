@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+enum { DATA, INDEX, OTHER }; /* the operands among lt_bufs.own */
 typedef struct gather { const lt_kernel *k; lt_bufs bufs; } gather;
 
 /* 0 <= index < n, given as i64: one unsigned comparison. */
@@ -21,6 +22,11 @@ static LLVMValueRef load(lt_ll *l, LLVMValueRef at, lt_dtype t) {
   return v;
 }
 
+static void begin(lt_ll *l, const lt_kernel *k, lt_bufs *bufs, lt_point *p) {
+  lt_emit_buffers(l, bufs, k, LLVMGetParam(l->fn, 0));
+  lt_emit_task(l, k, p, LLVMGetParam(l->fn, 1));
+}
+
 /* ---- gather ---- */
 
 static void gather_point(lt_ll *l, void *arg, const lt_point *p) {
@@ -31,8 +37,8 @@ static void gather_point(lt_ll *l, void *arg, const lt_point *p) {
   lt_dtype t = k->dtype;
   lt_point row_start = *p;
   row_start.i[lane] = lt_ll_i64(l, 0);
-  LLVMValueRef row = lt_emit_address(l, k, s->bufs.extra[0], &g->data, &row_start, t);
-  LLVMValueRef index = lt_emit_load(l, k, s->bufs.extra[1], &g->index, p, lane, g->index_dtype, LT_GUARDS_HOLD);
+  LLVMValueRef row = lt_emit_address(l, k, s->bufs.own[DATA], &g->data, &row_start, t);
+  LLVMValueRef index = lt_emit_load(l, k, s->bufs.own[INDEX], &g->index, p, lane, g->index_dtype, LT_GUARDS_HOLD);
   if (g->index_dtype != LT_I64) index = LLVMBuildSExt(l->b, index, LLVMVectorType(l->i64, LT_LANES), "");
   LLVMTypeRef vec = LLVMVectorType(lt_ll_type(l, t), LT_LANES), i64s = LLVMVectorType(l->i64, LT_LANES);
   LLVMValueRef ok = LLVMBuildICmp(l->b, LLVMIntULT, index, lt_ll_const(l, i64s, (double)g->axis_size), "");
@@ -46,6 +52,13 @@ static void gather_point(lt_ll *l, void *arg, const lt_point *p) {
   v = LLVMBuildSelect(l->b, ok, v, LLVMBuildSelect(l->b, low, zero, past, ""), "");
   if (t == LT_BOOL) v = LLVMBuildICmp(l->b, LLVMIntNE, v, zero, "");
   lt_emit_epilogue(l, k, &s->bufs, p, &v, NULL);
+}
+
+void lt_emit_gather(lt_ll *l, const lt_kernel *k) {
+  gather s = {.k = k};
+  lt_point p = {0};
+  begin(l, k, &s.bufs, &p);
+  lt_emit_walk(l, k, &p, false, gather_point, &s);
 }
 
 /* ---- scatter ---- */
@@ -78,17 +91,17 @@ static void scatter_row(lt_ll *l, const gather *s, lt_point *p) {
   const lt_gather *g = k->gather;
   unsigned lane = k->n_dims - 1u;
   p->i[lane] = lt_ll_i64(l, 0);
-  LLVMValueRef row = lt_emit_address(l, k, s->bufs.extra[0], &g->data, p, k->dtype);
+  LLVMValueRef row = lt_emit_address(l, k, s->bufs.own[DATA], &g->data, p, k->dtype);
   zero_run(l, row, k->dtype, g->axis_size, g->axis_stride);
   lt_ll_loop loop = {0};
   lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, k->extent[lane]), 1);
   p->i[lane] = loop.i;
-  LLVMValueRef index = load(l, lt_emit_address(l, k, s->bufs.extra[1], &g->index, p, g->index_dtype), g->index_dtype);
+  LLVMValueRef index = load(l, lt_emit_address(l, k, s->bufs.own[INDEX], &g->index, p, g->index_dtype), g->index_dtype);
   if (g->index_dtype != LT_I64) index = LLVMBuildSExt(l->b, index, l->i64, "");
   LLVMBasicBlockRef add = lt_ll_block(l), after = lt_ll_block(l);
   LLVMBuildCondBr(l->b, in_range(l, index, g->axis_size), add, after);
   LLVMPositionBuilderAtEnd(l->b, add);
-  LLVMValueRef v = load(l, lt_emit_address(l, k, s->bufs.extra[2], &g->other, p, k->dtype), k->dtype);
+  LLVMValueRef v = load(l, lt_emit_address(l, k, s->bufs.own[OTHER], &g->other, p, k->dtype), k->dtype);
   add_at(l, element(l, row, index, g->axis_stride, k->dtype), v, k->dtype);
   LLVMBuildBr(l->b, after);
   LLVMPositionBuilderAtEnd(l->b, after);
@@ -112,6 +125,14 @@ static void scatter_dim(lt_ll *l, const gather *s, lt_point *p, unsigned d) {
   p->i[d] = NULL;
 }
 
+void lt_emit_scatter(lt_ll *l, const lt_kernel *k) {
+  gather s = {.k = k};
+  lt_point p = {0};
+  if (k->n_task_dims >= k->n_dims) lt_fail(l->job, LATHE_E_INTERNAL, NULL, "scatter kernel %s: the lane dim cannot be a task", k->name);
+  begin(l, k, &s.bufs, &p);
+  scatter_dim(l, &s, &p, 0);
+}
+
 /* ---- border ---- */
 
 /* One image of the buffer: rows above, the two ends of each row, rows below. */
@@ -129,25 +150,17 @@ static void emit_image(lt_ll *l, const lt_border *x, LLVMValueRef at, lt_dtype t
   if (x->halo[2]) zero_run(l, lt_ll_at(l, at, NULL, t, (x->halo[0] + x->height) * row), t, x->halo[2] * row, 1);
 }
 
-static void emit_border(lt_ll *l, const lt_kernel *k, const lt_bufs *bufs, const lt_point *p) {
+void lt_emit_border(lt_ll *l, const lt_kernel *k) {
   const lt_border *x = k->border;
   int64_t image = (x->halo[0] + x->height + x->halo[2]) * (x->halo[1] + x->width + x->halo[3]) * x->inner;
+  lt_bufs bufs;
+  lt_point p = {0};
   lt_ll_loop loop = {0};
   if (k->n_task_dims > 1 || (k->n_task_dims == 1 && k->extent[0] != x->outer))
     lt_fail(l->job, LATHE_E_INTERNAL, NULL, "border kernel %s: its tasks must be its images", k->name);
+  begin(l, k, &bufs, &p);
   if (k->n_task_dims == 0) lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, x->outer), 1);
-  LLVMValueRef i = k->n_task_dims ? p->i[0] : loop.i;
-  emit_image(l, x, element(l, bufs->extra[3], i, image, k->dtype), k->dtype);
+  LLVMValueRef i = k->n_task_dims ? p.i[0] : loop.i;
+  emit_image(l, x, element(l, bufs.own[0], i, image, k->dtype), k->dtype);
   if (k->n_task_dims == 0) lt_ll_loop_end(l, &loop);
-}
-
-void lt_emit_gather(lt_ll *l, const lt_kernel *k) {
-  gather s = {.k = k};
-  lt_point p = {0};
-  lt_emit_buffers(l, &s.bufs, k, LLVMGetParam(l->fn, 0));
-  lt_emit_task(l, k, &p, LLVMGetParam(l->fn, 1));
-  if (k->kind == LT_K_BORDER) emit_border(l, k, &s.bufs, &p);
-  else if (k->kind == LT_K_GATHER) lt_emit_walk(l, k, &p, false, gather_point, &s);
-  else if (k->n_task_dims < k->n_dims) scatter_dim(l, &s, &p, 0);
-  else lt_fail(l->job, LATHE_E_INTERNAL, NULL, "scatter kernel %s: the lane dim cannot be a task", k->name);
 }

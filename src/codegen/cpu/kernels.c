@@ -8,12 +8,23 @@
 /* Less than this takes a core about five microseconds: done before other threads have woken up. */
 enum { SERIAL_FLOP = 500000, SERIAL_BYTES = 256 << 10 };
 
-int64_t lt_kernel_tasks(const lt_kernel *k) {
-  if (k->kind == LT_K_CONTRACT) return lt_contract_tasks(k);
+static int64_t tasks_of_dims(const lt_kernel *k) {
   int64_t n = 1;
   for (unsigned d = 0; d < k->n_task_dims; d++) n *= k->extent[d];
   return n;
 }
+
+static const struct { void (*emit)(lt_ll *l, const lt_kernel *k); int64_t (*tasks)(const lt_kernel *k); } kinds[] = {
+#define TASKS_DIMS(name) tasks_of_dims
+#define TASKS_OWN(name) lt_tasks_##name
+#define LT_KERNEL(NAME, name, own, dims, place, tasks) [LT_K_##NAME] = {lt_emit_##name, TASKS_##tasks(name)},
+#include "plan/kernels.def"
+#undef LT_KERNEL
+#undef TASKS_DIMS
+#undef TASKS_OWN
+};
+
+int64_t lt_kernel_tasks(const lt_kernel *k) { return kinds[k->kind].tasks(k); }
 
 static LLVMTypeRef kernel_type(lt_ll *l) { return LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64}, 2, false); }
 
@@ -50,15 +61,7 @@ LLVMValueRef lt_kernels_function(lt_kernels *all, const lt_kernel *k) {
   if (lt_map_get(&all->by_key, key.at, key.n, &found)) return (LLVMValueRef)found;
   const char *name = lt_arena_printf(l->arena, "kernel.%u", all->n++); /* not a C name: those are for entries */
   LLVMValueRef fn = lt_ll_function(l, name, true);
-  switch (k->kind) {
-  case LT_K_LOOPS: lt_emit_loops(l, k); break;
-  case LT_K_REDUCE: lt_emit_reduce(l, k); break;
-  case LT_K_CONTRACT: lt_emit_contract(l, k); break;
-  case LT_K_GATHER:
-  case LT_K_SCATTER:
-  case LT_K_BORDER: lt_emit_gather(l, k); break;
-  default: lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no kernels of kind %d", (int)k->kind);
-  }
+  kinds[k->kind].emit(l, k);
   LLVMBuildRetVoid(l->b);
   lt_map_put(l->arena, &all->by_key, key.at, key.n, (uintptr_t)fn);
   return fn;

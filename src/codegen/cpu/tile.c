@@ -8,6 +8,7 @@
  * K costs the largest of its FMAs, its loads and the latency that its accumulators must hide. The analytical model is
  * that of Low et al., "Analytical modeling is enough for high-performance BLIS", TOMS 2016, without its cache terms. */
 #include "codegen/cpu/tile.h"
+#include "codegen/cpu/emit.h"
 
 enum {
   TASK_FLOP = 6000000,     /* about 60 us of one core: large against a task's start, small against a layer */
@@ -108,7 +109,7 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   out->block_groups = ceil_div(out->blocks, blocks);
 }
 
-int64_t lt_contract_tasks(const lt_kernel *k) {
+int64_t lt_tasks_contract(const lt_kernel *k) {
   lt_cut c;
   lt_cut_of(&c, k);
   return c.outer * c.row_groups * c.block_groups;

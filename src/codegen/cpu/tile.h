@@ -26,7 +26,6 @@ typedef struct lt_cut {
 } lt_cut;
 
 void lt_cut_of(lt_cut *out, const lt_kernel *k);
-int64_t lt_contract_tasks(const lt_kernel *k);
 
 /* Tiles: `group` whole rows at a time, their pixels in equal parts of at most `pixels`, `blocks` blocks side by side. */
 typedef struct lt_tiling { int64_t group, pixels, blocks; } lt_tiling;

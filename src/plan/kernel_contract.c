@@ -1,0 +1,48 @@
+/* kernel_contract.c: the kind CONTRACT (kernels.def): its operands, its key, its text. */
+#include "plan/kinds.h"
+
+void lt_operands_contract(lt_walk *w, const lt_kernel *k) {
+  lt_walk_accesses(w, k);
+  lt_walk_own(w, &k->contract->a);
+  lt_walk_own(w, &k->contract->b);
+  lt_walk_stores(w, k);
+}
+
+void lt_key_contract(lt_str *out, const lt_kernel *k) {
+  const lt_contract *c = k->contract;
+  lt_key_put(out, c->row_dim), lt_key_put(out, c->col_dim), lt_key_put(out, c->b_masked), lt_key_put(out, c->n_seg);
+  for (unsigned i = 0; i < c->n_seg; i++) {
+    const lt_kseg *g = &c->seg[i];
+    lt_key_put(out, g->n), lt_key_put(out, g->a_offset), lt_key_put(out, g->b_offset);
+    lt_key_put_all(out, g->extent, g->n), lt_key_put_all(out, g->a_stride, g->n), lt_key_put_all(out, g->b_stride, g->n);
+  }
+}
+
+void lt_print_contract(lt_str *out, const lt_kernel *k) {
+  const lt_contract *c = k->contract;
+  lt_str_printf(out, "    rows dim %d, columns dim %d\n    a = ", c->row_dim, c->col_dim);
+  lt_print_access(out, k, &c->a);
+  lt_str_puts(out, "\n    b = ");
+  lt_print_access(out, k, &c->b);
+  for (unsigned i = 0; i < c->n_seg; i++) {
+    lt_str_puts(out, "\n    k ");
+    lt_print_list(out, c->seg[i].extent, c->seg[i].n);
+    lt_str_printf(out, " a + %lld ", (long long)c->seg[i].a_offset);
+    lt_print_list(out, c->seg[i].a_stride, c->seg[i].n);
+    lt_str_printf(out, " b + %lld ", (long long)c->seg[i].b_offset);
+    lt_print_list(out, c->seg[i].b_stride, c->seg[i].n);
+  }
+  lt_str_puts(out, "\n");
+}
+
+/* Emission walks rows and columns itself, and reads A once for all lanes. */
+const char *lt_fault_contract(const lt_kernel *k) {
+  const lt_contract *c = k->contract;
+  int lane = k->n_dims - 1;
+  bool dims = c->row_dim < lane && c->col_dim < lane && c->row_dim != c->col_dim && c->row_dim != k->block_dim && c->col_dim != k->block_dim;
+  if (!dims) return "rows and columns that are not two output dims beside blocks and lanes";
+  if (c->n_seg < 1 || c->n_seg > LT_COUNT(c->seg)) return "a sum of no products";
+  if (c->a.n_index || c->b.n_index) return "a guarded operand of a contraction";
+  if (c->a.stride[lane] || (k->block_dim != LT_NONE && c->a.stride[k->block_dim])) return "a left operand that changes along the lanes";
+  return c->b.stride[c->row_dim] || c->b.stride[c->col_dim] ? "a right operand that changes from pixel to pixel" : NULL;
+}
