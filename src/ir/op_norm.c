@@ -72,6 +72,9 @@ LT_VJP(batch_norm) { lt_vjp_by_expansion(v, n, in, gout, gin); }
 LT_INFER(batch_norm_train) {
   need_channels(g, LT_OP_batch_norm_train, in, 3, (const char *const[]){"x", "scale", "bias"});
   need_eps(g, LT_OP_batch_norm_train, ((const lt_batch_norm_train_attrs *)attrs)->eps);
+  if (lt_type_count(lt_type_of(g, in[0])) == lt_type_of(g, in[1])->dim[0])
+    lt_node_fail(g, LT_OP_batch_norm_train, "x %s has one value per channel: its variance is 0, and y would be the bias whatever x is"
+                 "\nhelp: a larger batch, as in --batch 8; a run uses the running statistics", lt_text_of(g, in[0]));
   out_type[0] = *lt_type_of(g, in[0]);
   out_type[1] = out_type[2] = *lt_type_of(g, in[1]);
 }
