@@ -58,6 +58,16 @@ static char *read_text(const char *path, size_t *bytes) {
   return text;
 }
 
+/* Bytes of the character of UTF-8 at p; 0: it is none. */
+static size_t character(const char *p, size_t n) {
+  const unsigned char *c = (const unsigned char *)p;
+  size_t want = c[0] < 0x80 ? 1 : c[0] < 0xC2 ? 0 : c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : c[0] < 0xF5 ? 4 : 0;
+  if (want > n) return 0;
+  for (size_t i = 1; i < want; i++)
+    if ((c[i] & 0xC0) != 0x80) return 0;
+  return want;
+}
+
 /* The line with a caret below column `column` (counted in bytes from 1). Long lines are shown around the column. */
 static void show_source(const char *line, size_t n, int column) {
   enum { WIDTH = 110 };
@@ -66,13 +76,17 @@ static void show_source(const char *line, size_t n, int column) {
   if (n > WIDTH && col > WIDTH / 2) from = col - WIDTH / 2;
   if (n > from + WIDTH) n = from + WIDTH;
   fputs("  ", stderr);
-  for (size_t i = from; i < n; i++) {
+  size_t columns = 0, take;
+  for (size_t i = from; i < n; i += take) { /* one column per character; what is no text is one ? per byte */
     unsigned char ch = (unsigned char)line[i];
-    fputc(ch == '\t' ? ' ' : ch < 32 || ch == 127 ? '?' : ch, stderr);
+    take = character(line + i, n - i);
+    if (i < col) columns++;
+    if (take > 1) fwrite(line + i, 1, take, stderr);
+    else fputc(ch == '\t' ? ' ' : !take || ch < 32 || ch == 127 ? '?' : ch, stderr);
+    if (!take) take = 1;
   }
-  fputs("\n  ", stderr);
-  for (size_t i = from; i < col; i++)
-    if (((unsigned char)line[i] & 0xC0) != 0x80) fputc(' ', stderr); /* one column per character of UTF-8 */
+  if (col > n) columns += col - n;
+  fprintf(stderr, "\n  %*s", (int)columns, "");
   fprintf(stderr, "%s^%s\n", colour("help"), plain());
 }
 
