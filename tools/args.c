@@ -94,6 +94,7 @@ static void check_value(const cli *c, const option *o, const char *text) {
   case O_FLAG: break;
   case O_TEXT:
   case O_FILE:
+  case O_OUT:
     if (!*text) fail_usage(c, "--%s has an empty value", o->name);
     break;
   case O_INT:

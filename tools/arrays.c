@@ -12,6 +12,8 @@ static size_t npz_path(const char *path) {
   return p && p[5] ? (size_t)(p - path) + 4 : 0;
 }
 
+size_t file_length(const char *path) { return npz_path(path) ? npz_path(path) : strlen(path); }
+
 static _Noreturn void fail_no_key(const cli *c, const char *file, const char *key, const lathe_array *all, size_t n) {
   char **names = need(calloc(n + 1, sizeof *names));
   for (size_t i = 0; i < n; i++) names[i] = (char *)all[i].name;
@@ -144,6 +146,7 @@ void write_results(const cli *c, lathe_instance *s, const ports *out, const char
   char **paths = need(calloc(out->n + 1, sizeof *paths));
   for (size_t i = 0; i < out->n; i++) paths[i] = result_path(dir, out->at[i].name);
   check_distinct(c, paths, out);
+  for (size_t i = 0; i < out->n; i++) check_output(c, paths[i]);
   make_dirs(c, dir);
   for (size_t i = 0; i < out->n; i++) {
     const lathe_port *p = &out->at[i];

@@ -15,7 +15,7 @@ enum { EXIT_WORK = 1, EXIT_USAGE = 2, EXIT_BUG = 70 };
 
 #include "lathe/options.def" /* V_RUN … V_COMPILE: verbs as bits; TO_LOAD … TO_EMIT: calls that get an option */
 
-typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_DIM, O_NAME_FILE } option_kind;
+typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_OUT, O_DIM, O_NAME_FILE } option_kind;
 typedef struct option {
   const char *name, *arg; /* without "--"; what stands for the value in help */
   option_kind kind;
@@ -57,6 +57,11 @@ const char *nth_of(const cli *c, const char *name, size_t i); /* NULL past the l
 char *opts_for(const cli *c, unsigned to, const char *extra);
 char *add_option(char *text, const option *o, const char *value); /* text, which is freed, and `--name "value"` */
 
+/* ---- files that are read and written (files.c) ---- */
+
+void check_files(const cli *c); /* a usage error when two of the command line are one, and one of them is written */
+void check_output(const cli *c, const char *path); /* the same for a file below --output-dir */
+
 extern const verb verbs[]; /* main.c; ends with a row without a name */
 const char *nearest(const char *word, const char *const *names, size_t n); /* NULL: none is near */
 
@@ -89,6 +94,7 @@ double now(void); /* seconds */
 
 /* PATH.npy, or PATH.npz:KEY. want is a dtype or -1. */
 lathe_array load_array(const cli *c, const char *path, int want);
+size_t file_length(const char *path); /* of "F.npz" in F.npz:KEY, else all of it */
 /* An array for a port; wrong types and shapes are errors that name both. rows: the first dim may be any. */
 lathe_array load_for_port(const cli *c, const char *path, const lathe_port *port, bool rows);
 void split_name_file(const char *text, char **name, const char **file); /* "x=F.npy" */

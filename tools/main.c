@@ -105,6 +105,7 @@ static int dispatch(int argc, char **argv) {
   if (v->doc && asks_for_help(argc - 2, argv + 2)) return print_verb_help(v), 0;
   cli c = {.verb = v};
   parse_args(&c, argc - 2, argv + 2);
+  check_files(&c);
   int code = v->run(&c);
   free(c.given);
   free(c.source);

@@ -34,7 +34,7 @@ typedef enum lathe_status {
 } lathe_status;
 
 /* Owned by the caller; works when memory is out. message may hold a second line "help: …". file is "" and line 0 where
- * they make no sense; more counts further errors of the same kind that were not listed. */
+ * they make no sense. A message too long for its place loses lines before the help; more counts them. What is no text is \xNN. */
 typedef struct lathe_error { int32_t status, line, column, more; char file[240], message[768]; } lathe_error;
 
 

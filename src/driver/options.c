@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 enum { ONE, MANY };
-typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_DIM, O_NAME_FILE } option_kind; /* kinds of the table */
+typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_OUT, O_DIM, O_NAME_FILE } option_kind; /* kinds of the table */
 typedef struct option {
   const char *name, *arg;
   option_kind kind;

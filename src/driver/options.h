@@ -23,6 +23,7 @@ typedef struct lt_texts { const char *const *at; uint32_t n; } lt_texts;
 #define LT_OPTION_CHOICE_ONE const char *
 #define LT_OPTION_TEXT_ONE const char *
 #define LT_OPTION_FILE_ONE const char *
+#define LT_OPTION_OUT_ONE const char *
 #define LT_OPTION_TEXT_MANY lt_texts
 #define LT_OPTION_DIM_MANY lt_texts
 #define LT_OPTION_NAME_FILE_MANY lt_texts
