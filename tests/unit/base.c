@@ -246,6 +246,7 @@ START_TEST(file_errors) {
 }
 END_TEST
 
-LT_SUITE(base, failure, nested_failure, messages_hold_text_only, long_lists_keep_their_ends, message_is_cut_at_a_character, arenas, out_of_memory, memory, maps, numbers_and_words, files,
+LT_SUITE(base, failure, nested_failure, messages_hold_text_only, long_lists_keep_their_ends,
+  message_is_cut_at_a_character, arenas, out_of_memory, memory, maps, numbers_and_words, files,
          file_errors)
 LT_TEST_MAIN(base)
