@@ -27,12 +27,15 @@ static lathe_array load_key(const cli *c, const char *path, size_t n_path) {
   lathe_error e;
   lathe_array *all, found = {.data = NULL};
   size_t n;
+  bool there = false;
   char *file = format("%.*s", (int)n_path, path);
   const char *key = path + n_path + 1;
   if (lathe_npz_load(&all, &n, file, &e)) fail_api(c, &e);
   for (size_t i = 0; i < n; i++)
-    if (!found.data && strcmp(all[i].name, key) == 0) found = all[i];
-  if (!found.data) fail_no_key(c, file, key, all, n);
+    if (!there && strcmp(all[i].name, key) == 0) found = all[i], there = true;
+  if (there && !found.data)
+    fail_work(c, "%s: array '%s' holds no numbers\nhelp: save it as numbers, for example x.astype('float32')", file, key);
+  if (!there) fail_no_key(c, file, key, all, n);
   for (size_t i = 0; i < n; i++)
     if (all[i].data != found.data) lathe_free(all[i].data);
   lathe_free(all);

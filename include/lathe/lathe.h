@@ -228,7 +228,8 @@ typedef struct lathe_array { char name[256]; lathe_dtype dtype; int32_t rank; in
  * into i32 (or i64) if all values fit, bool into bool. want -1: by kind. */
 LATHE_API int lathe_npy_load(lathe_array *out, const char *path, int want, lathe_error *e);
 LATHE_API int lathe_npy_save(const lathe_array *a, const char *path, lathe_error *e);
-LATHE_API int lathe_npz_load(lathe_array **out, size_t *n, const char *path, lathe_error *e); /* each data, then *out: lathe_free */
+/* All arrays of an archive; one that holds text or Python objects has its name and data NULL. Each data, then *out: lathe_free. */
+LATHE_API int lathe_npz_load(lathe_array **out, size_t *n, const char *path, lathe_error *e);
 LATHE_API int lathe_npz_save(const lathe_array *a, size_t n, const char *path, lathe_error *e);
 
 /* ---- tables ---- */

@@ -30,6 +30,9 @@ static void npy_fail(lt_job *job, lt_npy_where w, int status, const char *fmt, .
 }
 #define HEADER_FAIL(r, ...) npy_fail((r)->job, (r)->where, LATHE_E_IO, __VA_ARGS__)
 
+/* Sound, but nothing that holds numbers. */
+#define KIND_FAIL(r, ...) npy_fail((r)->job, (r)->where, LATHE_E_UNSUPPORTED, __VA_ARGS__)
+
 /* ---- the header's dictionary ------------------------------------------------------------ */
 
 static void skip_space(reader *r) {
@@ -102,11 +105,11 @@ static void take_shape(reader *r, lt_npy *out) {
 static void take_descr(reader *r, lt_npy *out) {
   skip_space(r);
   if (r->at < r->end && (*r->at == '[' || *r->at == '('))
-    HEADER_FAIL(r, "a structured array\nhelp: save its fields as plain arrays");
+    KIND_FAIL(r, "a structured array\nhelp: save its fields as plain arrays");
   const char *s;
   size_t n = take_string(r, &s);
   if (n >= 1 && s[n > 1] == 'O')
-    HEADER_FAIL(
+    KIND_FAIL(
         r,
         "an array of Python objects, which is never read\nhelp: save it as numbers, for example x.astype('float32')");
   int order = n == 3 ? s[0] : 0, kind = n == 3 ? s[1] : 0, size = n == 3 ? s[2] - '0' : 0;
@@ -114,7 +117,7 @@ static void take_descr(reader *r, lt_npy *out) {
                ((kind == 'i' || kind == 'u') && (size == 1 || size == 2 || size == 4 || size == 8));
   bool ordered = order == '<' || order == '>' || order == '=' || (order == '|' && size == 1);
   if (!known || !ordered)
-    HEADER_FAIL(r,
+    KIND_FAIL(r,
                 "dtype '%.*s' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')",
                 (int)LT_MIN(n, 40), s);
   out->kind = (char)kind, out->size = (uint8_t)size, out->big = order == '>';
@@ -304,7 +307,12 @@ void lt_npy_convert(const lt_npy *n, lt_job *job, lt_npy_where w, lathe_dtype wa
                index_text(n, index, at, sizeof at), n->kind == 'i' && v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v,
                n->kind == 'i' && v < 0 ? " below zero" : "", to.name);
     }
-    store(data, i, want, n->kind == 'f' ? float_value(bits, n->size) : 0, v);
+    double f = n->kind == 'f' ? float_value(bits, n->size) : 0;
+    if (want == LATHE_F32 && isfinite(f) && isinf((float)f)) {
+      char at[200];
+      npy_fail(job, w, LATHE_E_MISMATCH, "element [%s] is %g, which does not fit in f32", index_text(n, index, at, sizeof at), f);
+    }
+    store(data, i, want, f, v);
     offset = next_element(n, index, stride, offset);
   }
 }

@@ -24,6 +24,7 @@ typedef struct lt_npy_where {
   const char *file, *member;
 } lt_npy_where;
 
+/* Fails with LATHE_E_UNSUPPORTED where the file is sound but holds no numbers. */
 void lt_npy_parse(lt_npy *out, lt_job *job, lt_npy_where where, lt_bytes bytes);
 /* The element type that fits when the caller has no wish: f32, i32 or bool. */
 lathe_dtype lt_npy_natural(const lt_npy *n);
@@ -38,6 +39,7 @@ const char *lt_npy_kind_name(const lt_npy *n, char out[16]); /* "f4", "u1" */
 typedef struct lt_npz_member {
   const char *name; /* without ".npy" */
   lt_npy npy;
+  const char *problem; /* text, Python objects and the like: why npy is empty; NULL: it is an array of numbers */
 } lt_npz_member;
 typedef struct lt_npz {
   lt_npz_member *at;
@@ -46,7 +48,8 @@ typedef struct lt_npz {
 
 /* All arrays of an archive; stored members point into `file`, deflated ones (needs zlib) are unpacked into the arena.
  * Checked: CRC, sizes, local against central headers, overlap, duplicates, encryption, and that all members together
- * unpack to at most `limit` bytes. */
+ * unpack to at most `limit` bytes. A member that holds no numbers is in the way of nobody but who asks for it. */
+LT_NORETURN void lt_npz_fail_member(lt_job *job, const char *path, const lt_npz_member *m); /* one with a problem */
 void lt_npz_parse(lt_npz *out, lt_job *job, lt_arena *a, const char *path, lt_bytes file, uint64_t limit);
 
 typedef struct lt_npz_item {

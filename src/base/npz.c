@@ -217,6 +217,18 @@ static void check_overlap(zip *z, const member *m, size_t n) {
       ZIP_FAIL(z, "a damaged .npz archive (`%s` and `%s` overlap)", sorted[i - 1].name, sorted[i].name);
 }
 
+typedef struct parsing { zip *z; lt_npz_member *out; lt_bytes bytes; } parsing;
+
+static void parse_member(lt_job *job, void *arg) {
+  parsing *p = arg;
+  lt_npy_parse(&p->out->npy, job, (lt_npy_where){p->z->path, p->out->name}, p->bytes);
+}
+
+void lt_npz_fail_member(lt_job *job, const char *path, const lt_npz_member *m) {
+  lt_loc loc = {path, 0, 0};
+  lt_fail(job, LATHE_E_UNSUPPORTED, &loc, "%s", m->problem);
+}
+
 static void read_member(zip *z, lt_npz_member *out, const member *m, lt_map *names) {
   size_t n = strlen(m->name);
   if (n < 5 || strcmp(m->name + n - 4, ".npy"))
@@ -227,7 +239,12 @@ static void read_member(zip *z, lt_npz_member *out, const member *m, lt_map *nam
   lt_bytes bytes = {m->method == 8 ? inflate_member(z, m) : z->file.at + m->data, m->size};
   if (crc32_of(bytes.at, bytes.n) != m->crc)
     ZIP_FAIL(z, "the checksum of array `%s` is wrong: the file is damaged", out->name);
-  lt_npy_parse(&out->npy, z->job, (lt_npy_where){z->path, out->name}, bytes);
+  lathe_error e;
+  int status = lt_protect(&e, parse_member, &(parsing){z, out, bytes});
+  if (!status) return;
+  if (status != LATHE_E_UNSUPPORTED) zip_fail(z, status, "%s", e.message);
+  out->npy = (lt_npy){0};
+  out->problem = lt_arena_strdup(z->arena, e.message);
 }
 
 void lt_npz_parse(lt_npz *out, lt_job *job, lt_arena *a, const char *path, lt_bytes file, uint64_t limit) {

@@ -63,7 +63,7 @@ static void npz_load(lt_job *job, void *arg) {
   for (uint32_t i = 0; i < npz.n; i++) {
     lt_npy_where w = {p->path, npz.at[i].name};
     name_array(&list[i], job, w, npz.at[i].name);
-    take_array(&list[i], job, w, &npz.at[i].npy, p->want);
+    if (!npz.at[i].problem) take_array(&list[i], job, w, &npz.at[i].npy, p->want);
   }
   *p->list = list, *p->n = npz.n;
 }

@@ -67,6 +67,7 @@ static void match_member(reading *r, const lt_npz_member *member) {
   const lt_image_item *item = lt_model_item(m, member->name);
   if (item) {
     r->member[item - m->image.item] = member;
+    if (member->problem) lt_npz_fail_member(r->job, r->path, member);
     if (fits(&member->npy, &item->type)) return;
     problem(r);
     lt_str_printf(&r->problems, "`%s` is %s of kind %c, should be %s", item->name, shape_text(r->problems.arena, &member->npy),
