@@ -15,8 +15,9 @@
 typedef struct lt_row { const char *name, *arch, *needs; unsigned bytes, regs; bool fma; unsigned latency; const char *doc; } lt_row;
 typedef struct lt_level { const char *name, *arch, *cpu, *features; } lt_level;
 typedef struct lt_cpu { const char *name, *level; } lt_cpu;
-typedef struct lt_arch { const char *prefix, *arch; unsigned pointer; const char *level, *abi, *doc; } lt_arch;
+typedef struct lt_arch { const char *words, *arch; unsigned pointer; const char *level, *abi, *doc; } lt_arch;
 typedef struct lt_more { const char *arch, *list; } lt_more;
+typedef struct lt_unserved { const char *word, *rest, *why; } lt_unserved;
 
 static const lt_row rows[] = {
 #define TARGET(name, arch, needs, bytes, regs, fma, latency, doc) {name, arch, needs, bytes, regs, fma, latency, doc},
@@ -32,11 +33,16 @@ static const lt_cpu cpus[] = {
 };
 
 static const lt_arch archs[] = {
-#define ARCH(prefix, arch, pointer, level, abi, doc) {prefix, arch, pointer, level, abi, doc},
+#define ARCH(words, arch, pointer, level, abi, doc) {words, arch, pointer, level, abi, doc},
 #include "codegen/targets.def"
 };
 static const lt_more more[] = {
 #define FEATURES(arch, list) {arch, list},
+#include "codegen/targets.def"
+};
+
+static const lt_unserved unserved[] = {
+#define UNSERVED(word, rest, why) {word, rest, why},
 #include "codegen/targets.def"
 };
 
@@ -223,9 +229,17 @@ static const lt_row *row_of(const char *arch, const char *features) {
   return &rows[LT_COUNT(rows) - 1];
 }
 
+/* Is the first word of the triple one of "a|b"? */
+static bool is_word(const char *words, const char *triple) {
+  size_t n = strcspn(triple, "-");
+  for (const char *p = words; *p; p += strcspn(p, "|"), p += *p == '|')
+    if (strcspn(p, "|") == n && memcmp(p, triple, n) == 0) return true;
+  return false;
+}
+
 static const lt_arch *arch_of(const char *triple) {
   for (size_t i = 0; i < LT_COUNT(archs); i++)
-    if (strncmp(triple, archs[i].prefix, strlen(archs[i].prefix)) == 0) return &archs[i];
+    if (is_word(archs[i].words, triple)) return &archs[i];
   return NULL;
 }
 
@@ -261,16 +275,38 @@ void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, c
 
 /* ---- another machine ---- */
 
+/* text[0..n) against a pattern in which * is any text. */
+static bool matches(const char *pattern, const char *text, size_t n) {
+  for (; *pattern && *pattern != '*'; pattern++, text++, n--)
+    if (!n || *pattern != *text) return false;
+  if (!*pattern) return n == 0;
+  for (size_t i = 0; i <= n; i++)
+    if (matches(pattern + 1, text + i, n - i)) return true;
+  return false;
+}
+
+/* What machine the triple means that is not served; NULL: none. */
+static const char *unserved_machine(const char *triple) {
+  size_t n = strcspn(triple, "-");
+  for (size_t i = 0; i < LT_COUNT(unserved); i++)
+    if (matches(unserved[i].word, triple, n) && matches(unserved[i].rest, triple + n, strlen(triple + n)))
+      return *unserved[i].why ? unserved[i].why : NULL;
+  return NULL;
+}
+
+#define SERVED "x86_64, aarch64, armv7 (v7-A with VFPv3), riscv64 or wasm32, as in armv7-linux-gnueabihf"
+
 static const lt_arch *read_triple(lt_target *out, lt_job *job, lt_arena *a, const char *triple) {
   out->triple = copy_message(a, LLVMNormalizeTargetTriple(triple));
   const lt_arch *arch = arch_of(out->triple);
+  const char *other = unserved_machine(out->triple);
+  if (other) lt_fail(job, LATHE_E_UNSUPPORTED, NULL, "--target: %.60s is %s, which is not served\nhelp: " SERVED, triple, other);
   if (arch) return arch;
   const char **names = LT_NEW_ARRAY(a, const char *, LT_COUNT(archs) + 1);
-  for (size_t i = 0; i < LT_COUNT(archs); i++) names[i] = archs[i].prefix;
+  for (size_t i = 0; i < LT_COUNT(archs); i++) names[i] = lt_arena_strndup(a, archs[i].words, strcspn(archs[i].words, "|"));
   const char *word = lt_arena_strndup(a, triple, strcspn(triple, "-")), *near = lt_nearest(word, names);
   if (near) lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: did you mean `%s`?", word, near);
-  lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: x86_64, aarch64, armv7, riscv64 or wasm32, as in aarch64-linux-gnu",
-          word);
+  lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: " SERVED, word);
 }
 
 /* A comma-separated list with "+" before each name. */
