@@ -23,6 +23,8 @@ typedef struct lt_emission {
 
 /* The C header of the object. Names that meet are errors that name both. */
 void lt_header_print(lt_str *out, const lt_emission *e);
-/* A name as a C identifier: other characters become _, keywords get one more. */
+/* c_names.c: a name as an identifier of C and C++; in capitals, for macros; and whether somebody else has it. */
 const char *lt_c_name(lt_arena *a, const char *name);
+const char *lt_c_upper(lt_arena *a, const char *name);
+bool lt_c_is_taken(const char *name);
 #endif

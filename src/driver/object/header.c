@@ -3,7 +3,7 @@
 #include "driver/object/emission.h"
 
 #include <assert.h>
-#include <ctype.h>
+#include <strings.h>
 
 typedef struct printing {
   const lt_emission *e;
@@ -11,45 +11,34 @@ typedef struct printing {
   lt_arena *a;
   const char *upper;  /* the prefix in capitals */
   lt_map taken;       /* macro, type or function → what it was made for */
+  lt_map capitals;    /* scope/NAME → the name it was made of (macro_name) */
 } printing;
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-/* Of C99 to C23 and of C++; and what compilers define without being asked. */
-static bool is_keyword(const char *name) {
-  static const char *const words[] = {
-    "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char", "char16_t", "char32_t", "char8_t",
-    "class", "co_await", "co_return", "co_yield", "compl", "concept", "const", "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype",
-    "default", "delete", "do", "double", "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if",
-    "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected",
-    "public", "register", "reinterpret_cast", "requires", "restrict", "return", "short", "signed", "sizeof", "static", "static_assert", "static_cast",
-    "struct", "switch", "template", "this", "thread_local", "throw", "true", "try", "typedef", "typeid", "typename", "typeof", "typeof_unqual", "union",
-    "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq", "linux", "unix", "i386", "NULL", "errno", "near", "far",
-  };
-  for (size_t i = 0; i < LT_COUNT(words); i++)
-    if (!strcmp(words[i], name)) return true;
-  return false;
-}
-
-static bool plain(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; }
-
-const char *lt_c_name(lt_arena *a, const char *name) {
-  bool digit = *name >= '0' && *name <= '9';
-  char *s = lt_arena_printf(a, "%s%s", digit ? "_" : "", name);
-  for (char *p = s; *p; p++)
-    if (!plain(*p)) *p = '_';
-  return is_keyword(s) ? lt_arena_printf(a, "%s_", s) : s;
-}
-
-static const char *upper(lt_arena *a, const char *name) {
-  char *s = lt_arena_strdup(a, name);
-  for (char *p = s; *p; p++) *p = plain(*p) ? (char)toupper((unsigned char)*p) : '_';
-  return s;
+/* A name in capitals for macros. Names that differ in case alone are told apart by a number, in the order in which they come:
+ * w, W → W, W_2. `scope` keeps entries and weights apart. */
+static const char *macro_name(printing *p, const char *scope, const char *name) {
+  const char *base = lt_c_upper(p->a, name), *full = base;
+  for (int i = 2;; i++) {
+    uintptr_t other;
+    const char *key = lt_arena_printf(p->a, "%s/%s", scope, full);
+    if (!lt_map_gets(&p->capitals, key, &other)) {
+      lt_map_puts(p->a, &p->capitals, key, (uintptr_t)name);
+      return full;
+    }
+    bool same = !strcmp((const char *)other, name), case_only = !same && !strcasecmp((const char *)other, name);
+    if (!case_only) return full; /* the same one again; or one that claim() will refuse */
+    full = lt_arena_printf(p->a, "%s_%d", base, i);
+  }
 }
 
 /* Each name of the header once. */
 static void claim(printing *p, const char *name, const char *what) {
   uintptr_t other;
+  if (lt_c_is_taken(name))
+    lt_fail(p->e->job, LATHE_E_INVALID, NULL, "in the header, %s would be called `%s`, which C or a standard header has taken\nhelp: another --prefix, or "
+            "another name for the entry: --entry OTHER=run", what, name);
   if (lt_map_gets(&p->taken, name, &other))
     lt_fail(p->e->job, LATHE_E_INVALID, NULL, "in the header, %s and %s would both be called `%s`\nhelp: rename one of them, or the entry: --entry OTHER=run",
             (const char *)other, what, name);
@@ -119,7 +108,7 @@ static void print_offsets(printing *p) {
   const lt_image *image = &p->e->m->image;
   if (image->n) lt_str_puts(p->out, "\n/* Bytes from the start of params, state and gradients alike. */\n");
   for (uint32_t i = 0; i < image->n; i++) {
-    const char *name = lt_arena_printf(p->a, "%s_OFFSET", upper(p->a, image->item[i].name));
+    const char *name = lt_arena_printf(p->a, "%s_OFFSET", macro_name(p, "", image->item[i].name));
     define(p, name, image->item[i].offset, lt_arena_printf(p->a, "weight `%s`", image->item[i].name));
   }
 }
@@ -138,7 +127,7 @@ static const char *c_type(lt_dtype t) {
 }
 
 static void print_shape(printing *p, const char *entry, const lt_slot *s) {
-  const char *name = lt_arena_printf(p->a, "%s_%s", upper(p->a, entry), upper(p->a, s->name));
+  const char *name = lt_arena_printf(p->a, "%s_%s", lt_c_upper(p->a, entry), macro_name(p, entry, s->name));
   const char *what = lt_arena_printf(p->a, "`%s` of entry `%s`", s->name, entry);
   define(p, lt_arena_printf(p->a, "%s_COUNT", name), lt_type_count(&s->type), what);
   define(p, lt_arena_printf(p->a, "%s_RANK", name), s->type.rank, what);
@@ -175,7 +164,7 @@ static void prototype(printing *p, const char *name, const char *args) {
 }
 
 static void define_scratch(printing *p, const lt_plan *plan) {
-  const char *name = lt_arena_printf(p->a, "%s_SCRATCH_BYTES", upper(p->a, plan->name));
+  const char *name = lt_arena_printf(p->a, "%s_%s_BYTES", lt_c_upper(p->a, plan->name), macro_name(p, plan->name, "SCRATCH"));
   define(p, name, plan->scratch_bytes, lt_arena_printf(p->a, "the scratch of entry `%s`", plan->name));
 }
 
@@ -215,7 +204,7 @@ static void print_images(printing *p) {
 }
 
 void lt_header_print(lt_str *out, const lt_emission *e) {
-  printing p = {.e = e, .out = out, .a = e->a, .upper = upper(e->a, e->prefix)};
+  printing p = {.e = e, .out = out, .a = e->a, .upper = lt_c_upper(e->a, e->prefix)};
   print_head(&p);
   print_sizes(&p);
   print_offsets(&p);
