@@ -7,6 +7,7 @@
  * truth values and moved elements are the same or wrong. */
 #include "driver/prove/probe.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -15,7 +16,7 @@
 static double distance(const lt_tensor *got, const lt_tensor *want, int64_t i, double *a, double *b) {
   *a = lt_tensor_at(got, i), *b = lt_tensor_at(want, i);
   if (!lt_is_float(got->type.dtype)) return got->i[i] == want->i[i] ? 0 : fmax(1, fabs(*a - *b));
-  if (got->type.dtype == LT_F32) *b = (double)(float)*b;
+  *b = lt_dtype_round(got->type.dtype, *b);
   if (*a == *b || (isnan(*a) && isnan(*b))) return 0;
   double d = fabs(*a - *b);
   return isfinite(d) ? d : INFINITY;
@@ -93,8 +94,12 @@ static lt_tensor **interpret(lt_probe *p, lt_arena *a, const lt_node *n, bool ma
 
 /* Rounding by half a unit of the last place per addition, as a walk at random, with room to spare. */
 static lt_tolerance widened(lt_tolerance t, lt_dtype dtype, double terms) {
-  double unit = dtype == LT_F32 ? 0x1p-24 : 0x1p-53;
-  if (dtype == LT_F64) t.rtol *= 0x1p-20;
+  double unit = 0;
+  switch (dtype) {
+  case LT_F32: unit = 0x1p-24; break;
+  case LT_F64: unit = 0x1p-53, t.rtol *= 0x1p-20; break;
+  case LT_I32: case LT_I64: case LT_BOOL: case LT_DTYPES: assert(!"floats"); break;
+  }
   t.rtol += 2 * unit * sqrt(terms);
   return t;
 }

@@ -12,7 +12,7 @@ static const lt_tensor *stirred(lt_probe *p, lt_value v) {
   uint64_t stream = lt_random_stream(lt_name_of(p->g, v));
   for (int64_t i = 0, n = lt_type_count(&t->type); i < n; i++) {
     double x = y->f[i] * (lt_random_u32(1, stream, (uint64_t)i) & 1 ? 1 + STIR : 1 - STIR);
-    y->f[i] = t->type.dtype == LT_F32 ? (double)(float)x : x;
+    y->f[i] = lt_dtype_round(t->type.dtype, x);
   }
   return y;
 }

@@ -79,7 +79,7 @@ static double finite_or_infinite(double d) { return isfinite(d) ? d : INFINITY; 
 static double error_at(const lt_tensor *got, const lt_tensor *want, int64_t i) {
   double a = lt_tensor_at(got, i), b = lt_tensor_at(want, i);
   if (!lt_is_float(got->type.dtype)) return got->i[i] == want->i[i] ? 0 : fmax(1, fabs(a - b));
-  if (a == b || (isnan(a) && isnan(b)) || (got->type.dtype == LT_F32 && a == (double)(float)b)) return 0;
+  if (a == b || (isnan(a) && isnan(b)) || a == lt_dtype_round(got->type.dtype, b)) return 0;
   return finite_or_infinite(fabs(a - b));
 }
 
