@@ -11,8 +11,9 @@ LLVMTypeRef lt_ll_type(lt_ll *l, lt_dtype t) {
   case LT_I32: return l->i32;
   case LT_I64: return l->i64;
   case LT_BOOL: return l->i8;
-  default: lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no element type %d", (int)t);
+  case LT_DTYPES: break;
   }
+  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no element type %d", (int)t);
 }
 
 LLVMTypeRef lt_ll_vec(lt_ll *l, lt_dtype t) {
@@ -88,6 +89,8 @@ LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes) {
   LLVMValueRef n = lt_ll_i64(l, bytes);
   return bytes ? LLVMBuildInBoundsGEP2(l->b, l->i8, base, &n, 1, "") : base;
 }
+
+LLVMValueRef lt_ll_both(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return !a ? b : !b ? a : LLVMBuildAnd(l->b, a, b, ""); }
 
 LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p) { return LLVMBuildICmp(l->b, LLVMIntEQ, p, LLVMConstNull(l->ptr), ""); }
 

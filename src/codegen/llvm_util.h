@@ -44,6 +44,7 @@ LLVMValueRef lt_ll_intrinsic(lt_ll *l, const char *name, LLVMTypeRef overload, L
 LLVMValueRef lt_ll_opaque(lt_ll *l, LLVMValueRef pointer);
 LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes);
 LLVMValueRef lt_ll_load_ptr(lt_ll *l, LLVMValueRef base, int64_t index); /* base[index] */
+LLVMValueRef lt_ll_both(lt_ll *l, LLVMValueRef a, LLVMValueRef b); /* a and b; NULL is true */
 LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p);
 LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align);
 LLVMBasicBlockRef lt_ll_block(lt_ll *l);

@@ -2,6 +2,7 @@
  * the text language, a struct of a program) makes no difference: the checks, the defaults and the messages are these. */
 #include "frontend/attrs.h"
 
+#include <assert.h>
 #include <math.h>
 
 lt_loc lt_loc_at(const char *file, lt_pos pos) {
@@ -126,6 +127,7 @@ LT_NORETURN static void fail_unknown(const lt_caller *by, const char *op, const 
 void lt_attrs_fill(const lt_caller *by, lt_arena *keep, const char *op, const lt_attr_info *infos, unsigned n_infos, void *attrs,
   const lt_attr_arg *args, unsigned n_args, lt_pos pos) {
   uint64_t given = 0, set = 0;
+  assert(n_infos <= 64);
   for (unsigned i = 0; i < n_args; i++) {
     const lt_attr_info *info = find_info(infos, n_infos, args[i].key);
     if (!info) fail_unknown(by, op, infos, n_infos, &args[i]);

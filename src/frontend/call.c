@@ -1,6 +1,7 @@
 /* call.c: one call with everything evaluated → nodes: which op or layer is meant, its attributes filled in, and emitted. */
 #include "frontend/call.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 static unsigned count_words(const char *s) {
@@ -49,6 +50,7 @@ static lt_value emit_layer(const lt_caller *by, lt_graph *g, const lt_op_call *c
   lt_value operands[4] = {0};
   unsigned most = count_words(l->operands);
   void *attrs = lt_arena_alloc(by->arena, l->attrs_size);
+  assert(most <= LT_COUNT(operands));
   if (n_in > most) {
     lt_loc loc = lt_loc_at(by->file, c->pos);
     lt_fail(g->job, LATHE_E_INVALID, &loc, "%s takes %u operand%s (%s), not %u", l->name, most, most == 1 ? "" : "s", l->operands, n_in);
@@ -62,6 +64,7 @@ static lt_value emit_layer(const lt_caller *by, lt_graph *g, const lt_op_call *c
 
 lt_value lt_call_emit(const lt_caller *by, lt_graph *g, const lt_op_call *c, const lt_value *in, unsigned n_in, const lt_attr_arg *args,
   unsigned n_args) {
+  assert(!c->op != !c->layer);
   if (c->layer) return emit_layer(by, g, c, in, n_in, args, n_args);
   const lt_op_info *op = &lt_op_table[c->op];
   const char *outer = g->label;

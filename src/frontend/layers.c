@@ -1,6 +1,7 @@
 /* layers.c: layers.def → the table of layers, and a layer with its attributes → nodes: the params it makes, then its ops. */
 #include "frontend/layers.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -256,7 +257,7 @@ lt_value lt_layer_emit(lt_graph *g, lt_layer layer, const void *attrs, const cha
   case LT_LAYER_pooling_simple: y = emit_pooling_simple(g, attrs, in); break;
   case LT_LAYER_pooling: y = emit_pooling(g, attrs, in[0]); break;
   case LT_LAYER_average_pooling: y = emit_average_pooling(g, attrs, in[0]); break;
-  case LT_LAYER_none: case LT_LAYERS: break;
+  case LT_LAYER_none: case LT_LAYERS: assert(!"a layer");
   }
   g->label = outer;
   g->call = outer_call;

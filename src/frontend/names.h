@@ -3,8 +3,6 @@
 #define LT_NAMES_H
 #include "ir/ir.h"
 
-enum { LT_MAX_NAME = 255 };
-
 /* Zero-initialised is empty; entries live in the graph's arena. */
 typedef struct lt_name_table {
   lt_map taken; /* full name → the line it was taken on */

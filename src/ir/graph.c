@@ -3,6 +3,7 @@
 #include "ir/ir.h"
 #include "ir/op_hooks.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* The arena is ready and everything else zero. One allocation, so that running out of memory here leaves nothing behind. */
@@ -52,13 +53,19 @@ lt_value lt_find(const lt_graph *g, const char *name) {
 
 bool lt_is_leaf(const lt_graph *g, lt_value v) { return lt_op_table[lt_op_of(g, v)].flags & LT_LEAF; }
 
+/* The layer's name or the op's: "conv2d `stem`". */
+static const char *title(lt_graph *g, lt_op op) {
+  const char *name = lt_op_table[op].name;
+  return g->label ? lt_arena_printf(&g->arena, "%s `%s`", name, g->label) : name;
+}
+
 void lt_node_fail(lt_graph *g, lt_op op, const char *fmt, ...) {
   char text[sizeof g->job->error->message];
   va_list ap;
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s%s%s: %s", g->call ? g->call : "", g->call ? ": " : "", lt_op_title(g, op), text);
+  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s%s%s: %s", g->call ? g->call : "", g->call ? ": " : "", title(g, op), text);
 }
 
 /* ---- emit -------------------------------------------------------------------------------------------------------- */
@@ -123,6 +130,7 @@ static lt_value append(lt_graph *g, lt_op op, void *attrs, const lt_value *in, u
 }
 
 lt_value lt_emit(lt_graph *g, lt_op op, const void *attrs, const lt_value *in, unsigned n_in) {
+  assert(op > LT_OP_none && op < LT_OPS);
   void *own = lt_arena_alloc(&g->arena, lt_op_table[op].attrs_size);
   if (attrs) lt_attrs_copy(&g->arena, op, own, attrs);
   else lt_attrs_default(op, own);
@@ -133,7 +141,8 @@ lt_value lt_emit(lt_graph *g, lt_op op, const void *attrs, const lt_value *in, u
 
 static void check_name(lt_graph *g, const char *name) {
   size_t n = strlen(name);
-  if (n > 255) lt_fail(g->job, LATHE_E_INVALID, &g->loc, "a name of %zu bytes is too long; 255 is the most", n);
+  if (n > LT_MAX_NAME)
+    lt_fail(g->job, LATHE_E_INVALID, &g->loc, "a name of %zu bytes is too long; %d is the most", n, (int)LT_MAX_NAME);
   for (const char *p = name; *p; p++)
     if (*p == '`' || (unsigned char)*p < 32 || *p == 127)
       lt_fail(g->job, LATHE_E_INVALID, &g->loc, "a name may hold no backtick and no control character");

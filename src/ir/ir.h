@@ -213,6 +213,7 @@ bool lt_is_leaf(const lt_graph *g, lt_value v);
 /* Append a node. attrs (copied) may be NULL for "all defaults". Infers, checks, names its result types; fails the job with
  * a message naming op, label, shapes. Returns the first result. in[i] may be 0 for optional operands. */
 lt_value lt_emit(lt_graph *g, lt_op op, const void *attrs, const lt_value *in, unsigned n_in);
+enum { LT_MAX_NAME = 255 };
 /* Name a value. The name must be free (lt_find); an empty or NULL name does nothing. */
 void lt_set_name(lt_graph *g, lt_value v, const char *name);
 /* A name like base, made unique with ".1", ".2" … when taken. */

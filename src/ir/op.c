@@ -87,10 +87,6 @@ const char *lt_operand_name(lt_arena *a, lt_op op, unsigned i) {
   return lt_arena_strndup(a, p, strcspn(p, " ?*"));
 }
 
-const char *lt_op_title(lt_graph *g, lt_op op) {
-  return g->label ? lt_arena_printf(&g->arena, "%s `%s`", table[op].name, g->label) : table[op].name;
-}
-
 /* ---- defaults -------------------------------------------------------------------------------------------------- */
 
 static void read_ints(lt_ints *out, const char *text) {

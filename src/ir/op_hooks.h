@@ -52,7 +52,4 @@
   LT_TERMS_IF_##rounds(LT_TERMS(name);, )
 #include "ir/ops.def"
 
-/* The layer's name or the op's, for messages: "conv2d `stem`" (graph.c; used by lt_node_fail). */
-const char *lt_op_title(lt_graph *g, lt_op op);
-
 #endif

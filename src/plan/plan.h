@@ -13,7 +13,7 @@
  * dim has extent 16; kernel.block_dim names the c/16 dim and kernel.channels is C, so lane l of block b exists iff
  * 16·b + l < C. Accesses to blocked buffers may touch lanes that do not exist; others (`masked`) must not.
  *
- * Order of sums (interfaces.md, "the same bits"): LT_SUM_TREE16: element i of the reduced dims (row-major in d order) goes
+ * Order of sums (design.md, "One answer"): LT_SUM_TREE16: element i of the reduced dims (row-major in d order) goes
  * to partial sum i mod 16, partial sums are added 8, 4, 2, 1 apart; LT_SUM_CHAIN: one chain in that order, and when the
  * last instruction of rexpr is a `mul` it is fused into the addition (one fma per element, starting from 0).
  *

@@ -5,7 +5,7 @@
  * only store. The kernel function  k(bufs, task)  is cold: it decodes the task and walks groups of rows and blocks
  * (tile.h).
  *
- * What keeps LLVM from spilling (performance.md of the study, §3): B's vectors first, then per pixel one broadcast and
+ * What keeps LLVM from spilling: B's vectors first, then per pixel one broadcast and
  * its FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA of
  * them; no pass pipeline that could reorder them. One chain per output along K: splitting it would change the bits. */
 #include "codegen/cpu/emit.h"

@@ -45,10 +45,6 @@ static lt_num numerator(lt_ll *l, const lt_kernel *k, const lt_index *x, const l
 
 static bool always_inside(const lt_index *x, const lt_num *n) { return x->div == 1 && n->lo >= 0 && n->hi < x->limit; }
 
-static LLVMValueRef both(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
-  return !a ? b : !b ? a : LLVMBuildAnd(l->b, a, b, "");
-}
-
 /* Is num (i64 or a vector of it) a valid numerator? */
 static LLVMValueRef inside(lt_ll *l, const lt_index *x, LLVMValueRef num) {
   LLVMTypeRef t = LLVMTypeOf(num);
@@ -71,8 +67,8 @@ void lt_emit_valid(lt_ll *l, lt_valid *v, const lt_kernel *k, const lt_access *a
     const lt_index *x = &a->index[j];
     lt_num n = numerator(l, k, x, p, lane, p->lanes);
     if (always_inside(x, &n)) continue;
-    if (n.step == 0) v->scalar = both(l, v->scalar, inside(l, x, n.at));
-    else v->lanes = both(l, v->lanes, inside(l, x, by_lanes(l, &n)));
+    if (n.step == 0) v->scalar = lt_ll_both(l, v->scalar, inside(l, x, n.at));
+    else v->lanes = lt_ll_both(l, v->lanes, inside(l, x, by_lanes(l, &n)));
   }
 }
 
@@ -217,9 +213,9 @@ static LLVMValueRef all_inside(lt_ll *l, const lt_kernel *k, const lt_access *a,
     lt_num n = numerator(l, k, x, p, lane, p->lanes);
     if (always_inside(x, &n)) continue;
     if (n.step % x->div != 0) return NULL;
-    ok = both(l, ok, inside(l, x, n.at));
+    ok = lt_ll_both(l, ok, inside(l, x, n.at));
     LLVMValueRef end = LLVMBuildNSWAdd(l->b, n.at, lt_ll_i64(l, n.step * (int64_t)(p->lanes - 1)), "");
-    if (n.step) ok = both(l, ok, inside(l, x, end));
+    if (n.step) ok = lt_ll_both(l, ok, inside(l, x, end));
   }
   return ok;
 }
@@ -234,7 +230,7 @@ static LLVMValueRef lane_place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, 
     lt_num n = numerator(l, k, x, p, lane, p->lanes);
     LLVMValueRef num = LLVMBuildNSWAdd(l->b, n.at, lt_ll_i64(l, n.step * i), "");
     LLVMValueRef in = always_inside(x, &n) ? NULL : inside(l, x, num);
-    *ok = both(l, *ok, in);
+    *ok = lt_ll_both(l, *ok, in);
     if (in) num = LLVMBuildSelect(l->b, in, num, lt_ll_i64(l, 0), "");
     sum = add_scaled(l, sum, quotient(l, x, num), x->stride);
   }
@@ -307,7 +303,7 @@ LLVMValueRef lt_emit_load(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const
   if (guard != LT_GUARDS_FILL) return v;
   lt_valid ok = {0};
   lt_emit_valid(l, &ok, k, a, p, lane);
-  if (a->masked && a->fill != 0) ok.lanes = both(l, ok.lanes, existing(l, k, p, lane));
+  if (a->masked && a->fill != 0) ok.lanes = lt_ll_both(l, ok.lanes, existing(l, k, p, lane));
   LLVMValueRef fill = lt_ll_const(l, lt_ll_vec(l, t), a->fill);
   if (ok.lanes) v = LLVMBuildSelect(l->b, ok.lanes, v, fill, "");
   return ok.scalar ? LLVMBuildSelect(l->b, ok.scalar, v, fill, "") : v;

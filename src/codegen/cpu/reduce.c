@@ -51,8 +51,6 @@ static LLVMValueRef plus(const reduce *r, LLVMValueRef a, LLVMValueRef b) {
   return lt_is_float(r->k->acc) ? LLVMBuildFAdd(r->l->b, a, b, "") : LLVMBuildAdd(r->l->b, a, b, "");
 }
 
-static LLVMValueRef both(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return !a ? b : !b ? a : LLVMBuildAnd(l->b, a, b, ""); }
-
 /* v where valid, else other. */
 static LLVMValueRef where(lt_ll *l, const lt_valid *ok, LLVMValueRef v, LLVMValueRef other) {
   if (ok->lanes) v = LLVMBuildSelect(l->b, ok->lanes, v, other, "");
@@ -67,7 +65,7 @@ static lt_valid taking_part(const reduce *r, const lt_point *p, unsigned lane, l
   if (r->along && p->lanes < LT_LANES) {
     LLVMValueRef in[LT_LANES];
     for (unsigned i = 0; i < LT_LANES; i++) in[i] = LLVMConstInt(r->l->i1, i < p->lanes, false);
-    ok.lanes = both(r->l, ok.lanes, LLVMConstVector(in, LT_LANES));
+    ok.lanes = lt_ll_both(r->l, ok.lanes, LLVMConstVector(in, LT_LANES));
   }
   return ok;
 }
@@ -344,7 +342,7 @@ static LLVMValueRef inside(const reduce *r, const lt_point *p) {
         if (x->coef[d]) at = LLVMBuildAdd(l->b, at, LLVMBuildMul(l->b, p->i[d], lt_ll_i64(l, x->coef[d]), ""), "");
       LLVMValueRef low = LLVMBuildICmp(l->b, LLVMIntSGE, at, lt_ll_i64(l, -lo), "");
       LLVMValueRef high = LLVMBuildICmp(l->b, LLVMIntSLT, at, lt_ll_i64(l, x->limit - hi), "");
-      ok = both(l, ok, LLVMBuildAnd(l->b, low, high, ""));
+      ok = lt_ll_both(l, ok, LLVMBuildAnd(l->b, low, high, ""));
     }
   }
   return ok;
