@@ -166,6 +166,51 @@ START_TEST(simple_ops) {
 }
 END_TEST
 
+/* ---- which ops have fused multiply-adds in them: the column `rounds` of ops.def says CURVE ---- */
+
+typedef struct curve_case { lt_op op; bool fuses; } curve_case;
+
+/* A kernel that computes op, element by element, as LLVM IR for a machine that fuses. */
+static void find_fma(lt_job *job, void *arg) {
+  curve_case *c = arg;
+  const lt_op_info *op = &lt_op_table[c->op];
+  lt_arena *a = lt_arena_new(job);
+  lt_instr x[4];
+  lt_access at[3];
+  lt_store store;
+  lt_target t;
+  lt_str text;
+  void *attrs = lt_arena_zalloc(a, op->attrs_size);
+  lt_attrs_default(c->op, attrs);
+  byhand b = map_plan(c->op, LT_F32, op->max_in, x, at, &store, "");
+  for (int k = 0; k < 3; k++) x[op->max_in].arg[k] = k < op->max_in ? k : -1;
+  x[op->max_in].attrs = attrs;
+  if (strcmp(lt_operand_name(a, c->op, 0), "c") == 0) x[0].dtype = b.slot[0].type.dtype = b.buffer[0].dtype = LT_BOOL;
+  b.k.name = b.k.op = op->name;
+  lt_plan p = {.name = "run", .slot = b.slot, .n_slot = b.n, .buffer = b.buffer, .n_buffer = b.n, .kernel = &b.k, .n_kernel = 1};
+  lt_module_entry e = {.plan = &p};
+  lt_target_host(&t, job, a, "", NULL);
+  t.fma = true;
+  lt_str_init(&text, a);
+  lt_emit_text(&text, job, &t, &e, 1, false);
+  c->fuses = strstr(text.at, "llvm.fma") != NULL;
+}
+
+START_TEST(curves) {
+  lathe_error e;
+  unsigned seen = 0;
+  for (unsigned op = 1; op < LT_OPS; op++) {
+    curve_case c = {.op = (lt_op)op};
+    if (!(lt_op_table[op].flags & LT_MAP)) continue;
+    ck_assert_msg(lt_protect(&e, find_fma, &c) == LATHE_OK, "%s: %s", lt_op_table[op].name, e.message);
+    ck_assert_msg(c.fuses == (lt_op_table[op].rounds == LT_ROUNDS_CURVE), "%s: its code %s fused multiply-adds, ops.def says otherwise",
+                  lt_op_table[op].name, c.fuses ? "has" : "has no");
+    seen += c.fuses;
+  }
+  ck_assert_uint_gt(seen, 3);
+}
+END_TEST
+
 static Suite *math_suite(void) {
   Suite *s = suite_create("math");
   TCase *c = tcase_create("math");
@@ -174,6 +219,7 @@ static Suite *math_suite(void) {
   tcase_add_loop_test(c, accuracy, 0, LT_COUNT(cases));
   tcase_add_test(c, powers);
   tcase_add_test(c, simple_ops);
+  tcase_add_test(c, curves);
   suite_add_tcase(s, c);
   return s;
 }

@@ -1,5 +1,5 @@
-/* math.c: one elementwise op on 16 lanes; exp, log, tanh, sigmoid and pow from basic operations, the same program on every
- * machine (only fused multiply-add differs where a target has none), no library call.
+/* math.c: one elementwise op on 16 lanes; what ops.def marks CURVE from basic operations, the same program on every machine
+ * (only fused multiply-add differs where a target has none), no library call.
  *
  * exp: Cody and Waite's reduction x = n log 2 + r, Taylor's series on |r| <= log(2)/2, 2^n in two exact factors so that
  * results below the smallest normal number are rounded once. log: m in [sqrt(1/2), sqrt(2)), series of 2 atanh(s) with
