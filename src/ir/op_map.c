@@ -35,6 +35,7 @@ double lt_map_eval(lt_op op, const void *attrs, double a, double b, double c) {
   case LT_OP_sqrt: return sqrt(a);
   case LT_OP_tanh: return tanh(a);
   case LT_OP_sigmoid: return a >= 0 ? 1 / (1 + exp(-a)) : exp(a) / (1 + exp(a));
+  case LT_OP_softplus: return (a > 0 ? a : 0) + log1p(exp(-fabs(a)));
   case LT_OP_relu: return a > 0 || isnan(a) ? a : 0.0;
   case LT_OP_clip: {
     const lt_clip_attrs *k = attrs;
@@ -257,6 +258,9 @@ LT_VJP(sigmoid) { /* y·(1 - y) */
   lt_value d = mul(v->g, out[0], sub(v->g, lt_number(v->g, out[0], 1), out[0]));
   gin[0] = mul(v->g, gout[0], d);
 }
+
+UNARY(softplus, MAP_FLOAT)
+LT_VJP(softplus) { gin[0] = mul(v->g, gout[0], lt_unary(v->g, LT_OP_sigmoid, in[0])); }
 
 /* By the sign of the result, so that x need not be kept. */
 UNARY(relu, MAP_FLOAT)

@@ -573,9 +573,13 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+def softplus(x):
+    return np.where(np.real(x) > 0, x, 0.0) + np.log1p(np.exp(np.where(np.real(x) < 0, x, -x)))
+
+
 def elementwise():
     unary = {"neg": lambda x: -x, "abs": lambda x: np.where(np.real(x) < 0, -x, np.where(np.real(x) > 0, x, np.abs(np.real(x)))), "sign": np.sign, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh,
-             "sigmoid": sigmoid, "relu": lambda x: np.where(np.isnan(x) | (np.real(x) > 0), x, 0.0), "stop_grad": lambda x: x}
+             "sigmoid": sigmoid, "softplus": softplus, "relu": lambda x: np.where(np.isnan(x) | (np.real(x) > 0), x, 0.0), "stop_grad": lambda x: x}
     for op, fn in unary.items():
         name = "p_x" if op in ("log", "sqrt") else "x"
         case(op, f"{name}: f64[3, 7]", f"{op}({name})", fn)

@@ -24,9 +24,11 @@ static byhand map_plan(lt_op op, lt_dtype t, int inputs, lt_instr *x, lt_access 
 typedef struct scalar_case { lt_op op; double (*exact)(double); long double (*wide)(long double); double bound; } scalar_case;
 static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 static long double sigmoid_wide(long double x) { return x >= 0 ? 1 / (1 + expl(-x)) : expl(x) / (1 + expl(x)); }
+static double softplus(double x) { return fmax(x, 0) + log1p(exp(-fabs(x))); }
+static long double softplus_wide(long double x) { return fmaxl(x, 0) + log1pl(expl(-fabsl(x))); }
 static const scalar_case cases[] = {
   {LT_OP_exp, exp, expl, 1.5}, {LT_OP_log, log, logl, 1.5}, {LT_OP_tanh, tanh, tanhl, 3}, {LT_OP_sigmoid, sigmoid, sigmoid_wide, 3},
-      {LT_OP_sqrt, sqrt, sqrtl, 0.5001},
+      {LT_OP_sqrt, sqrt, sqrtl, 0.5001}, {LT_OP_softplus, softplus, softplus_wide, 3},
 };
 
 /* Distance in units of the last place of a result of that size (of the smallest denormal, below). */

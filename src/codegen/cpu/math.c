@@ -144,6 +144,20 @@ static LLVMValueRef emit_log(lt_ll *l, LLVMValueRef x) {
   return pick(l, fcmp(l, LLVMRealOEQ, x, num(l, x, INFINITY)), x, y);
 }
 
+/* ---- softplus ---- */
+
+/* max(x, 0) + log(1 + e), e = exp(-|x|) in [0, 1]. With t = 2e / (2 + e) in [0, 2/3] and z = (t/2)^2 the logarithm is
+ * 2 atanh(t/2) = t + t (z/3 + z^2/5 + …), whose first term is e where e is tiny. */
+static LLVMValueRef emit_softplus(lt_ll *l, LLVMValueRef x) {
+  int terms = is_f64(l, LLVMTypeOf(x)) ? 16 : 7;
+  double c[16];
+  for (int i = 0; i < terms; i++) c[i] = 1.0 / (2 * i + 3);
+  LLVMValueRef e = emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
+  LLVMValueRef t = quot(l, add(l, e, e), add(l, e, num(l, x, 2))), half = mul(l, t, num(l, x, 0.5)), z = mul(l, half, half);
+  LLVMValueRef rest = mul(l, z, poly(l, z, c, terms));
+  return add(l, at_least(l, x, 0), lt_ll_fma(l, t, rest, t));
+}
+
 /* ---- pow ---- */
 
 /* Is |x| whole? */
@@ -255,6 +269,7 @@ static LLVMValueRef float_map(lt_ll *l, lt_op op, const void *attrs, const LLVMV
   case LT_OP_sqrt: return lt_ll_intrinsic(l, "llvm.sqrt", LLVMTypeOf(a), &a, 1);
   case LT_OP_tanh: return emit_tanh(l, a);
   case LT_OP_sigmoid: return emit_sigmoid(l, a);
+  case LT_OP_softplus: return emit_softplus(l, a);
   case LT_OP_relu: return at_least(l, a, 0);
   case LT_OP_clip: return at_most(l, at_least(l, a, ((const lt_clip_attrs *)attrs)->lo), ((const lt_clip_attrs *)attrs)->hi);
   case LT_OP_less: return fcmp(l, LLVMRealOLT, a, b);
