@@ -44,6 +44,29 @@ static const struct { const char *call, *only, *why; } reserved[] = {
   {"setjmp", "src/base/job.c", "catching is lt_protect's"},
 };
 
+/* `case LT_OP_x`, `== LT_OP_x` and `!= LT_OP_x` stand where one particular op is meant; what holds of an op among others is a
+ * column of ops.def. Leaves may be named everywhere. */
+static const struct { const char *where, *why; } names_ops[] = {
+  {"src/ir/op_", "the ops themselves, in files of their families"},
+  {"src/ir/gradients.c", "grad stands for other nodes"},
+  {"src/ir/pass/autodiff.c", "grad stands for other nodes"},
+  {"src/ir/pass/fold.c", "grad waits for autodiff"},
+  {"src/ir/pass/mode.c", "dropout and batch_norm in an entry that trains"},
+  {"src/ir/pass/lower.c", "stop_grad and a border around max_pool"},
+  {"src/ir/pass/spell.c", "einsum and tensordot as products"},
+  {"src/ir/pass/raise.c", "patterns of particular ops"},
+  {"src/ir/pass/recognise.c", "patterns of particular ops"},
+  {"src/ir/pass/simplify.c", "rules for particular ops"},
+  {"src/ir/pass/view.c", "a view is made of reshape and transpose"},
+  {"src/ir/pass/choose.c", "matmul says whether its right operand is turned; layout nodes that stand already"},
+  {"src/plan/lower", "kernels of particular ops"},
+  {"src/codegen/cpu/math.c", "elementwise ops on 16 lanes"},
+  {"src/codegen/cpu/reduce.c", "the product at the end of a chain is fused into the sum"},
+  {"src/frontend/", "dropout takes its key from its name"},
+  {"src/driver/model/inputs.c", "inputs that are labels or indices"},
+  {"src/driver/step/split.c", "a step is cut at its grad"},
+};
+
 static int breaches, quiet;
 static unsigned files_seen, includes_seen;
 
@@ -108,6 +131,28 @@ static void look_at_calls(const char *path, unsigned line, const char *text) {
       BREACH(path, line, "%s(): %s", reserved[i].call, reserved[i].why);
 }
 
+/* Does the line ask whether something is this one op, no leaf? */
+static int asks_for_op(const char *text) {
+  static const char *const leaves[] = {"none", "input", "param", "state", "const"};
+  for (const char *p = text; (p = strstr(p, " LT_OP_")) != NULL;) {
+    int asks = (p - text >= 2 && (strncmp(p - 2, "==", 2) == 0 || strncmp(p - 2, "!=", 2) == 0)) ||
+               (p - text >= 4 && strncmp(p - 4, "case", 4) == 0);
+    p += strlen(" LT_OP_");
+    size_t n = 0;
+    while (isalnum((unsigned char)p[n]) || p[n] == '_') n++;
+    for (unsigned i = 0; i < sizeof leaves / sizeof leaves[0]; i++) asks &= strlen(leaves[i]) != n || strncmp(p, leaves[i], n) != 0;
+    if (asks) return 1;
+  }
+  return 0;
+}
+
+static void look_at_ops(const char *path, unsigned line, const char *text) {
+  if (!starts(path, "src/") || !asks_for_op(text)) return;
+  for (unsigned i = 0; i < sizeof names_ops / sizeof names_ops[0]; i++)
+    if (starts(path, names_ops[i].where)) return;
+  BREACH(path, line, "asks for an op by its name: make it a column of src/ir/ops.def");
+}
+
 static unsigned characters(const char *text) { /* not bytes: "…" is one */
   unsigned n = 0;
   for (; *text && *text != '\n'; text++) n += ((unsigned char)*text & 0xC0) != 0x80;
@@ -123,6 +168,7 @@ static void look_at_file(FILE *f, const char *path) {
     line++;
     look_at_include(path, line, text);
     look_at_calls(path, line, text);
+    look_at_ops(path, line, text);
     if (!table && characters(text) > LINE) BREACH(path, line, "%u characters; %d are allowed", characters(text), LINE);
   }
   if (starts(path, "src/") && layer_of(path) == LAYERS) BREACH(path, 1, "no row of `layers` says what this folder may include");
@@ -196,6 +242,9 @@ START_TEST(rules_can_fail) {
     {"src/gpu/tile.c", "int x;\n", 1},
     {"src/ir/op.c", "  p = malloc(3);\n  longjmp(b, 1);\n", 2},
     {"src/base/mem.c", "  p = malloc(3);\n", 0},
+    {"src/plan/plan.c", "  if (n->op == LT_OP_relu) return;\n", 1},
+    {"src/plan/plan.c", "  if (n->op == LT_OP_const) return;\n", 0},
+    {"src/plan/lower_gemm.c", "  case LT_OP_linear: return;\n", 0},
     {"tests/unit/ir.c", "  p = malloc(3);\n#include <llvm-c/Core.h>\n", 0},
   };
   for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -216,6 +265,9 @@ END_TEST
 
 /* The parts of the rules see what they should. */
 START_TEST(checks_can_fail) {
+  ck_assert(asks_for_op("  if (n->op == LT_OP_relu) {"));
+  ck_assert(asks_for_op("  case LT_OP_input: case LT_OP_sum: return true;"));
+  ck_assert(!asks_for_op("  if (n->op != LT_OP_const) return lt_unary(g, LT_OP_relu, x);"));
   ck_assert(calls("  p = malloc(3);", "malloc"));
   ck_assert(!calls("  p = my_malloc(3);", "malloc"));
   ck_assert(!calls("  p->free(3);", "free"));
