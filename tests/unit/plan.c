@@ -245,5 +245,55 @@ static void operands_body(lt_job *job, void *arg) {
 START_TEST(operands) { protect(operands_body, NULL); }
 END_TEST
 
-LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands)
+/* ---- what was chosen wrongly is refused, not guessed ---- */
+
+/* Dumps as they come after `layout`, in which one note is wrong; NULL: planned. */
+static const struct { const char *text, *says; } chosen[] = {
+  {"network n(x: f32[1, 4, 4, 4], W: f32[32, 1, 1, 1]) -> y {\n"
+   "  v = layout(W) @panel(conv, groups=4)\n"
+   "  h = conv2d(x, v, groups=4) @cluster(1) @algorithm(grouped)\n"
+   "  y = relu(h) @cluster(1)\n}\n", NULL},
+  {"network n(x: f32[1, 4, 4, 4], W: f32[32, 1, 1, 1]) -> y {\n"
+   "  v = layout(W) @panel(conv, groups=4)\n"
+   "  h = conv2d(x, v, groups=4) @cluster(1)\n"
+   "  y = relu(h) @cluster(1)\n}\n", "conv2d comes to the planner with the algorithm none: has the pass `choose` run?"},
+  {"network n(x: f32[1, 4, 4, 4], W: f32[32, 1, 1, 1]) -> y {\n" /* groups of 8 in blocks of 16 */
+   "  v = layout(W) @panel(conv, groups=4)\n"
+   "  h = conv2d(x, v, groups=4) @cluster(1) @algorithm(grouped)\n"
+   "  r = relu(h) @cluster(1) @layout(blocked, [0, 0, 0, 0])\n"
+   "  y = layout(r)\n}\n", "kernel `h` (conv2d) reads channels of the blocked value 5 (relu) out of step"},
+  {"network n(x: f32[1, 3, 9, 9], W: f32[6, 1, 2, 2]) -> y {\n" /* groups of one filter: no lane leaves the block, but the next group's */
+   "  v = layout(W) @panel(conv, groups=3)\n"
+   "  h = conv2d(x, v, groups=3) @cluster(1) @algorithm(grouped)\n"
+   "  r = relu(h) @cluster(1) @layout(blocked, [0, 0, 0, 0])\n"
+   "  y = layout(r)\n}\n", "kernel `h` (conv2d) reads channels of the blocked value 5 (relu) out of step"},
+  {"network n(x: f32[1, 20, 4, 4], z: f32[1, 20, 4, 4]) -> y {\n" /* a product walks its batch axes one by one */
+   "  h = matmul(x, z) @cluster(1) @algorithm(product)\n"
+   "  r = relu(h) @cluster(1) @layout(blocked, [0, 0, 0, 0])\n"
+   "  y = layout(r)\n}\n", "kernel `h` (matmul) reads channels of the blocked value 4 (relu) out of step"},
+};
+
+static void chosen_body(lt_job *job, void *arg) {
+  const char *dump = arg;
+  lt_arena *a = lt_arena_new(job);
+  lt_graph *g = lt_text_read(job, dump, strlen(dump), "plan", NULL);
+  lt_defer_cancel(job, g);
+  lt_defer(job, lt_graph_free_fn, g);
+  lt_image image;
+  lt_plan run;
+  lt_image_of(&image, a, g);
+  lt_plan_single(&run, a, g, &image, "run");
+}
+
+START_TEST(wrong_choices) {
+  for (size_t i = 0; i < LT_COUNT(chosen); i++) {
+    lathe_error e = {0};
+    int status = lt_protect(&e, chosen_body, (void *)(uintptr_t)chosen[i].text);
+    ck_assert_int_eq(status, chosen[i].says ? LATHE_E_INTERNAL : LATHE_OK);
+    if (chosen[i].says) ck_assert_msg(strstr(e.message, chosen[i].says) != NULL, "%s", e.message);
+  }
+}
+END_TEST
+
+LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, wrong_choices)
 LT_TEST_MAIN(plan)
