@@ -137,7 +137,7 @@ static void set(lt_options *out, lt_job *job, lt_arena *a, const option *o, cons
     case O_FLAG: *(bool *)p = true; return;
     case O_INT: *(int64_t *)p = read_int(job, o, text); return;
     case O_REAL: *(double *)p = read_real(job, o, text); return;
-    case O_CHOICE: case O_TEXT: case O_FILE: case O_DIM: case O_NAME_FILE: break;
+    case O_CHOICE: case O_TEXT: case O_FILE: case O_OUT: case O_DIM: case O_NAME_FILE: break;
   }
   check_text(job, o, text);
   if (o->many == MANY) add_text(a, p, text);

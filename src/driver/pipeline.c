@@ -1,6 +1,6 @@
 /* pipeline.c: the whole way from a network to machine code. Each step has a file of its own; the order is here.
  *
- *   network   frontend/           text or calls as a graph; read again where an entry gives dimensions other values
+ *   network   frontend/source.c   a source (text, a program) as a graph; read again where an entry gives dimensions other values
  *   entry     entry.c             what is asked for as a graph: outputs, gradients, a loss with its updates
  *   mode      ir/pass/mode.c      the first pass: running or batch statistics, so a step's states and updates
  *   passes    ir/pass/            the rest of the list below
