@@ -96,7 +96,8 @@ typedef struct lt_op_info {
   void (*infer)(lt_graph *g, void *attrs, const lt_value *in, unsigned n_in, lt_type *out_type, unsigned *n_out);
   void (*eval)(struct lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out);
   /* Hooks that only some rows have (op_hooks.h); NULL: no. */
-  void (*vjp)(struct lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout, lt_value *gin);
+  void (*vjp)(struct lt_vjp *v, const lt_node *n, const lt_value *in, const lt_value *out, const lt_value *gout,
+              lt_value *gin);
   void (*expand)(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out);
   lt_reduced (*axes)(const lt_node *n);
   double (*terms)(const lt_graph *g, const lt_node *n);

@@ -321,7 +321,8 @@ static LLVMValueRef whole(lt_ll *l, LLVMTypeRef t, uint64_t bits) {
 }
 
 static LLVMValueRef mix(lt_ll *l, LLVMValueRef z) {
-  static const struct { unsigned shift; uint64_t by; } round[2] = {{30, 0xBF58476D1CE4E5B9u}, {27, 0x94D049BB133111EBu}};
+  static const struct { unsigned shift; uint64_t by; } round[2] = {
+    {30, 0xBF58476D1CE4E5B9u}, {27, 0x94D049BB133111EBu}};
   LLVMTypeRef t = LLVMTypeOf(z);
   for (int i = 0; i < 2; i++) {
     z = LLVMBuildXor(l->b, z, LLVMBuildLShr(l->b, z, whole(l, t, round[i].shift), ""), "");

@@ -99,10 +99,10 @@ static void run_bind(lt_elab *e, const lt_stmt *s) {
 
 /* A constant of equal elements is a number and its shape, however large. */
 static lt_value constant(lt_elab *e, const lt_stmt *s, const lt_type *t, const lt_init *init) {
+  bool one = init->kind == LT_INIT_ONES;
   switch ((lt_init_kind)init->kind) {
   case LT_INIT_LITERAL: return lt_const_tensor(e->g, init->literal);
-  case LT_INIT_ZEROS: case LT_INIT_ONES:
-    return lt_broadcast_to(e->g, lt_const_scalar(e->g, t->dtype, init->kind == LT_INIT_ONES), t);
+  case LT_INIT_ZEROS: case LT_INIT_ONES: return lt_broadcast_to(e->g, lt_const_scalar(e->g, t->dtype, one), t);
   case LT_INIT_NORMAL: case LT_INIT_UNIFORM: break;
   }
   lt_elab_fail(e, s->value->pos, "a const has no random value\nhelp: write zeros(), ones() or numbers, or make it a `state`");
