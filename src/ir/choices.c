@@ -1,6 +1,6 @@
 /* choices.c: algorithms, layouts and panels: their names, and where each fits. The pass `choose` asks before it decides,
  * the verifier and the text reader ask about what they are given. */
-#include "ir/ir.h"
+#include "ir/window.h"
 
 static const char *const algorithms[] = {
 #define ALGORITHM(name, doc) #name,
@@ -50,14 +50,20 @@ static bool whole_blocks(const lt_conv_channels *c) {
   return c->groups == 1 || (c->image % (16 * c->groups) == 0 && c->windows % (16 * c->groups) == 0);
 }
 
+static bool halo_pays(const lt_graph *g, const lt_node *n) {
+  const lt_window w = lt_window_of(g, n);
+  return lt_halo_pays(&w, lt_facts(n)->blocks == LT_BLOCKS_DGRAD);
+}
+
 bool lt_algorithm_fits(lt_algorithm a, const lt_graph *g, const lt_node *n) {
   lt_conv_channels c;
   bool conv = lt_conv_channels_of(&c, g, n);
   switch (a) {
   case LT_ALGORITHM_none: return true;
-  case LT_ALGORITHM_direct: return conv && whole_blocks(&c);
+  case LT_ALGORITHM_direct: return conv && whole_blocks(&c) && halo_pays(g, n);
   case LT_ALGORITHM_depthwise: return conv && c.groups == c.image && c.groups == c.windows;
-  case LT_ALGORITHM_grouped: return conv;
+  case LT_ALGORITHM_grouped: return conv && halo_pays(g, n);
+  case LT_ALGORITHM_guarded: return conv;
   case LT_ALGORITHM_product: return lt_facts(n)->blocks == LT_BLOCKS_RIGHT;
   }
   return false;

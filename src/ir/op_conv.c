@@ -254,7 +254,20 @@ static const char *smallest_size(lt_graph *g, const lt_window_axis *a, int64_t s
   return lt_deconv_size(&g->arena, out, size, extent, a->stride, a->before, a->after);
 }
 
-/* outsize 0 becomes the smallest size of y. One that is given must have as many windows as x has elements. */
+/* How much larger y is than the smallest size that fits x; negative: it does not. */
+static int64_t outsize_over(const lt_window_axis *y, int64_t x) {
+  int64_t smallest;
+  return lt_window_image(y, x, &smallest) ? y->size + y->before + y->after - smallest : -1;
+}
+
+/* y has exactly as many windows as x has elements, or, where taps are further apart than windows, it ends up to dilation - 1
+ * elements after the last one that is reached. */
+static bool outsize_fits(const lt_window_axis *y, int64_t x) {
+  int64_t over = outsize_over(y, x);
+  return y->windows == x || (over >= 0 && over < y->dilation && over < y->size);
+}
+
+/* outsize 0 becomes the smallest size of y. One that is given must fit x. */
 static void need_outsize(lt_graph *g, lt_deconv2d_attrs *a, const lt_value *in) {
   const lt_type x = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
   lt_window win = lt_window_read(LT_OP_deconv2d, a, &x, &w);
@@ -269,9 +282,9 @@ static void need_outsize(lt_graph *g, lt_deconv2d_attrs *a, const lt_value *in) 
     lt_node_fail(g, LT_OP_deconv2d, "outsize %s must be at least 1 (x %s, W %s)", size, lt_text_of(g, in[0]), lt_text_of(g, in[1]));
   for (unsigned k = 0; k < 2; k++) win.axis[k].size = y[k];
   lt_need_window(g, LT_OP_deconv2d, &win, lt_arena_printf(&g->arena, "x %s, outsize %s", lt_text_of(g, in[0]), size));
-  if (!windows_are(&win, &x))
+  if (!outsize_fits(&win.axis[0], x.dim[2]) || !outsize_fits(&win.axis[1], x.dim[3]))
     lt_node_fail(g, LT_OP_deconv2d, "outsize %s does not fit: W %s has %s windows there, x is %s\nhelp: without outsize it is the "
-                 "smallest that fits; stride - 1 more at most", size, lt_text_of(g, in[1]), windows_text(g, &win),
+                 "smallest that fits; max(stride, dilation) - 1 more at most", size, lt_text_of(g, in[1]), windows_text(g, &win),
                  lt_text_of(g, in[0]));
 }
 
@@ -297,18 +310,32 @@ LT_INFER(deconv2d) {
 
 LT_EVAL(deconv2d) {
   const lt_deconv2d_attrs *a = n->attrs;
-  const lt_type *w = &in[1]->type, *y = &out[0]->type;
+  const lt_type *x = &in[0]->type, *w = &in[1]->type, *y = &out[0]->type;
   conv_shape s = {lt_window_between(n->op, a, y, w), y->dim[0], y->dim[1], w->dim[0], a->groups};
+  for (unsigned k = 0; k < 2; k++) s.w.axis[k].windows = x->dim[2 + k];
   const lt_tensor *b = in[2];
   int64_t plane = y->dim[2] * y->dim[3], total = lt_type_count(y);
   for (int64_t i = 0; i < total; i++) out[0]->f[i] = b ? b->f[i / plane % s.c] : 0.0;
   conv_all(&s, CONV_X, in[0]->f, out[0]->f, in[1]->f);
 }
 
+/* The adjoint needs an image with as many windows as x has elements. A larger y is one with less border, and zeros after it. */
 LT_EXPAND(deconv2d) {
   const lt_deconv2d_attrs *a = n->attrs;
+  const lt_type x = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
+  const lt_type y = lt_make_type(x.dtype, 4, (int64_t[]){1, 1, a->outsize.v[0], a->outsize.v[1]});
+  const lt_window win = lt_window_between(LT_OP_deconv2d, a, &y, &w);
   lt_conv2d_grad_input_attrs c = {.size = a->outsize, .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
+  lt_pad_attrs zeros = {.pads = {8, {0}}};
+  for (unsigned k = 0; k < 2; k++) {
+    if (win.axis[k].windows == x.dim[2 + k]) continue;
+    int64_t over = outsize_over(&win.axis[k], x.dim[2 + k]) - (a->stride.v[k] - 1), border = LT_MIN(over, a->pad.v[2 + k]);
+    c.pad.v[2 + k] -= border;
+    c.size.v[k] -= over - border;
+    zeros.pads.v[6 + k] = over - border;
+  }
   out[0] = lt_emit(g, LT_OP_conv2d_grad_input, &c, in, 2);
+  if (zeros.pads.v[6] || zeros.pads.v[7]) out[0] = lt_emit(g, LT_OP_pad, &zeros, out, 1);
   if (!in[2]) return;
   lt_value b = lt_reshape(g, in[2], 3, (int64_t[]){lt_type_of(g, in[2])->dim[0], 1, 1});
   out[0] = lt_binary(g, LT_OP_add, out[0], b);

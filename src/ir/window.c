@@ -5,6 +5,7 @@
 
 static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
+static int64_t mod(int64_t a, int64_t b) { return (a % b + b) % b; }
 
 /* ---- the window of an op ------------------------------------------------------------------------------------------ */
 
@@ -70,11 +71,13 @@ static bool extent_of(const lt_window_axis *a, int64_t *out) {
 lt_window_fit lt_window_count(lt_window_axis *a, int64_t *padded, int64_t *extent) {
   if (!lt_add_ok(padded, a->before, a->after) || !lt_add_ok(padded, *padded, a->size) || !extent_of(a, extent))
     return LT_WINDOW_OVERFLOWS;
-  if (*extent > *padded) return LT_WINDOW_TOO_LARGE;
-  a->windows = (*padded - *extent) / a->stride + 1;
-  /* Rounding up adds a window only if it starts inside the image or the border before it (as in ONNX). */
-  if (a->ceil && (*padded - *extent) % a->stride && a->windows * a->stride < a->size + a->before) a->windows++;
-  return LT_WINDOW_FITS;
+  const int64_t rest = *padded - *extent; /* how far a window can go */
+  a->windows = rest < 0 ? 0 : rest / a->stride + 1;
+  /* Rounding up adds a window only if it starts inside the image or the border before it (as in ONNX); it stands out by
+   * stride - 1 at most, so the only one does not exist if it is larger than that. */
+  const bool left_over = rest < 0 ? rest > -a->stride : rest % a->stride != 0;
+  if (a->ceil && left_over && a->windows * a->stride < a->size + a->before) a->windows++;
+  return a->windows ? LT_WINDOW_FITS : LT_WINDOW_TOO_LARGE;
 }
 
 bool lt_window_image(const lt_window_axis *a, int64_t windows, int64_t *padded) {
@@ -132,6 +135,19 @@ lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a) {
   return h;
 }
 
+/* A plane of up to SMALL elements, or up to MUCH times what is read and written anyway. */
+bool lt_halo_pays(const lt_window *w, bool adjoint) {
+  enum { SMALL = 1 << 16, MUCH = 64 };
+  int64_t wide = 1, pixels = 1, windows = 1;
+  for (unsigned k = 0; k < w->n; k++) {
+    const lt_window_axis *a = &w->axis[k];
+    lt_window_halo h = adjoint ? lt_halo_of_adjoint(a) : lt_halo_of_windows(a);
+    if (!lt_mul_ok(&wide, wide, (adjoint ? a->windows : a->size) + h.before + h.after)) return false;
+    pixels *= a->size, windows *= a->windows;
+  }
+  return wide <= SMALL || wide / MUCH <= pixels + windows;
+}
+
 /* ---- phases ------------------------------------------------------------------------------------------------------- */
 
 static int64_t gcd(int64_t a, int64_t b) {
@@ -150,12 +166,19 @@ static int64_t inverse(int64_t d, int64_t m) {
     r[0] = r[1], r[1] = r2;
     x[0] = x[1], x[1] = x2;
   }
-  return (x[1] % m + m) % m;
+  return mod(x[1], m);
+}
+
+int64_t lt_window_phases(const lt_window_axis *a) { return LT_MIN(a->stride, a->size); }
+
+int64_t lt_window_residue(const lt_window_axis *a, int64_t i) {
+  int64_t n = lt_window_phases(a), first = mod(-a->before, a->stride); /* the first pixel of residue 0 */
+  return ((first < n ? first + i : i) % n + a->before) % a->stride;
 }
 
 lt_phase_axis lt_window_phase(const lt_window_axis *a, int64_t r) {
   int64_t common = gcd(a->dilation, a->stride), step = a->stride / common;
-  lt_phase_axis p = {.at = ((r - a->before) % a->stride + a->stride) % a->stride};
+  lt_phase_axis p = {.at = mod(r - a->before, a->stride)};
   p.pixels = a->size > p.at ? (a->size - 1 - p.at) / a->stride + 1 : 0;
   if (r % common) return p;
   p.first = r / common * inverse(a->dilation / common, step) % step;

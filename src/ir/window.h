@@ -66,6 +66,9 @@ typedef struct lt_window_halo { int64_t before, after; } lt_window_halo;
 lt_window_halo lt_halo_of_windows(const lt_window_axis *a); /* outside the image, by all windows */
 lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a); /* outside the windows, by all pixels */
 
+/* Are the zeros that are looked at, by the windows or with `adjoint` by the pixels, worth the memory they take? */
+bool lt_halo_pays(const lt_window *w, bool adjoint);
+
 /* ---- phases of the adjoint ---- */
 
 /* Pixels i with (i + before) mod stride == r are reached by the taps k with k·dilation ≡ r: both are arithmetic sequences,
@@ -73,5 +76,8 @@ lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a); /* outside the windo
  * these pixels. */
 typedef struct lt_phase_axis { int64_t at, pixels, first, taps, step, from, back; } lt_phase_axis;
 lt_phase_axis lt_window_phase(const lt_window_axis *a, int64_t r);
+/* Residues that have pixels: how many, and the i-th in rising order. */
+int64_t lt_window_phases(const lt_window_axis *a);
+int64_t lt_window_residue(const lt_window_axis *a, int64_t i);
 
 #endif

@@ -1,25 +1,22 @@
-/* lower_conv.c: conv2d and its two gradients as contractions (plan.h), depthwise ones as reductions.
+/* lower_conv.c: conv2d and its two gradients as contractions (plan.h); those without a halo are in lower_guarded.c.
  *
  * Forward and input gradient are the same kernel: pixels × channel blocks of the result, K over the other side's channels
  * and the taps, the weights a panel. The input gradient is one contraction per phase of the stride: the pixels that the same
  * taps reach, which step through the result. The weight gradient has taps and input channels for pixels and the pixels of
  * all images for K. Nothing here checks borders: `choose` has put halos around what is read. */
+#include "plan/lower_conv.h"
 #include "plan/lower_hooks.h"
 
-/* The rows and columns of the windows (window.h), and channels per group. */
-typedef struct conv { lt_window_axis row, col; int64_t n, c, oc, groups; } conv;
-
-static conv conv_of(const lt_builder *b, const lt_node *n) {
+static lt_conv_dims dims_of(const lt_builder *b, const lt_node *n) {
   const lt_window w = lt_window_of(b->g, n);
   lt_conv_channels c = {.groups = 1};
   lt_conv_channels_of(&c, b->g, n);
-  return (conv){w.axis[0], w.axis[1], lt_type_of(b->g, n->in[0])->dim[0], c.image / c.groups, c.windows / c.groups, c.groups};
+  const int64_t images = lt_type_of(b->g, n->in[0])->dim[0];
+  return (lt_conv_dims){w.axis[0], w.axis[1], images, c.image / c.groups, c.windows / c.groups, c.groups};
 }
 
-static int64_t taps_of(const conv *v) { return v->row.kernel * v->col.kernel; }
-
-static double flop_of(const conv *v) {
-  return 2.0 * (double)(v->n * v->row.windows * v->col.windows) * (double)(v->oc * v->groups * v->c) * (double)taps_of(v);
+static double flop_of(const lt_conv_dims *v) {
+  return 2.0 * (double)(v->n * v->row.windows * v->col.windows) * (double)(v->oc * v->groups * v->c) * (double)lt_conv_taps(v);
 }
 
 /* ---- one operand in memory ---- */
@@ -52,7 +49,7 @@ static lt_coord channel_coord(int64_t groups, int group, int block, int lane, in
   return c;
 }
 
-static void image_space(lt_kernel_builder *kb, const conv *v, int64_t channels, int64_t rows, int64_t cols) {
+static void image_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t channels, int64_t rows, int64_t cols) {
   int64_t extent[] = {v->n, v->groups, lt_ceil_div(channels, LT_LANES), rows, cols, LT_LANES};
   for (int i = 0; i < 6; i++) lt_kernel_dim(kb, extent[i]);
   kb->k.block_dim = D_BLOCK;
@@ -71,11 +68,14 @@ static void finish(lt_kernel_builder *kb, int32_t result) {
   lt_kernel_finish(kb);
 }
 
-static int32_t with_bias(lt_kernel_builder *kb, int32_t result, lt_value bias) {
-  if (!bias) return result;
-  lt_at at = {0};
-  at.c[0] = kb->at.c[1];
-  return lt_x_map(kb, LT_OP_add, kb->k.dtype, result, lt_x_read(kb, bias, &at));
+void lt_conv_finish(lt_kernel_builder *kb, lt_value bias) {
+  int32_t result = lt_x_result(kb, kb->k.dtype);
+  if (bias) {
+    lt_at at = {0};
+    at.c[0] = kb->at.c[1];
+    result = lt_x_map(kb, LT_OP_add, kb->k.dtype, result, lt_x_read(kb, bias, &at));
+  }
+  finish(kb, result);
 }
 
 /* ---- K ---- */
@@ -110,79 +110,11 @@ static double bytes_of(const lt_kernel_builder *kb, const lt_contract *x) {
   return (double)(kb->b->buffer.at[x->a.buffer].bytes + kb->b->buffer.at[x->b.buffer].bytes);
 }
 
-/* ---- depthwise: one filter per channel, borders by guards ---- */
-
-static void add_reduced(lt_kernel_builder *kb, int64_t a, int64_t b, int64_t c) {
-  int64_t extent[] = {a, b, c};
-  for (int i = 0; i < 3; i++)
-    if (extent[i]) lt_kernel_rdim(kb, extent[i]);
-  kb->k.reduce = LT_SUM_CHAIN;
-  lt_kernel_use(kb, &kb->rexpr);
-}
-
-/* The filters as a panel [C/16][KH][KW][16]. */
-static lt_access filter_access(lt_kernel_builder *kb, lt_value panel, const conv *v, int tap) {
-  lt_place p = lt_place_of(kb->b, panel);
-  lt_access a = lt_access_zero(p.buffer, p.offset);
-  a.stride[kb->k.block_dim] = taps_of(v) * LT_LANES;
-  a.stride[tap] = v->col.kernel * LT_LANES, a.stride[tap + 1] = LT_LANES;
-  a.stride[kb->k.n_dims - 1] = 1;
-  return a;
-}
-
-static void end_depthwise(lt_kernel_builder *kb, int32_t a, int32_t b, lt_value bias) {
-  lt_kernel_last(kb, lt_x_map(kb, LT_OP_mul, kb->k.dtype, a, b));
-  lt_kernel_use(kb, &kb->expr);
-  finish(kb, with_bias(kb, lt_x_result(kb, kb->k.dtype), bias));
-}
-
-static void forward_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node *n) {
-  lt_kernel_space(kb, lt_type_of(kb->b->g, n->out), true);
-  int tap = kb->k.n_dims;
-  lt_at at = kb->at;
-  add_reduced(kb, v->row.kernel, v->col.kernel, 0);
-  for (int i = 0; i < 2; i++) lt_coord_window(&at.c[2 + i], i ? &v->col : &v->row, tap + i);
-  int32_t x = lt_x_read_loaded(kb, n->in[0], &at);
-  end_depthwise(kb, x, lt_x_load(kb, kb->k.dtype, filter_access(kb, n->in[1], v, tap)), n->in[2]);
-}
-
-static void input_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node *n) {
-  lt_kernel_space(kb, lt_type_of(kb->b->g, n->out), true);
-  int tap = kb->k.n_dims;
-  lt_at at = kb->at;
-  add_reduced(kb, v->row.kernel, v->col.kernel, 0);
-  for (int i = 0; i < 2; i++) lt_coord_adjoint(&at.c[2 + i], i ? &v->col : &v->row, tap + i);
-  int32_t gy = lt_x_read_loaded(kb, n->in[0], &at);
-  end_depthwise(kb, gy, lt_x_load(kb, kb->k.dtype, filter_access(kb, n->in[1], v, tap)), 0);
-}
-
-static void weight_depthwise(lt_kernel_builder *kb, const conv *v, const lt_node *n) {
-  int block = lt_kernel_dim(kb, lt_ceil_div(v->groups, LT_LANES)), kh = lt_kernel_dim(kb, v->row.kernel),
-      kw = lt_kernel_dim(kb, v->col.kernel);
-  int lane = lt_kernel_dim(kb, LT_LANES), image = lane + 1;
-  kb->k.block_dim = block, kb->k.channels = v->groups;
-  kb->shape = *lt_type_of(kb->b->g, n->out);
-  kb->at = (lt_at){0};
-  kb->at.c[0] = lt_coord_affine(block, LT_LANES, 0), kb->at.c[0].coef[lane] = 1;
-  kb->at.c[1] = lt_coord_zero();
-  kb->at.c[2] = lt_coord_dim(kh), kb->at.c[3] = lt_coord_dim(kw);
-  add_reduced(kb, v->n, v->row.windows, v->col.windows);
-  lt_at x = {0}, gy = {0};
-  gy.c[0] = x.c[0] = lt_coord_dim(image);
-  gy.c[1] = x.c[1] = kb->at.c[0];
-  for (int i = 0; i < 2; i++) {
-    gy.c[2 + i] = x.c[2 + i] = lt_coord_dim(image + 1 + i);
-    lt_coord_window(&x.c[2 + i], i ? &v->col : &v->row, i ? kw : kh);
-  }
-  int32_t a = lt_x_read_loaded(kb, n->in[0], &x), g = lt_x_read_loaded(kb, n->in[1], &gy);
-  end_depthwise(kb, a, g, 0);
-}
-
 /* ---- conv2d ---- */
 
 static void contract_forward(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
-  conv v = conv_of(b, n);
+  const lt_conv_dims v = dims_of(b, n);
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
@@ -192,21 +124,20 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
   x->a = lt_access_zero(o.buffer, o.offset - v.row.before * o.row - v.col.before * o.col);
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v.c);
   x->a.stride[D_ROW] = v.row.stride * o.row, x->a.stride[D_COL] = v.col.stride * o.col;
-  taps t = {{v.row.kernel, v.col.kernel}, {v.row.dilation * o.row, v.col.dilation * o.col}, {v.col.kernel, 1}, 0, taps_of(&v)};
+  taps t = {{v.row.kernel, v.col.kernel}, {v.row.dilation * o.row, v.col.dilation * o.col}, {v.col.kernel, 1}, 0, lt_conv_taps(&v)};
   channel_segments(x, &o, &t, v.c);
-  panel_operand(&kb, x, n->in[1], v.c * taps_of(&v));
+  panel_operand(&kb, x, n->in[1], v.c * lt_conv_taps(&v));
   kb.k.flop = flop_of(&v), kb.k.bytes = bytes_of(&kb, x);
-  finish(&kb, with_bias(&kb, lt_x_result(&kb, kb.k.dtype), n->in[2]));
+  lt_conv_finish(&kb, n->in[2]);
 }
 
 /* ---- gradient in the input ---- */
 
 /* The pixels of phase (rows, cols). */
-static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt_phase_axis *r, const lt_phase_axis *c) {
+static void lower_phase(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_axis *r, const lt_phase_axis *c) {
   const lt_node *n = u->root;
   bool reached = r->taps && c->taps;
   lt_kernel_builder kb;
-  if (!r->pixels || !c->pixels) return;
   lt_kernel_init(&kb, b, u, reached ? LT_K_CONTRACT : LT_K_LOOPS);
   image_space(&kb, v, v->c, r->pixels, c->pixels);
   kb.at.c[2] = lt_coord_affine(D_ROW, v->row.stride, r->at), kb.at.c[3] = lt_coord_affine(D_COL, v->col.stride, c->at);
@@ -221,20 +152,20 @@ static void lower_phase(lt_builder *b, const lt_unit *u, const conv *v, const lt
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v->oc);
   x->a.stride[D_ROW] = o.row, x->a.stride[D_COL] = o.col;
   taps t = {{r->taps, c->taps}, {-r->back * o.row, -c->back * o.col}, {r->step * v->col.kernel, c->step},
-            r->first * v->col.kernel + c->first, taps_of(v)};
+            r->first * v->col.kernel + c->first, lt_conv_taps(v)};
   channel_segments(x, &o, &t, v->oc);
-  panel_operand(&kb, x, n->in[1], v->oc * taps_of(v));
+  panel_operand(&kb, x, n->in[1], v->oc * lt_conv_taps(v));
   kb.k.flop = 2.0 * (double)(v->n * r->pixels * c->pixels * r->taps * c->taps) * (double)(v->groups * v->c * v->oc);
   kb.k.bytes = bytes_of(&kb, x);
-  finish(&kb, lt_x_result(&kb, kb.k.dtype));
+  lt_conv_finish(&kb, 0);
 }
 
 static void contract_adjoint(lt_builder *b, const lt_unit *u) {
-  conv v = conv_of(b, u->root);
-  for (int64_t i = 0; i < v.row.stride; i++) {
-    lt_phase_axis r = lt_window_phase(&v.row, i);
-    for (int64_t j = 0; j < v.col.stride; j++) {
-      lt_phase_axis c = lt_window_phase(&v.col, j);
+  const lt_conv_dims v = dims_of(b, u->root);
+  for (int64_t i = 0; i < lt_window_phases(&v.row); i++) {
+    lt_phase_axis r = lt_window_phase(&v.row, lt_window_residue(&v.row, i));
+    for (int64_t j = 0; j < lt_window_phases(&v.col); j++) {
+      lt_phase_axis c = lt_window_phase(&v.col, lt_window_residue(&v.col, j));
       lower_phase(b, u, &v, &r, &c);
     }
   }
@@ -247,7 +178,7 @@ static void contract_adjoint(lt_builder *b, const lt_unit *u) {
 typedef struct chunks { int64_t n, images, rows; } chunks; /* n chunks of so many images and rows each */
 enum { MOST_CHUNKS = 8, CHUNK_PIXELS = 1024 };
 
-static chunks chunks_of(const conv *v) {
+static chunks chunks_of(const lt_conv_dims *v) {
   int64_t oh = v->row.windows, ow = v->col.windows;
   chunks c = {1, v->n, oh};
   int64_t whole = v->n > 1 ? v->n : oh, pixels = v->n > 1 ? oh * ow : ow;
@@ -264,8 +195,8 @@ enum { W_CHUNK, W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
  * whole vectors. Then a kernel in the order of the gradient adds the chunks and evaluates what was fused. */
 typedef struct sums { bool used; uint32_t buffer; int64_t chunk, group, block, channel, row, col; } sums;
 
-static sums sums_of(lt_builder *b, const conv *v, lt_dtype t, int64_t n_chunks) {
-  sums s = {.used = n_chunks > 1 || v->c * taps_of(v) >= LT_LANES, .col = LT_LANES};
+static sums sums_of(lt_builder *b, const lt_conv_dims *v, lt_dtype t, int64_t n_chunks) {
+  sums s = {.used = n_chunks > 1 || v->c * lt_conv_taps(v) >= LT_LANES, .col = LT_LANES};
   s.row = v->col.kernel * s.col, s.channel = v->row.kernel * s.row, s.block = v->c * s.channel;
   s.group = lt_ceil_div(v->oc, LT_LANES) * s.block, s.chunk = v->groups * s.group;
   if (s.used) s.buffer = lt_scratch(b, "sums", t, n_chunks * s.chunk);
@@ -281,7 +212,7 @@ static lt_access sums_written(const sums *s, int64_t first) {
 }
 
 /* Dims and coordinates for input channels [first, first + blocks·size) of each group. */
-static void weight_space(lt_kernel_builder *kb, const conv *v, int64_t chunk, int64_t first, int64_t blocks, int64_t size) {
+static void weight_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t chunk, int64_t first, int64_t blocks, int64_t size) {
   int64_t extent[] = {chunk, v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->row.kernel, v->col.kernel, LT_LANES};
   for (int i = 0; i < 8; i++) lt_kernel_dim(kb, extent[i]);
   kb->k.block_dim = W_BLOCK, kb->k.channels = v->oc, kb->k.n_task_dims = 1;
@@ -292,7 +223,7 @@ static void weight_space(lt_kernel_builder *kb, const conv *v, int64_t chunk, in
   kb->at.c[2] = lt_coord_dim(W_KH), kb->at.c[3] = lt_coord_dim(W_KW);
 }
 
-static void lower_weight(lt_builder *b, const lt_unit *u, const conv *v, int64_t first, int64_t blocks, int64_t size,
+static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, int64_t first, int64_t blocks, int64_t size,
                          const sums *to) {
   const lt_node *n = u->root;
   chunks cut = chunks_of(v);
@@ -337,7 +268,7 @@ static int32_t add_chunks(lt_kernel_builder *kb, const lt_access *one, int64_t c
 }
 
 /* Output channels [16·first, 16·first + blocks·size) of each group, in the order of the gradient. */
-static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sums *from, int64_t n_chunks, int64_t first,
+static void lower_sums(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const sums *from, int64_t n_chunks, int64_t first,
                        int64_t blocks, int64_t size) {
   int64_t extent[] = {v->groups, blocks, size, v->c, v->row.kernel, v->col.kernel};
   int64_t stride[] = {from->group, from->block, 1, from->channel, from->row, from->col};
@@ -356,7 +287,7 @@ static void lower_sums(lt_builder *b, const lt_unit *u, const conv *v, const sum
 
 static void contract_weight(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
-  conv v = conv_of(b, n);
+  const lt_conv_dims v = dims_of(b, n);
   int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n;
   sums to = sums_of(b, &v, lt_type_of(b->g, n->out)->dtype, n_chunks);
   if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, &to);
@@ -369,21 +300,16 @@ static void contract_weight(lt_builder *b, const lt_unit *u) {
 
 /* ---- as it was chosen -------------------------------------------------------------------------------------------- */
 
-static void lower_as_chosen(lt_builder *b, const lt_unit *u, void (*contract)(lt_builder *, const lt_unit *),
-                            void (*each)(lt_kernel_builder *, const conv *, const lt_node *)) {
-  conv v = conv_of(b, u->root);
-  lt_kernel_builder kb;
+static void lower_as_chosen(lt_builder *b, const lt_unit *u, void (*contract)(lt_builder *, const lt_unit *)) {
+  const lt_conv_dims v = dims_of(b, u->root);
   switch (u->root->algorithm) {
   case LT_ALGORITHM_direct: case LT_ALGORITHM_grouped: contract(b, u); return;
-  case LT_ALGORITHM_depthwise:
-    lt_kernel_init(&kb, b, u, LT_K_REDUCE);
-    each(&kb, &v, u->root);
-    return;
+  case LT_ALGORITHM_depthwise: case LT_ALGORITHM_guarded: lt_lower_guarded(b, u, &v); return;
   case LT_ALGORITHM_none: case LT_ALGORITHM_product: break;
   }
   lt_fail_algorithm(b, u->root);
 }
 
-LT_LOWER(conv2d) { lower_as_chosen(b, u, contract_forward, forward_depthwise); }
-LT_LOWER(conv2d_grad_input) { lower_as_chosen(b, u, contract_adjoint, input_depthwise); }
-LT_LOWER(conv2d_grad_weight) { lower_as_chosen(b, u, contract_weight, weight_depthwise); }
+LT_LOWER(conv2d) { lower_as_chosen(b, u, contract_forward); }
+LT_LOWER(conv2d_grad_input) { lower_as_chosen(b, u, contract_adjoint); }
+LT_LOWER(conv2d_grad_weight) { lower_as_chosen(b, u, contract_weight); }

@@ -1,11 +1,63 @@
-/* lower_pool.c: windows over one channel: pooling, im2col and its adjoint. A window is a reduction over (kh, kw) whose
- * loads are guarded by the image's border. */
+/* lower_pool.c: windows over one channel: pooling, im2col and its adjoint. A window is a reduction over rows and columns whose
+ * loads are guarded: by the image's border where it goes from tap to tap, and where it goes over everything there is to look at,
+ * by whether a tap looks there. */
 #include "plan/lower_hooks.h"
 
-/* Output dims of a value of type t (blocked or plain) and the reduced dims (kh, kw) after them. */
-static void space(lt_kernel_builder *kb, const lt_type *t, bool blocked, const lt_window *w, int tap[2]) {
-  lt_kernel_space(kb, t, blocked);
-  for (int i = 0; i < 2; i++) tap[i] = lt_kernel_rdim(kb, w->axis[i].kernel);
+/* ---- walking along windows ---------------------------------------------------------------------------------------- */
+
+/* How a reduction goes along one axis: `dim` counts taps, or places (pixels for windows, windows for pixels), and then `guard`
+ * is the tap that looks there, if any. */
+typedef struct walk { int dim; bool places; lt_coord guard; } walk;
+
+/* Large windows with more taps than there are places are walked by places: a kernel of 10^9 costs what its image costs. */
+static bool by_places(const lt_window_axis *a, int64_t places) {
+  enum { LARGE = 64 };
+  return a->kernel > LARGE && a->kernel > places;
+}
+
+/* The tap with which a window looks at a pixel: (pixel + before - window·stride) / dilation. */
+static lt_coord tap_between(const lt_window_axis *a, const lt_coord *pixel, const lt_coord *window) {
+  lt_coord c = {.add = pixel->add + a->before - window->add * a->stride, .div = a->dilation, .limit = a->kernel};
+  for (int d = 0; d < LT_MAX_DIMS; d++) c.coef[d] = pixel->coef[d] - window->coef[d] * a->stride;
+  return c;
+}
+
+/* *c is a window's coordinate and becomes that of the pixels it looks at. */
+static walk walk_window(lt_kernel_builder *kb, const lt_window_axis *a, lt_coord *c) {
+  walk w = {.places = by_places(a, a->size)};
+  w.dim = lt_kernel_rdim(kb, w.places ? a->size : a->kernel);
+  if (w.places) {
+    const lt_coord window = *c;
+    *c = lt_coord_dim(w.dim);
+    w.guard = tap_between(a, c, &window);
+  } else {
+    lt_coord_window(c, a, w.dim);
+  }
+  return w;
+}
+
+/* *c is a pixel's coordinate and becomes that of the windows that look at it. */
+static walk walk_adjoint(lt_kernel_builder *kb, const lt_window_axis *a, lt_coord *c) {
+  walk w = {.places = by_places(a, a->windows)};
+  w.dim = lt_kernel_rdim(kb, w.places ? a->windows : a->kernel);
+  if (w.places) {
+    const lt_coord pixel = *c;
+    *c = lt_coord_dim(w.dim);
+    w.guard = tap_between(a, &pixel, c);
+  } else {
+    lt_coord_adjoint(c, a, w.dim);
+  }
+  return w;
+}
+
+/* v at the coordinates that two walks have made, where both guards hold. */
+static int32_t load(lt_kernel_builder *kb, lt_value v, const lt_at *at, const walk walks[2]) {
+  lt_at moved = *at;
+  lt_value from = lt_resolve(kb->b, v, &moved);
+  lt_access a = lt_access_at(kb, from, &moved);
+  for (int i = 0; i < 2; i++)
+    if (walks[i].places) lt_access_axis(kb, &a, &walks[i].guard, 0);
+  return lt_x_load(kb, lt_type_of(kb->b->g, v)->dtype, a);
 }
 
 /* ---- how many elements a mean is of ------------------------------------------------------------------------------ */
@@ -47,20 +99,23 @@ static int32_t divide(lt_kernel_builder *kb, int32_t x, lt_dtype t, lt_place cou
 
 /* ---- pooling ----------------------------------------------------------------------------------------------------- */
 
-/* The place r = kh*KW + kw in the window becomes h*W + w; -1 where no tap was inside. */
-static int32_t image_index(lt_kernel_builder *kb, const lt_window *w, int32_t r) {
+/* The place r = i*J + j in the two walks becomes h*W + w; -1 where no tap was inside. */
+static int32_t image_index(lt_kernel_builder *kb, const lt_window *w, const walk walks[2], int32_t r) {
 #define NUMBER(v) lt_x_const(kb, LT_I64, (double)(v))
 #define MAP(op, a, b) lt_x_map(kb, LT_OP_##op, LT_I64, a, b)
-  const int64_t width = w->axis[1].size, taps = w->axis[1].kernel;
-  int32_t kh = MAP(div, r, NUMBER(taps)), kw = MAP(sub, r, MAP(mul, kh, NUMBER(taps)));
-  lt_coord first = lt_coord_zero(); /* of the window: row*width + column */
+  const int64_t width = w->axis[1].size, columns = kb->k.extent[walks[1].dim];
+  const int32_t row = MAP(div, r, NUMBER(columns)), col = MAP(sub, r, MAP(mul, row, NUMBER(columns)));
+  lt_coord first = lt_coord_zero(); /* where the walks begin: row*width + column */
+  int64_t step[2] = {width, 1};
   for (int i = 0; i < 2; i++) {
-    int64_t step = i ? 1 : width;
-    for (int d = 0; d < LT_MAX_DIMS; d++) first.coef[d] += kb->at.c[2 + i].coef[d] * w->axis[i].stride * step;
-    first.add -= w->axis[i].before * step;
+    if (walks[i].places) continue;
+    for (int d = 0; d < LT_MAX_DIMS; d++) first.coef[d] += kb->at.c[2 + i].coef[d] * w->axis[i].stride * step[i];
+    first.add -= w->axis[i].before * step[i];
+    step[i] *= w->axis[i].dilation;
   }
-  int32_t at = MAP(add, lt_x_index(kb, &first), MAP(mul, kh, NUMBER(w->axis[0].dilation * width)));
-  at = MAP(add, at, MAP(mul, kw, NUMBER(w->axis[1].dilation)));
+  const int32_t down = MAP(mul, row, NUMBER(step[0])), begin = lt_x_index(kb, &first);
+  const int32_t across = MAP(mul, col, NUMBER(step[1]));
+  const int32_t at = MAP(add, MAP(add, begin, down), across);
   lt_instr none = {.kind = LT_X_MAP, .op = LT_OP_less, .dtype = LT_BOOL, .arg = {r, NUMBER(0), -1}};
   int32_t empty = lt_x_push(kb, none);
   lt_instr pick = {.kind = LT_X_MAP, .op = LT_OP_select, .dtype = LT_I64, .arg = {empty, NUMBER(-1), at}};
@@ -73,17 +128,17 @@ static void lower_pool(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   const lt_type *x = lt_type_of(b->g, n->in[0]), *y = lt_type_of(b->g, n->out);
   const lt_window w = lt_window_of(b->g, n);
-  bool blocked = lt_unit_blocked(b, u, y), max = n->op == LT_OP_max_pool, mean = n->op == LT_OP_avg_pool;
+  bool max = n->op == LT_OP_max_pool, mean = n->op == LT_OP_avg_pool;
   lt_kernel_builder kb;
-  int tap[2];
+  walk walks[2];
   lt_kernel_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = x->dtype;
   kb.k.reduce = max ? LT_REDUCE_MAX : mean ? LT_SUM_TREE16 : LT_REDUCE_ARGMAX;
-  space(&kb, y, blocked, &w, tap);
+  lt_kernel_space(&kb, y, lt_unit_blocked(b, u, y));
   lt_at out = kb.at, in = kb.at;
-  for (int i = 0; i < 2; i++) lt_coord_window(&in.c[2 + i], &w.axis[i], tap[i]);
+  for (int i = 0; i < 2; i++) walks[i] = walk_window(&kb, &w.axis[i], &in.c[2 + i]);
   lt_kernel_use(&kb, &kb.rexpr);
-  lt_kernel_last(&kb, lt_x_read_loaded(&kb, n->in[0], &in));
+  lt_kernel_last(&kb, load(&kb, n->in[0], &in, walks));
   lt_kernel_use(&kb, &kb.expr);
   kb.at = out;
   int32_t r = lt_x_result(&kb, max || mean ? x->dtype : LT_I64);
@@ -93,7 +148,7 @@ static void lower_pool(lt_builder *b, const lt_unit *u) {
     lt_place counts = counts_of(&kb, &w, include, x->dtype, &same);
     r = divide(&kb, r, x->dtype, counts, same, y->dim[3], &out.c[2], &out.c[3]);
   } else if (!max) {
-    r = image_index(&kb, &w, r);
+    r = image_index(&kb, &w, walks, r);
   }
   lt_kernel_result(&kb, r);
   lt_kernel_stores(&kb);
@@ -106,18 +161,18 @@ LT_LOWER(avg_pool_grad) {
   const lt_type *gy = lt_type_of(b->g, n->in[0]), *gx = lt_type_of(b->g, n->out);
   const lt_window w = lt_window_of(b->g, n);
   lt_kernel_builder kb;
-  int tap[2];
+  walk walks[2];
   double same;
   lt_kernel_init(&kb, b, u, LT_K_REDUCE);
   kb.k.dtype = kb.k.acc = gy->dtype;
   kb.k.reduce = LT_SUM_TREE16;
-  space(&kb, gx, lt_unit_blocked(b, u, gx), &w, tap);
+  lt_kernel_space(&kb, gx, lt_unit_blocked(b, u, gx));
   lt_at out = kb.at, in = kb.at;
-  for (int i = 0; i < 2; i++) lt_coord_adjoint(&in.c[2 + i], &w.axis[i], tap[i]);
+  for (int i = 0; i < 2; i++) walks[i] = walk_adjoint(&kb, &w.axis[i], &in.c[2 + i]);
   lt_kernel_use(&kb, &kb.rexpr);
   bool include = ((const lt_avg_pool_grad_attrs *)n->attrs)->count_include_pad;
   lt_place counts = counts_of(&kb, &w, include, gy->dtype, &same);
-  int32_t x = lt_x_read_loaded(&kb, n->in[0], &in);
+  int32_t x = load(&kb, n->in[0], &in, walks);
   lt_kernel_last(&kb, divide(&kb, x, gy->dtype, counts, same, gy->dim[3], &in.c[2], &in.c[3]));
   lt_kernel_use(&kb, &kb.expr);
   kb.at = out;
@@ -196,7 +251,8 @@ LT_LOWER(col2im) {
   stride[OW] = matrix ? d[C] * d[KH] * d[KW] : 1, stride[OH] = d[OW] * stride[OW];
   stride[KW] = matrix ? 1 : d[OH] * d[OW], stride[KH] = d[KW] * stride[KW], stride[C] = d[KH] * stride[KH];
   stride[N] = matrix ? d[OH] * stride[OH] : d[C] * stride[C];
-  space(&kb, y, false, &w, tap);
+  lt_kernel_space(&kb, y, false);
+  for (int i = 0; i < 2; i++) tap[i] = lt_kernel_rdim(&kb, w.axis[i].kernel); /* they stand in memory: never many */
   lt_at out = kb.at;
   lt_place p = lt_place_of(b, n->in[0]);
   lt_access a = lt_access_zero(p.buffer, p.offset);

@@ -469,6 +469,62 @@ def pools():
     case("global_avg_pool", "x: f64[2, 33, 7, 7]", "global_avg_pool(x)", lambda x: x.mean((2, 3), keepdims=True))
 
 
+def scattered(x, w, size, s, p, d):
+    """deconv2d by its definition: every element of x times the filter is added where it belongs in y, if that is inside."""
+    y = zeros((x.shape[0], w.shape[1]) + size, x, w)
+    for i, j, k, l in itertools.product(range(x.shape[2]), range(x.shape[3]), range(w.shape[2]), range(w.shape[3])):
+        r, t = i * s[0] - p[0] + k * d[0], j * s[1] - p[1] + l * d[1]
+        if 0 <= r < size[0] and 0 <= t < size[1]:
+            y[:, :, r, t] += np.einsum("nc,co->no", x[:, :, i, j], w[:, :, k, l])
+    return y
+
+
+def corners():
+    """Borders and windows far larger than the image, windows that stand out, results longer than what reaches them."""
+    far, one = 70000, (1, 1)
+    for x, oc, k, s, p, d, g in (
+            ((1, 2, 4, 5), 3, (3, 2), (far, 2), (far, 1, far, 1), one, 1), ((2, 6, 4, 3), 4, (2, 2), (1, far), (0, far, 0, far), one, 2),
+            ((1, 1, 5, 3), 1, (3, 1), one, (far, 0, far, 0), (far, 1), 1), ((1, 20, 3, 3), 2, (2, 3), (far, 1), (far - 1, 1, 3, 1), one, 1)):
+        conv_case(x, oc, k, s, p, d, g, g == 1)
+        attrs = text(stride=s, pad=p, dilation=d, groups=g)
+        w, gy = (oc, x[1] // g) + k, (x[0], oc) + sizes(x, k, s, p, d)
+        case("conv2d_grad_input", f"gy: {dims(gy)}, W: {dims(w)}", f"conv2d_grad_input(gy, W, size={list(x[2:])}{attrs})",
+             lambda gy, w: conv2d_back(np.zeros(x), w, gy, s, p, d, g)[0])
+        case("conv2d_grad_weight", f"x: {dims(x)}, gy: {dims(gy)}", f"conv2d_grad_weight(x, gy, kernel={list(k)}{attrs})",
+             lambda v, gy: conv2d_back(v, np.zeros(w), gy, s, p, d, g)[1])
+    for j, (x, k, s, p, d, ceil, include) in enumerate((
+            ((1, 1, 2, 2), (3, 3), (2, 2), (0,) * 4, one, True, False), ((1, 2, 3, 4), (5, 4), (3, 3), (0, 1, 0, 1), one, True, True),
+            ((1, 2, 4, 3), (70, 66), (30, 27), (70, 66, 70, 66), one, False, False), ((1, 2, 4, 3), (80, 2), (33, 1), (100, 0, 100, 0), (2, 1), True, True),
+            ((1, 1, 5, 2), (1, 90), (1, 90), (0, 90, 0, 88), one, False, True))):
+        attrs = text(kernel=k, stride=s, pad=p, dilation=d, ceil=ceil)
+        gy = pool_shape(np.zeros(x), k, s, p, d, ceil)
+        case("max_pool", f"x: {dims(x)}", f"max_pool(x{attrs})", lambda v: max_pool(v, k, s, p, d, ceil),
+             None if np.prod(k) < 60 else lambda v, gy: max_pool_back(v, gy, k, s, p, d, ceil))
+        case("max_pool_index", f"x: {dims(x)}", f"max_pool_index(x{attrs})", lambda v: max_pool_index(v, k, s, p, d, ceil))
+        attrs += text(count_include_pad=include)
+        case("avg_pool", f"x: {dims(x)}", f"avg_pool(x{attrs})", lambda v: avg_pool(v, k, s, p, d, ceil, include))
+        if j != 2:
+            case("avg_pool_grad", f"gy: {dims(gy)}", f"avg_pool_grad(gy, size={list(x[2:])}{attrs})",
+                 lambda v: avg_pool_back(np.zeros(x), v, k, s, p, d, ceil, include)[0])
+    for x, w, size, s, p, d in (
+            ((1, 2, 2, 3), (2, 1, 2, 2), (8, 7), one, (0,) * 4, (5, 3)), ((1, 1, 2, 2), (1, 2, 3, 2), (11, 6), (2, 1), (1, 0, 2, 1), (5, 4)),
+            ((2, 1, 3, 2), (1, 1, 2, 1), (5, 2), (1, 3), (1, 1, 1, 1), (4, 1))):
+        smallest = [s[i] * (x[2 + i] - 1) + d[i] * (w[2 + i] - 1) + 1 - p[i] - p[i + 2] for i in range(2)]
+        assert all(0 <= size[i] - smallest[i] < max(s[i], d[i]) for i in range(2)), (size, smallest)
+        attrs = text(stride=s, pad=p, dilation=d, outsize=size)
+        case("deconv2d", f"x: {dims(x)}, W: {dims(w)}", f"deconv2d(x, W{attrs})", lambda x, w: scattered(x, w, size, s, p, d))
+    for x, w, s, p in (((1, 1, 3, 3), (1, 2, 9, 9), (9, 9), (0,) * 4), ((1, 17, 2, 3), (17, 2, 14, 5), (16, 4), (1, 0, 0, 2)),
+                       ((1, 1, 4, 4), (1, 1, 3, 1), (40, 40), (40, 30, 40, 30))):
+        size = tuple(s[i] * (x[2 + i] - 1) + w[2 + i] - p[i] - p[i + 2] for i in range(2))
+        case("deconv2d", f"x: {dims(x)}, W: {dims(w)}", f"deconv2d(x, W{text(stride=s, pad=p)})", lambda x, w: scattered(x, w, size, s, p, one),
+             lambda x, w, gy: conv2d_turned(gy, w, s, p, x))
+
+
+def conv2d_turned(gy, w, s, p, x):
+    """The gradients of deconv2d in x and in W: the convolution that it is the adjoint of, and that one's in its filter."""
+    return conv2d(gy, w, None, s, p, (1, 1), 1), conv2d_back(gy, w, x, s, p, (1, 1), 1)[1]
+
+
 def take(x, index, axis):
     y = zeros(index.shape, x)
     for at in np.ndindex(*index.shape):
@@ -776,6 +832,6 @@ def shapes():
 
 
 print("# Made by tests/tools/op_values.py; do not edit.")
-for part in (convolutions, deconvolutions, textbook, large_windows, columns, products, any_axes, pools, chapter_pools, gathers, elementwise, reductions, losses, norms, shapes):
+for part in (convolutions, deconvolutions, textbook, large_windows, columns, products, any_axes, pools, corners, chapter_pools, gathers, elementwise, reductions, losses, norms, shapes):
     part()
 print(f"# {COUNT} cases")

@@ -17,6 +17,8 @@ typedef struct lt_need { bool any; lt_layout layout; } lt_need;
 
 typedef struct lt_chooser {
   const lt_graph *from;
+  lt_job *job;
+  lt_arena *a;
   const bool *live, *fixed;
   bool weights_apart;         /* params and states do not change: packed once */
   lt_algorithm *algorithm;    /* by node */
@@ -54,6 +56,9 @@ static bool conv_of(lt_conv *out, const lt_chooser *s, const lt_node *n) {
 
 /* ---- who wants blocks, who can make them ---- */
 
+/* Ways that walk channels as 16·block + lane. */
+static bool walks_channels(lt_algorithm a) { return a == LT_ALGORITHM_direct || a == LT_ALGORITHM_depthwise; }
+
 /* Does the kernel with this root walk its result's channels in blocks, or can it? What is fused into it is read and
  * written at the same coordinates: where they are not 16·block + lane, nothing of it may be blocked. A grouped convolution
  * whose groups are no multiple of 16 walks channels as group·n + 16·block + lane; a weight gradient's lanes are axis 0. */
@@ -61,7 +66,7 @@ static bool walks_blocks(const lt_chooser *s, const lt_node *n) {
   switch (lt_facts(n)->blocks) {
   case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: return true;
   case LT_BLOCKS_AXES: return lt_type_of(s->from, n->in[0])->rank == 4;
-  case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: return s->algorithm[n->id] != LT_ALGORITHM_grouped;
+  case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: return walks_channels(s->algorithm[n->id]);
   case LT_BLOCKS_WGRAD: case LT_BLOCKS_RIGHT: case LT_BLOCKS__: return false;
   }
   return false;
@@ -87,7 +92,7 @@ static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
   const lt_type *y = lt_type_of(g, n->out);
   lt_conv c;
   if (conv_of(&c, s, n)) {
-    if (c.algorithm == LT_ALGORITHM_grouped) return;
+    if (!walks_channels(c.algorithm)) return;
     if (c.channels >= 16 || c.algorithm == LT_ALGORITHM_depthwise) prefer(s, n->in[0]);
     if (lt_facts(n)->blocks == LT_BLOCKS_WGRAD) prefer(s, n->in[1]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_POOL) {
@@ -114,7 +119,7 @@ static lt_need with_halo(lt_layout_kind kind, const lt_halo *h) {
 
 static lt_need need_of_conv(const lt_chooser *s, const lt_node *n, unsigned k, const lt_conv *c) {
   lt_value v = n->in[k];
-  if (k == 2) return plain();
+  if (k == 2 || c->algorithm == LT_ALGORITHM_guarded) return plain();
   if (k == 1 && lt_facts(n)->blocks != LT_BLOCKS_WGRAD) {
     if (c->algorithm == LT_ALGORITHM_depthwise) return panel(LT_PANEL_depthwise, 1);
     return panel(lt_facts(n)->blocks == LT_BLOCKS_FPROP ? LT_PANEL_conv : LT_PANEL_conv_t, c->groups);
@@ -165,12 +170,30 @@ static void widen(lt_halo *h, const lt_halo *by) {
   for (int i = 0; i < 4; i++) h->v[i] = LT_MAX(h->v[i], by->v[i]);
 }
 
+/* The value with its halo must fit, as every value must. */
+static void need_memory(const lt_chooser *s, const lt_node *n, lt_value v, const lt_halo *h, bool blocks) {
+  const lt_graph *g = s->from;
+  const lt_type *t = lt_type_of(g, v);
+  int64_t rows = t->dim[2] + h->v[0] + h->v[2], cols = t->dim[3] + h->v[1] + h->v[3], bytes;
+  int64_t channels = blocks ? lt_ceil_div(t->dim[1], 16) * 16 : t->dim[1];
+  bool fits = lt_mul_ok(&bytes, rows, cols) && lt_mul_ok(&bytes, bytes, channels) && lt_mul_ok(&bytes, bytes, t->dim[0]) &&
+              lt_mul_ok(&bytes, bytes, (int64_t)lt_dtype_size(t->dtype));
+  if (fits && (!g->max_bytes || bytes <= g->max_bytes)) return;
+  lt_fail(s->job, LATHE_E_INVALID, &n->loc,
+          "%s: %s with the zeros around it, %lld x %lld pixels, takes %s%lld bytes, more than the limit of %lld\n"
+          "help: a smaller pad or dilation, or raise it with --max-bytes", lt_op_table[n->op].name, lt_type_text(s->a, t),
+          (long long)rows, (long long)cols, fits ? "" : "more than ", (long long)(fits ? bytes : INT64_MAX),
+          (long long)g->max_bytes);
+}
+
 static void collect_halos(lt_chooser *s, const lt_node *n) {
   lt_conv c;
-  if (!conv_of(&c, s, n) || c.algorithm == LT_ALGORITHM_depthwise) return;
+  if (!conv_of(&c, s, n) || c.algorithm == LT_ALGORITHM_depthwise || c.algorithm == LT_ALGORITHM_guarded) return;
   lt_value v = n->in[0];
   bool blocks = c.algorithm == LT_ALGORITHM_direct && (s->blocked[v] || c.channels >= 16);
-  widen(blocks ? &s->halo[v] : &s->plain_halo[v], &c.halo);
+  lt_halo *h = blocks ? &s->halo[v] : &s->plain_halo[v];
+  widen(h, &c.halo);
+  need_memory(s, n, v, h, blocks);
 }
 
 /* ---- the notes ---- */
@@ -207,7 +230,7 @@ static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
 
 void lt_pass_choose(lt_graph *to, const lt_graph *from) {
   lt_arena *a = &to->arena;
-  lt_chooser s = {.from = from, .live = lt_live_nodes(a, from), .fixed = lt_static_nodes(a, from)};
+  lt_chooser s = {.from = from, .job = to->job, .a = a, .live = lt_live_nodes(a, from), .fixed = lt_static_nodes(a, from)};
   s.weights_apart = from->mode == LT_MODE_RUN && from->updates.n == 0;
   s.algorithm = LT_NEW_ARRAY(a, lt_algorithm, from->nodes.n + 1u);
   s.blocked = LT_NEW_ARRAY(a, bool, from->values.n);
