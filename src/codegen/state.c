@@ -104,9 +104,13 @@ static LLVMValueRef value_of(lt_ll *l, lt_init_kind kind, LLVMValueRef i) {
 }
 
 static LLVMValueRef as_element(lt_ll *l, LLVMValueRef v, lt_dtype t) {
-  if (t == LT_F64) return v;
-  if (t == LT_F32) return LLVMBuildFPTrunc(l->b, v, l->f32, "");
-  return LLVMConstInt(lt_ll_type(l, t), 1, false); /* integers are never random */
+  switch (t) {
+  case LT_F64: return v;
+  case LT_F32: return LLVMBuildFPTrunc(l->b, v, l->f32, "");
+  case LT_I32: case LT_I64: case LT_BOOL: return LLVMConstInt(lt_ll_type(l, t), 1, false); /* never random */
+  case LT_DTYPES: break;
+  }
+  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no element type %d", (int)t);
 }
 
 static LLVMTypeRef fill_type(lt_ll *l) {

@@ -1,6 +1,6 @@
 /* contract.c: the one generator of contractions: conv2d, both its gradients, linear, matmul.
  *
- * A kernel becomes two kinds of function. Micro-kernels  uk(bufs, coordinates…)  hold one register tile: accumulators
+ * A kernel becomes two kinds of function. Micro-kernels  f(bufs, coordinates…)  hold one register tile: accumulators
  * are values carried through the nest of K, the innermost part of it unrolled, and the epilogue runs on them before the
  * only store. The kernel function  k(bufs, task)  is cold: it decodes the task and walks groups of rows and blocks
  * (tile.h).
@@ -12,22 +12,23 @@
 #include "codegen/cpu/tile.h"
 
 enum { A, B }; /* the operands among lt_bufs.own */
-enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4, EPILOGUE = 300 /* instructions written out at the end of a tile */ };
+enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
+enum { EPILOGUE = 300 }; /* instructions written out at the end of a tile */
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one of `lanes` lanes. */
-typedef struct uk { int64_t len, phase, blocks; unsigned lanes; LLVMValueRef fn; } uk;
+typedef struct micro_kernel { int64_t len, phase, blocks; unsigned lanes; LLVMValueRef fn; } micro_kernel;
 
-typedef struct ct {
+typedef struct contraction {
   lt_ll *l;
   const lt_kernel *k;
   const lt_contract *x;
   lt_cut cut;
   lt_tiling tiling;
   LLVMValueRef kernel;                  /* k(bufs, task) */
-  LLVMTypeRef uk_type;
-  LT_VEC(uk) uks;
+  LLVMTypeRef micro_type;
+  LT_VEC(micro_kernel) micro;
   LLVMValueRef bufs, at[LT_MAX_DIMS];   /* in the kernel function: coordinates of the loops around */
-} ct;
+} contraction;
 
 /* ---- along K --------------------------------------------------------------------------------------------------- */
 
@@ -53,7 +54,7 @@ static nest nest_of(const lt_kseg *s) {
 typedef struct chain { LLVMValueRef a, b, acc[LT_TILE_MAX]; } chain;
 
 typedef struct tile_code {
-  ct *c;
+  contraction *c;
   int64_t pixels, blocks, pixel_a[LT_TILE_MAX]; /* displacement of each pixel in A */
   unsigned lanes;                               /* of the last block */
   const nest *n;
@@ -86,12 +87,12 @@ static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
   return v;
 }
 
-static LLVMValueRef widen(ct *c, LLVMValueRef v) {
+static LLVMValueRef widen(contraction *c, LLVMValueRef v) {
   if (c->k->acc == c->k->dtype) return v;
   return LLVMBuildFPExt(c->l->b, v, lt_ll_vec(c->l, c->k->acc), "");
 }
 
-static LLVMValueRef multiply_add(ct *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
+static LLVMValueRef multiply_add(contraction *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
   lt_ll *l = c->l;
   if (lt_is_float(c->k->acc)) return lt_ll_fma(l, a, b, sum);
   return LLVMBuildAdd(l->b, LLVMBuildMul(l->b, a, b, ""), sum, "");
@@ -99,7 +100,7 @@ static LLVMValueRef multiply_add(ct *c, LLVMValueRef a, LLVMValueRef b, LLVMValu
 
 /* One product for every accumulator, operands displaced by (da, db) elements. */
 static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
-  ct *c = t->c;
+  contraction *c = t->c;
   lt_ll *l = c->l;
   LLVMValueRef b[LT_TILE_MAX];
   int64_t block_step = c->cut.block == LT_NONE ? LT_LANES * c->x->b.stride[c->cut.lane] : c->x->b.stride[c->cut.block];
@@ -228,7 +229,7 @@ static LLVMValueRef affine(lt_ll *l, const lt_access *x, LLVMValueRef const *at,
 }
 
 static void emit_chain(tile_code *t, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
-  ct *c = t->c;
+  contraction *c = t->c;
   lt_ll *l = c->l;
   LLVMValueRef a = affine(l, &c->x->a, at, c->cut.lane), b = affine(l, &c->x->b, at, c->k->n_dims);
   for (int64_t i = 0; i < t->pixels * t->blocks; i++) s->acc[i] = LLVMConstNull(lt_ll_vec(l, c->k->acc));
@@ -250,14 +251,16 @@ static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) {
 }
 
 /* Row and column of pixel p, relative to the tile's first one. */
-static void pixel_at(const ct *c, const uk *u, int64_t p, int64_t *row, int64_t *col) {
+static void pixel_at(const contraction *c, const micro_kernel *u, int64_t p, int64_t *row, int64_t *col) {
   *row = (u->phase + p) / c->cut.cols;
   *col = (u->phase + p) % c->cut.cols - u->phase;
 }
 
-/* Tiles of whole blocks never see a last block that is narrow: to them the kernel has one block less, so that the
- * epilogue need not ask for each store. */
-static lt_kernel seen_by(const ct *c, const uk *u) {
+/* To tiles of whole blocks the kernel has no narrow last block, so that their epilogue need not ask at each store whether it is there.
+ * 40 channels are blocks of 16, 16 and 8 lanes:
+ *   a tile of blocks 0 and 1   is told of 2 blocks, and all lanes exist
+ *   a tile of block 2          is told of 3, and 8 lanes exist by its own shape */
+static lt_kernel without_tail(const contraction *c, const micro_kernel *u) {
   lt_kernel k = *c->k;
   if (c->cut.tail_matters && u->lanes == LT_LANES && c->cut.block != LT_NONE) k.extent[c->cut.block]--;
   return k;
@@ -284,7 +287,7 @@ static int64_t epilogue_cost(const lt_kernel *k) {
 /* The epilogue of block b of the pixel at (row, col) from the tile's first one. */
 static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs, LLVMValueRef const *at,
                        LLVMValueRef row, LLVMValueRef col, int64_t b, const LLVMValueRef *sum) {
-  const ct *c = t->c;
+  const contraction *c = t->c;
   lt_ll *l = c->l;
   lt_point point = {.lanes = b == t->blocks - 1 ? t->lanes : LT_LANES};
   memcpy(point.i, at, sizeof point.i);
@@ -298,11 +301,11 @@ static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs,
 /* An epilogue of many instructions stands in a loop over the pixels, the accumulators in the frame: written out for
  * each of them it would take LLVM longer than all the rest. The counter stands in memory, where LLVM's strength
  * reduction does not follow it: it would weigh every combination of the strided addresses (90 ms for one kernel). */
-static void emit_store_loop(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at,
+static void emit_store_loop(tile_code *t, const micro_kernel *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at,
                             LLVMValueRef tile) {
-  ct *c = t->c;
+  contraction *c = t->c;
   lt_ll *l = c->l;
-  lt_kernel seen = seen_by(c, u);
+  lt_kernel seen = without_tail(c, u);
   LLVMTypeRef vec = lt_ll_vec(l, c->k->acc);
   for (int64_t i = 0; i < t->pixels * t->blocks; i++)
     LLVMBuildStore(l->b, s->acc[i], lt_ll_at(l, tile, NULL, c->k->acc, i * LT_LANES));
@@ -326,9 +329,9 @@ static void emit_store_loop(tile_code *t, const uk *u, chain *s, const lt_bufs *
   LLVMPositionBuilderAtEnd(l->b, after);
 }
 
-static void emit_store(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
-  ct *c = t->c;
-  lt_kernel seen = seen_by(c, u);
+static void emit_store(tile_code *t, const micro_kernel *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
+  contraction *c = t->c;
+  lt_kernel seen = without_tail(c, u);
   for (int64_t p = 0; p < t->pixels; p++) {
     int64_t row, col;
     pixel_at(c, u, p, &row, &col);
@@ -337,7 +340,7 @@ static void emit_store(tile_code *t, const uk *u, chain *s, const lt_bufs *bufs,
   }
 }
 
-static void emit_tile(ct *c, const uk *u) {
+static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_ll *l = c->l;
   tile_code t = {.c = c, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
   LLVMValueRef at[LT_MAX_DIMS] = {0};
@@ -376,16 +379,16 @@ static void copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {
                           LLVMCreateEnumAttribute(l->ctx, noinline_kind, 0));
 }
 
-static LLVMValueRef micro_kernel(ct *c, int64_t len, int64_t phase, int64_t blocks, unsigned lanes) {
+static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase, int64_t blocks, unsigned lanes) {
   lt_ll *l = c->l;
-  for (uint32_t i = 0; i < c->uks.n; i++) {
-    uk *u = &c->uks.at[i];
+  for (uint32_t i = 0; i < c->micro.n; i++) {
+    micro_kernel *u = &c->micro.at[i];
     if (u->len == len && u->phase == phase && u->blocks == blocks && u->lanes == lanes) return u->fn;
   }
   size_t name_len;
   const char *name = LLVMGetValueName2(c->kernel, &name_len);
-  uk u = {len, phase, blocks, lanes, NULL};
-  u.fn = LLVMAddFunction(l->mod, lt_arena_printf(l->arena, "%s.t%u", name, c->uks.n), c->uk_type);
+  micro_kernel u = {len, phase, blocks, lanes, NULL};
+  u.fn = LLVMAddFunction(l->mod, lt_arena_printf(l->arena, "%s.t%u", name, c->micro.n), c->micro_type);
   LLVMSetLinkage(u.fn, LLVMInternalLinkage);
   copy_attributes(l, u.fn, c->kernel);
   LLVMBasicBlockRef back = LLVMGetInsertBlock(l->b);
@@ -394,34 +397,34 @@ static LLVMValueRef micro_kernel(ct *c, int64_t len, int64_t phase, int64_t bloc
   emit_tile(c, &u);
   l->fn = c->kernel;
   LLVMPositionBuilderAtEnd(l->b, back);
-  lt_vec_push(l->arena, &c->uks, u);
+  lt_vec_push(l->arena, &c->micro, u);
   return u.fn;
 }
 
 /* ---- the kernel function --------------------------------------------------------------------------------------- */
 
-static void call_tile(ct *c, LLVMValueRef fn) {
+static void call_tile(contraction *c, LLVMValueRef fn) {
   LLVMValueRef arg[LT_MAX_DIMS + 1] = {c->bufs};
   for (int d = 0; d < c->k->n_dims; d++) arg[d + 1] = c->at[d];
-  LLVMBuildCall2(c->l->b, c->uk_type, fn, arg, c->k->n_dims + 1u, "");
+  LLVMBuildCall2(c->l->b, c->micro_type, fn, arg, c->k->n_dims + 1u, "");
 }
 
-static void set_pixel(ct *c, LLVMValueRef row, LLVMValueRef col) {
+static void set_pixel(contraction *c, LLVMValueRef row, LLVMValueRef col) {
   if (c->cut.row != LT_NONE) c->at[c->cut.row] = row;
   if (c->cut.col != LT_NONE) c->at[c->cut.col] = col;
 }
 
-static bool same_shape(const ct *c, lt_tile a, lt_tile b) {
+static bool same_shape(const contraction *c, lt_tile a, lt_tile b) {
   return a.len == b.len && lt_tile_phase(a, c->cut.cols) == lt_tile_phase(b, c->cut.cols);
 }
 
 /* The tiles of `rows` rows from row `first`. Runs of equal ones along a row (or down a single column) become a loop. */
-static void emit_tiles(ct *c, LLVMValueRef first, int64_t rows, int64_t blocks, unsigned lanes) {
+static void emit_tiles(contraction *c, LLVMValueRef first, int64_t rows, int64_t blocks, unsigned lanes) {
   lt_ll *l = c->l;
   int64_t cols = c->cut.cols, n = lt_tile_count(&c->tiling, rows, cols);
   for (int64_t i = 0, run; i < n; i += run) {
     lt_tile t = lt_tile_at(&c->tiling, rows, cols, i);
-    LLVMValueRef fn = micro_kernel(c, t.len, lt_tile_phase(t, cols), blocks, lanes);
+    LLVMValueRef fn = micro_kernel_for(c, t.len, lt_tile_phase(t, cols), blocks, lanes);
     for (run = 1; i + run < n; run++) {
       lt_tile u = lt_tile_at(&c->tiling, rows, cols, i + run);
       if (!same_shape(c, t, u) || (cols > 1 && u.start / cols != t.start / cols)) break;
@@ -456,7 +459,7 @@ static void end_if(lt_ll *l, LLVMBasicBlockRef after) {
 }
 
 /* All rows of the task, `blocks` blocks from at[block]. */
-static void emit_rows(ct *c, LLVMValueRef from, LLVMValueRef to, int64_t blocks, unsigned lanes) {
+static void emit_rows(contraction *c, LLVMValueRef from, LLVMValueRef to, int64_t blocks, unsigned lanes) {
   lt_ll *l = c->l;
   int64_t g = c->tiling.group, task = c->cut.task_rows, last = c->cut.rows - (c->cut.row_groups - 1) * task;
   int64_t rest[2] = {last % g, c->cut.row_groups > 1 ? task % g : 0};
@@ -476,7 +479,7 @@ static void emit_rows(ct *c, LLVMValueRef from, LLVMValueRef to, int64_t blocks,
   }
 }
 
-static void set_block(ct *c, LLVMValueRef b) {
+static void set_block(contraction *c, LLVMValueRef b) {
   if (c->cut.block != LT_NONE) c->at[c->cut.block] = b;
   else c->at[c->cut.lane] = LLVMBuildMul(c->l->b, b, lt_ll_i64(c->l, LT_LANES), "");
 }
@@ -486,7 +489,7 @@ static LLVMValueRef smaller(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
 }
 
 /* Groups of tiling.blocks blocks, then what is left of this task: the last block of all may be a narrow one. */
-static void emit_blocks(ct *c, LLVMValueRef group, LLVMValueRef row_from, LLVMValueRef row_to) {
+static void emit_blocks(contraction *c, LLVMValueRef group, LLVMValueRef row_from, LLVMValueRef row_to) {
   lt_ll *l = c->l;
   const lt_cut *t = &c->cut;
   int64_t nb = c->tiling.blocks, narrow = t->tail_matters;
@@ -525,7 +528,7 @@ static LLVMValueRef take(lt_ll *l, LLVMValueRef *i, int64_t n) {
   return r;
 }
 
-static void check(const ct *c) {
+static void check(const contraction *c) {
   const lt_contract *x = c->x;
   bool affine_only = x->a.n_index == 0 && x->b.n_index == 0;
   bool a_scalar = x->a.stride[c->cut.lane] == 0 && (c->cut.block == LT_NONE || x->a.stride[c->cut.block] == 0);
@@ -537,13 +540,13 @@ static void check(const ct *c) {
 }
 
 void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
-  ct c = {.l = l, .k = k, .x = k->contract, .kernel = l->fn};
+  contraction c = {.l = l, .k = k, .x = k->contract, .kernel = l->fn};
   lt_cut_of(&c.cut, k);
   check(&c);
   lt_tile_solve(&c.tiling, &c.cut, l->target, k->acc);
   LLVMTypeRef param[LT_MAX_DIMS + 1] = {l->ptr};
   for (int d = 0; d < k->n_dims; d++) param[d + 1] = l->i64, c.at[d] = lt_ll_i64(l, 0);
-  c.uk_type = LLVMFunctionType(l->void_, param, k->n_dims + 1u, 0);
+  c.micro_type = LLVMFunctionType(l->void_, param, k->n_dims + 1u, 0);
   c.bufs = LLVMGetParam(l->fn, 0);
   LLVMValueRef task = LLVMGetParam(l->fn, 1), blocks = NULL, rows;
   if (!c.cut.blocks_first) blocks = take(l, &task, c.cut.block_groups);

@@ -368,7 +368,7 @@ void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_acc
 static LLVMValueRef as_type(lt_ll *l, LLVMValueRef v, lt_dtype t) {
   LLVMTypeRef from = LLVMGetElementType(LLVMTypeOf(v)), to = LLVMGetElementType(lt_ll_vec(l, t)), vec = lt_ll_vec(l, t);
   if (from == to) return v;
-  bool ff = from == l->f32 || from == l->f64, tf = lt_is_float(t);
+  bool ff = LLVMGetTypeKind(from) != LLVMIntegerTypeKind, tf = lt_is_float(t);
   if (ff && tf) return LLVMBuildFPCast(l->b, v, vec, "");
   if (tf) return LLVMBuildSIToFP(l->b, v, vec, "");
   if (!ff) return LLVMBuildIntCast2(l->b, v, vec, true, "");
@@ -397,7 +397,6 @@ void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr
     case LT_X_COUNT: out[i] = as_type(l, count, x->dtype); break;
     case LT_X_INDEX: out[i] = coordinate(l, (unsigned)x->access, p, lane, x->dtype); break;
     case LT_X_RANDOM: out[i] = lt_emit_random(l, arg[0], arg[1], arg[2], x->stream); break;
-    default: lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no instruction of kind %d", (int)x->kind);
     }
   }
 }

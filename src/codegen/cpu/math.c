@@ -12,7 +12,6 @@
 
 /* ---- short forms: x is <16 x float or double>; constants take the type of x ---- */
 
-static bool is_f64(lt_ll *l, LLVMTypeRef vec) { return LLVMGetElementType(vec) == l->f64; }
 static LLVMValueRef num(lt_ll *l, LLVMValueRef like, double v) { return lt_ll_const(l, LLVMTypeOf(like), v); }
 static LLVMValueRef add(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFAdd(l->b, a, b, ""); }
 static LLVMValueRef sub(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(l->b, a, b, ""); }
@@ -23,7 +22,42 @@ static LLVMValueRef fcmp(lt_ll *l, LLVMRealPredicate p, LLVMValueRef a, LLVMValu
 static LLVMValueRef is_nan(lt_ll *l, LLVMValueRef a) { return fcmp(l, LLVMRealUNO, a, a); }
 static LLVMValueRef absolute(lt_ll *l, LLVMValueRef a) { return lt_ll_intrinsic(l, "llvm.fabs", LLVMTypeOf(a), &a, 1); }
 
-static LLVMTypeRef int_vec(lt_ll *l, LLVMValueRef like) { return LLVMVectorType(is_f64(l, LLVMTypeOf(like)) ? l->i64 : l->i32, LT_LANES); }
+/* What the programs below take from the format of a float. */
+typedef struct format {
+  unsigned bits, fraction, bias;    /* of a number, behind the point, of the exponent */
+  double least, infinite;           /* e^x is 0 below, infinite above */
+  double log2_hi, log2_lo;          /* log 2 = hi + lo, hi short enough that n·hi is exact (exp) */
+  double far;                       /* tanh(x/2) is 1 from here on */
+  double ln2_hi, ln2_lo;            /* the same for log */
+  uint64_t root;                    /* the bits of sqrt(1/2), rounded */
+  double normal, lift;              /* the smallest normal number; lift makes those below it normal */
+  int lifted, exp_terms, log_terms, softplus_terms; /* log2 of lift; lengths of series */
+} format;
+
+static const format f32 = {.bits = 32, .fraction = 23, .bias = 127, .least = -104, .infinite = 89, .log2_hi = 0x1.63p-1,
+  .log2_lo = -0x1.bd0105c610ca8p-13, .far = 20, .ln2_hi = 0x1.62e3p-1, .ln2_lo = 0x1.2fefa39ef3579p-17, .root = 0x3f3504f3u,
+  .normal = 0x1p-126, .lift = 0x1p25, .lifted = 25, .exp_terms = 6, .log_terms = 5,
+  .softplus_terms = 7};
+static const format f64 = {.bits = 64, .fraction = 52, .bias = 1023, .least = -746, .infinite = 710, .log2_hi = 0x1.62e42fee00000p-1,
+  .log2_lo = 0x1.a39ef35793c76p-33, .far = 44, .ln2_hi = 0x1.62e42fee00000p-1, .ln2_lo = 0x1.a39ef35793c76p-33,
+  .root = 0x3fe6a09e00000000u, .normal = 0x1p-1022, .lift = 0x1p54, .lifted = 54, .exp_terms = 12, .log_terms = 11,
+  .softplus_terms = 16};
+enum { MOST_TERMS = 16 };
+
+static const format *format_of(lt_ll *l, LLVMValueRef x) {
+  lt_dtype t = LT_F32;
+  while (t < LT_DTYPES && !(lt_is_float(t) && lt_ll_type(l, t) == LLVMGetElementType(LLVMTypeOf(x)))) t++;
+  switch (t) {
+  case LT_F32: return &f32;
+  case LT_F64: return &f64;
+  case LT_I32: case LT_I64: case LT_BOOL: case LT_DTYPES: break;
+  }
+  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: a curve of numbers that are no floats");
+}
+
+static LLVMTypeRef int_vec(lt_ll *l, LLVMValueRef like) {
+  return LLVMVectorType(LLVMIntTypeInContext(l->ctx, format_of(l, like)->bits), LT_LANES);
+}
 static LLVMValueRef to_bits(lt_ll *l, LLVMValueRef v) { return LLVMBuildBitCast(l->b, v, int_vec(l, v), ""); }
 static LLVMValueRef of_bits(lt_ll *l, LLVMValueRef v, LLVMValueRef like) { return LLVMBuildBitCast(l->b, v, LLVMTypeOf(like), ""); }
 
@@ -51,14 +85,12 @@ static LLVMValueRef poly(lt_ll *l, LLVMValueRef x, const double *c, int n) {
 typedef struct split { LLVMValueRef r, n, whole; } split;
 
 static split reduce_exp(lt_ll *l, LLVMValueRef x) {
-  bool d = is_f64(l, LLVMTypeOf(x));
-  LLVMValueRef magic = num(l, x, d ? 0x1.8p52 : 0x1.8p23), log2e = num(l, x, 1.44269504088896340736);
+  const format *f = format_of(l, x);
+  LLVMValueRef magic = num(l, x, ldexp(1.5, (int)f->fraction)), log2e = num(l, x, 1.44269504088896340736);
   LLVMValueRef t = lt_ll_fma(l, x, log2e, magic), n = sub(l, t, magic);
-  /* log 2 = hi + lo, hi short enough that n·hi is exact */
-  double hi = d ? 0x1.62e42fee00000p-1 : 0x1.63p-1, lo = d ? 0x1.a39ef35793c76p-33 : -0x1.bd0105c610ca8p-13;
   LLVMValueRef minus = LLVMBuildFNeg(l->b, n, "");
   split s = {.n = n};
-  s.r = lt_ll_fma(l, minus, num(l, x, lo), lt_ll_fma(l, minus, num(l, x, hi), x));
+  s.r = lt_ll_fma(l, minus, num(l, x, f->log2_lo), lt_ll_fma(l, minus, num(l, x, f->log2_hi), x));
   LLVMValueRef bits = to_bits(l, t);
   s.whole = LLVMBuildSub(l->b, bits, to_bits(l, magic), "");
   return s;
@@ -66,23 +98,23 @@ static split reduce_exp(lt_ll *l, LLVMValueRef x) {
 
 /* e^r - 1 for |r| <= log(2)/2. */
 static LLVMValueRef exp_small(lt_ll *l, LLVMValueRef r) {
-  int terms = is_f64(l, LLVMTypeOf(r)) ? 12 : 6;
-  double c[12], f = 2; /* 1/2!, 1/3!, … */
+  int terms = format_of(l, r)->exp_terms;
+  double c[MOST_TERMS], f = 2; /* 1/2!, 1/3!, … */
   for (int i = 0; i < terms; f *= i + 3, i++) c[i] = 1 / f;
   LLVMValueRef square = mul(l, r, r);
   return lt_ll_fma(l, square, poly(l, r, c, terms), r);
 }
 
 static LLVMValueRef power_of_two(lt_ll *l, LLVMValueRef n, LLVMValueRef like) {
-  bool d = is_f64(l, LLVMTypeOf(like));
+  const format *f = format_of(l, like);
   LLVMTypeRef t = LLVMTypeOf(n);
-  LLVMValueRef e = LLVMBuildAdd(l->b, n, lt_ll_const(l, t, d ? 1023 : 127), "");
-  return of_bits(l, LLVMBuildShl(l->b, e, lt_ll_const(l, t, d ? 52 : 23), ""), like);
+  LLVMValueRef e = LLVMBuildAdd(l->b, n, lt_ll_const(l, t, f->bias), "");
+  return of_bits(l, LLVMBuildShl(l->b, e, lt_ll_const(l, t, f->fraction), ""), like);
 }
 
 static LLVMValueRef emit_exp(lt_ll *l, LLVMValueRef x) {
-  bool d = is_f64(l, LLVMTypeOf(x));
-  x = at_most(l, at_least(l, x, d ? -746 : -104), d ? 710 : 89);
+  const format *f = format_of(l, x);
+  x = at_most(l, at_least(l, x, f->least), f->infinite);
   split s = reduce_exp(l, x);
   LLVMValueRef y = add(l, exp_small(l, s.r), num(l, x, 1));
   LLVMValueRef half = LLVMBuildAShr(l->b, s.whole, lt_ll_const(l, LLVMTypeOf(s.whole), 1), "");
@@ -95,8 +127,7 @@ static LLVMValueRef emit_exp(lt_ll *l, LLVMValueRef x) {
 
 /* With t = e^(2|x|) - 1: tanh |x| = t / (t + 2). */
 static LLVMValueRef emit_tanh(lt_ll *l, LLVMValueRef x) {
-  bool d = is_f64(l, LLVMTypeOf(x));
-  LLVMValueRef a = absolute(l, x), y = at_most(l, add(l, a, a), d ? 44 : 20);
+  LLVMValueRef a = absolute(l, x), y = at_most(l, add(l, a, a), format_of(l, x)->far);
   split s = reduce_exp(l, y);
   LLVMValueRef scale = power_of_two(l, s.whole, x);
   LLVMValueRef t = exp_small(l, s.r);
@@ -116,29 +147,28 @@ static LLVMValueRef emit_sigmoid(lt_ll *l, LLVMValueRef x) {
 
 /* 2/3 + 2/5 z + 2/7 z^2 + … times z, z = s^2 */
 static LLVMValueRef atanh_rest(lt_ll *l, LLVMValueRef z) {
-  int terms = is_f64(l, LLVMTypeOf(z)) ? 11 : 5;
-  double c[11];
+  int terms = format_of(l, z)->log_terms;
+  double c[MOST_TERMS];
   for (int i = 0; i < terms; i++) c[i] = 2.0 / (2 * i + 3);
   return mul(l, z, poly(l, z, c, terms));
 }
 
 static LLVMValueRef emit_log(lt_ll *l, LLVMValueRef x) {
-  bool d = is_f64(l, LLVMTypeOf(x));
-  LLVMValueRef tiny = fcmp(l, LLVMRealOLT, x, num(l, x, d ? 0x1p-1022 : 0x1p-126));
-  LLVMValueRef big = pick(l, tiny, mul(l, x, num(l, x, d ? 0x1p54 : 0x1p25)), x);
+  const format *t = format_of(l, x);
+  LLVMValueRef tiny = fcmp(l, LLVMRealOLT, x, num(l, x, t->normal));
+  LLVMValueRef big = pick(l, tiny, mul(l, x, num(l, x, t->lift)), x);
   LLVMTypeRef it = int_vec(l, x);
-  uint64_t root = d ? 0x3fe6a09e00000000u : 0x3f3504f3u, frac = d ? 0xfffffffffffffu : 0x7fffffu;
+  uint64_t root = t->root, frac = ((uint64_t)1 << t->fraction) - 1;
   LLVMValueRef bits = LLVMBuildSub(l->b, to_bits(l, big), lt_ll_bits(l, it, root), "");
-  LLVMValueRef e = LLVMBuildAShr(l->b, bits, lt_ll_const(l, it, d ? 52 : 23), "");
+  LLVMValueRef e = LLVMBuildAShr(l->b, bits, lt_ll_const(l, it, t->fraction), "");
   LLVMValueRef m = of_bits(l, LLVMBuildAdd(l->b, LLVMBuildAnd(l->b, bits, lt_ll_bits(l, it, frac), ""), lt_ll_bits(l, it, root), ""), x);
-  if (d) e = LLVMBuildTrunc(l->b, e, LLVMVectorType(l->i32, LT_LANES), ""); /* SSE2 converts i32, not i64 */
-  LLVMValueRef k = add(l, LLVMBuildSIToFP(l->b, e, LLVMTypeOf(x), ""), pick(l, tiny, num(l, x, d ? -54 : -25), num(l, x, 0)));
+  if (t->bits == 64) e = LLVMBuildTrunc(l->b, e, LLVMVectorType(l->i32, LT_LANES), ""); /* SSE2 converts i32, not i64 */
+  LLVMValueRef k = add(l, LLVMBuildSIToFP(l->b, e, LLVMTypeOf(x), ""), pick(l, tiny, num(l, x, -t->lifted), num(l, x, 0)));
   LLVMValueRef f = sub(l, m, num(l, x, 1)), s = quot(l, f, add(l, f, num(l, x, 2))), z = mul(l, s, s);
   LLVMValueRef half = mul(l, mul(l, f, f), num(l, x, 0.5));
-  double hi = d ? 0x1.62e42fee00000p-1 : 0x1.62e3p-1, lo = d ? 0x1.a39ef35793c76p-33 : 0x1.2fefa39ef3579p-17;
   LLVMValueRef rest = add(l, half, atanh_rest(l, z));
-  LLVMValueRef in = lt_ll_fma(l, s, rest, mul(l, k, num(l, x, lo)));
-  LLVMValueRef y = lt_ll_fma(l, k, num(l, x, hi), sub(l, f, sub(l, half, in)));
+  LLVMValueRef in = lt_ll_fma(l, s, rest, mul(l, k, num(l, x, t->ln2_lo)));
+  LLVMValueRef y = lt_ll_fma(l, k, num(l, x, t->ln2_hi), sub(l, f, sub(l, half, in)));
   y = pick(l, fcmp(l, LLVMRealOEQ, x, num(l, x, 0)), num(l, x, -INFINITY), y);
   y = pick(l, fcmp(l, LLVMRealULT, x, num(l, x, 0)), num(l, x, NAN), y); /* NaN too */
   return pick(l, fcmp(l, LLVMRealOEQ, x, num(l, x, INFINITY)), x, y);
@@ -149,8 +179,8 @@ static LLVMValueRef emit_log(lt_ll *l, LLVMValueRef x) {
 /* max(x, 0) + log(1 + e), e = exp(-|x|) in [0, 1]. With t = 2e / (2 + e) in [0, 2/3] and z = (t/2)^2 the logarithm is
  * 2 atanh(t/2) = t + t (z/3 + z^2/5 + …), whose first term is e where e is tiny. */
 static LLVMValueRef emit_softplus(lt_ll *l, LLVMValueRef x) {
-  int terms = is_f64(l, LLVMTypeOf(x)) ? 16 : 7;
-  double c[16];
+  int terms = format_of(l, x)->softplus_terms;
+  double c[MOST_TERMS];
   for (int i = 0; i < terms; i++) c[i] = 1.0 / (2 * i + 3);
   LLVMValueRef e = emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
   LLVMValueRef t = quot(l, add(l, e, e), add(l, e, num(l, x, 2))), half = mul(l, t, num(l, x, 0.5)), z = mul(l, half, half);
@@ -189,7 +219,7 @@ static LLVMValueRef pow_f64(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
 
 static LLVMValueRef emit_pow(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
   LLVMTypeRef t = LLVMTypeOf(a), d = lt_ll_vec(l, LT_F64);
-  if (is_f64(l, t)) return pow_f64(l, a, b);
+  if (format_of(l, a) == &f64) return pow_f64(l, a, b);
   return LLVMBuildFPTrunc(l->b, pow_f64(l, LLVMBuildFPExt(l->b, a, d, ""), LLVMBuildFPExt(l->b, b, d, "")), t, "");
 }
 
@@ -198,7 +228,7 @@ static LLVMValueRef emit_pow(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
 static LLVMValueRef extreme(lt_ll *l, LLVMValueRef a, LLVMValueRef b, bool largest) {
   LLVMTypeRef e = LLVMGetElementType(LLVMTypeOf(a));
   if (e == l->i1) return largest ? LLVMBuildOr(l->b, a, b, "") : LLVMBuildAnd(l->b, a, b, "");
-  if (e != l->f32 && e != l->f64) return pick(l, LLVMBuildICmp(l->b, largest ? LLVMIntSGT : LLVMIntSLT, b, a, ""), b, a);
+  if (LLVMGetTypeKind(e) == LLVMIntegerTypeKind) return pick(l, LLVMBuildICmp(l->b, largest ? LLVMIntSGT : LLVMIntSLT, b, a, ""), b, a);
   LLVMValueRef y = pick(l, fcmp(l, largest ? LLVMRealOGT : LLVMRealOLT, b, a), b, a); /* a if a is NaN */
   return pick(l, is_nan(l, b), b, y);
 }
@@ -290,26 +320,38 @@ static LLVMValueRef float_to_int(lt_ll *l, LLVMValueRef a, LLVMTypeRef to) {
 }
 
 /* bool <-> numbers, floats <-> integers (saturating, NaN gives 0). */
-static LLVMValueRef emit_cast(lt_ll *l, LLVMValueRef a, lt_dtype from, lt_dtype to) {
+LLVMValueRef lt_emit_convert(lt_ll *l, LLVMValueRef a, lt_dtype from, lt_dtype to) {
   LLVMTypeRef t = lt_ll_vec(l, to);
+  lt_kind_of_number was = lt_dtype_kind(from);
   if (from == to) return a;
-  if (to == LT_BOOL && lt_is_float(from)) return fcmp(l, LLVMRealUNE, a, LLVMConstNull(LLVMTypeOf(a)));
-  if (to == LT_BOOL) return icmp(l, LLVMIntNE, a, LLVMConstNull(LLVMTypeOf(a)));
-  if (lt_is_float(from) && lt_is_float(to)) return LLVMBuildFPCast(l->b, a, t, "");
-  if (lt_is_float(from)) return float_to_int(l, a, t);
-  if (lt_is_float(to)) return from == LT_BOOL ? LLVMBuildUIToFP(l->b, a, t, "") : LLVMBuildSIToFP(l->b, a, t, "");
-  return LLVMBuildIntCast2(l->b, a, t, from != LT_BOOL, "");
+  switch (lt_dtype_kind(to)) {
+  case LT_TRUTHS:
+    if (was == LT_FLOATS) return fcmp(l, LLVMRealUNE, a, LLVMConstNull(LLVMTypeOf(a)));
+    return icmp(l, LLVMIntNE, a, LLVMConstNull(LLVMTypeOf(a)));
+  case LT_FLOATS:
+    if (was == LT_FLOATS) return LLVMBuildFPCast(l->b, a, t, "");
+    return was == LT_TRUTHS ? LLVMBuildUIToFP(l->b, a, t, "") : LLVMBuildSIToFP(l->b, a, t, "");
+  case LT_INTEGERS: break;
+  }
+  if (was == LT_FLOATS) return float_to_int(l, a, t);
+  return LLVMBuildIntCast2(l->b, a, t, was != LT_TRUTHS, "");
 }
 
-LLVMValueRef lt_emit_convert(lt_ll *l, LLVMValueRef v, lt_dtype from, lt_dtype to) { return emit_cast(l, v, from, to); }
+static LLVMValueRef map_of(lt_ll *l, const lt_instr *x, const LLVMValueRef *arg, lt_dtype arg_dtype) {
+  switch (lt_dtype_kind(arg_dtype)) {
+  case LT_FLOATS: return float_map(l, x->op, x->attrs, arg);
+  case LT_INTEGERS: return int_map(l, x->op, arg, false);
+  case LT_TRUTHS: return int_map(l, x->op, arg, true);
+  }
+  return NULL;
+}
 
 LLVMValueRef lt_emit_map(lt_ll *l, const lt_instr *x, const LLVMValueRef *arg, lt_dtype arg_dtype) {
   LLVMValueRef y = NULL;
   if (x->op == LT_OP_select) y = pick(l, arg[0], arg[1], arg[2]);
-  else if (x->op == LT_OP_cast) y = emit_cast(l, arg[0], arg_dtype, x->dtype);
+  else if (x->op == LT_OP_cast) y = lt_emit_convert(l, arg[0], arg_dtype, x->dtype);
   else if (x->op == LT_OP_stop_grad) y = arg[0];
-  else if (lt_is_float(arg_dtype)) y = float_map(l, x->op, x->attrs, arg);
-  else y = int_map(l, x->op, arg, arg_dtype == LT_BOOL);
+  else y = map_of(l, x, arg, arg_dtype);
   if (y) return y;
   lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no elementwise form of %s for %s", lt_op_table[x->op].name, lt_dtype_name(arg_dtype));
 }

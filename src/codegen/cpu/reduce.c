@@ -42,9 +42,14 @@ static bool is_sum(const lt_kernel *k) { return k->reduce == LT_SUM_TREE16 || k-
 static LLVMValueRef start_value(const reduce *r) {
   lt_ll *l = r->l;
   if (is_sum(r->k)) return LLVMConstNull(r->vec);
-  if (lt_is_float(r->k->acc)) return lt_ll_const(l, r->vec, -INFINITY);
-  if (r->k->acc == LT_BOOL) return LLVMConstNull(r->vec);
-  return lt_ll_bits(l, r->vec, r->k->acc == LT_I32 ? 0x80000000u : (uint64_t)1 << 63);
+  switch (r->k->acc) { /* nothing is less */
+  case LT_F32: case LT_F64: return lt_ll_const(l, r->vec, -INFINITY);
+  case LT_I32: return lt_ll_bits(l, r->vec, 0x80000000u);
+  case LT_I64: return lt_ll_bits(l, r->vec, (uint64_t)1 << 63);
+  case LT_BOOL: return LLVMConstNull(r->vec);
+  case LT_DTYPES: break;
+  }
+  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no element type %d", (int)r->k->acc);
 }
 
 static LLVMValueRef plus(const reduce *r, LLVMValueRef a, LLVMValueRef b) {
