@@ -165,7 +165,7 @@ static void put(const state *c, LLVMValueRef fn, LLVMValueRef to, LLVMValueRef f
 /* A literal of the text is a constant of the module, padded to whole blocks. */
 static void put_literal(const state *c, const lt_state_item *x, LLVMValueRef to) {
   lt_ll *l = c->l;
-  int64_t bytes = lt_type_bytes(&x->type), whole = (bytes + LT_ALIGN - 1) / LT_ALIGN * LT_ALIGN;
+  int64_t bytes = lt_type_bytes(&x->type), whole = lt_aligned(bytes);
   char *data = lt_arena_zalloc(l->arena, (size_t)whole);
   lt_tensor_export(x->init.literal, data);
   LLVMValueRef g = LLVMAddGlobal(l->mod, LLVMArrayType2(l->i8, (uint64_t)whole), "state.literal");

@@ -26,7 +26,7 @@ void lt_note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry) {
 
 /* A default value behind the plan's constants; returns where. */
 static int64_t add_default(lathe_model *m, lt_plan *p, float value) {
-  int64_t at = (p->const_bytes + LT_ALIGN - 1) / LT_ALIGN * LT_ALIGN;
+  int64_t at = lt_aligned(p->const_bytes);
   unsigned char *all = lt_arena_zalloc(&m->arena, (size_t)at + sizeof value);
   if (p->const_bytes) memcpy(all, p->consts, (size_t)p->const_bytes);
   memcpy(all + at, &value, sizeof value);

@@ -141,7 +141,7 @@ static void image_of(cut *c, const lathe_model *m, lt_image *out, lt_arena *a) {
     lt_image_item *x = &out->item[out->n++];
     *x = *home;
     x->name = crossing_name(a, c, v);
-    int64_t end = x->offset + (lt_type_bytes(&x->type) + LT_ALIGN - 1) / LT_ALIGN * LT_ALIGN;
+    int64_t end = x->offset + lt_aligned(lt_type_bytes(&x->type));
     out->bytes = LT_MAX(out->bytes, end);
   }
 }
