@@ -253,7 +253,7 @@ static void call_case(lt_job *job, void *arg) {
   c.region = portable_image(j);
   void *region = j->image.n ? data_of(&c.region) : NULL;
   if (j->has_pack) {
-    lt_entry2_fn pack = (lt_entry2_fn)(uintptr_t)lt_code_find(p->code, j->pack.name);
+    lt_half_fn pack = (lt_half_fn)(uintptr_t)lt_code_find(p->code, j->pack.name);
     c.packed = buffer_new((size_t)j->pack.out_bytes, 0xFF);
     c.pack_scratch = buffer_new((size_t)j->pack.scratch_bytes, 0xFF);
     void *none[1] = {NULL};

@@ -177,7 +177,7 @@ START_TEST(two_regions_and_steps) {
   m.plan.out_bytes = LT_IMAGE_HEADER + m.buffer[2].bytes, m.plan.out_kind = LT_IMAGE_PACKED;
   must_compile(&m);
   ck_assert_int_eq((int)lt_code_functions(m.code_), 2); /* three kernels, two of them the same code */
-  FUNCTION(lt_entry2_fn, pack, &m, "run");
+  FUNCTION(lt_half_fn, pack, &m, "run");
   FUNCTION(lt_step_fn, step, &m, "run_step");
   static _Alignas(64) unsigned char out[sizeof region];
   set_memory();
