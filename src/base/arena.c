@@ -4,6 +4,12 @@
 
 #include <stdio.h>
 
+struct lt_arena_held {
+  lt_arena_held *next;
+  void (*fn)(void *);
+  void *p;
+};
+
 struct lt_arena_chunk {
   lt_arena_chunk *next;
   size_t size; /* of the payload, which starts at HEADER */
@@ -14,9 +20,10 @@ _Static_assert(sizeof(lt_arena_chunk) <= HEADER, "the payload must not overlap t
 
 void lt_arena_init(lt_arena *a, lt_job *job) { *a = (lt_arena){.job = job}; }
 
-/* The arena itself may live in one of its chunks. */
+/* The arena itself may live in one of its chunks, and so does the list of what it holds. */
 void lt_arena_free(lt_arena *a) {
   lt_arena_chunk *c = a->chunks;
+  for (lt_arena_held *h = a->held; h; h = h->next) h->fn(h->p);
   *a = (lt_arena){.job = a->job};
   while (c) {
     lt_arena_chunk *next = c->next;
@@ -42,14 +49,14 @@ lt_arena *lt_arena_new(lt_job *job) {
 
 static unsigned char *add_chunk(lt_arena *a, size_t size) {
   lt_arena_chunk *c = lt_mem_alloc(HEADER + size);
-  if (!c) lt_fail_nomem(a->job);
+  if (!c) return NULL;
   *c = (lt_arena_chunk){.next = a->chunks, .size = size};
   a->chunks = c;
   return (unsigned char *)c + HEADER;
 }
 
-void *lt_arena_alloc(lt_arena *a, size_t bytes) {
-  if (bytes > SIZE_MAX / 2) lt_fail_nomem(a->job);
+static void *take(lt_arena *a, size_t bytes) {
+  if (bytes > SIZE_MAX / 2) return NULL;
   size_t need = (LT_MAX(bytes, 1) + ALIGN - 1) / ALIGN * ALIGN;
   if (need <= (size_t)(a->end - a->next)) {
     a->next += need;
@@ -59,8 +66,24 @@ void *lt_arena_alloc(lt_arena *a, size_t bytes) {
   size_t size = LT_MAX((size_t)FIRST, LT_MIN(last * 2, (size_t)LARGEST));
   if (need > size / 4) return add_chunk(a, need); /* the current chunk stays in use */
   unsigned char *p = add_chunk(a, size);
-  a->next = p + need, a->end = p + size;
+  if (p) a->next = p + need, a->end = p + size;
   return p;
+}
+
+void *lt_arena_alloc(lt_arena *a, size_t bytes) {
+  void *p = take(a, bytes);
+  if (!p) lt_fail_nomem(a->job);
+  return p;
+}
+
+void lt_arena_defer(lt_arena *a, void (*fn)(void *), void *p) {
+  lt_arena_held *h = take(a, sizeof *h);
+  if (!h) {
+    fn(p);
+    lt_fail_nomem(a->job);
+  }
+  *h = (lt_arena_held){a->held, fn, p};
+  a->held = h;
 }
 
 void *lt_arena_zalloc(lt_arena *a, size_t bytes) { return memset(lt_arena_alloc(a, bytes), 0, bytes); }

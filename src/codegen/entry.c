@@ -192,15 +192,10 @@ static void emit_step(entry *e) {
 }
 
 /* Constants of a plan: bytes of the module, never written. */
-static LLVMValueRef emit_consts(lt_ll *l, const lt_plan *p) {
-  if (!p->const_bytes) return LLVMConstNull(l->ptr);
-  LLVMTypeRef t = LLVMArrayType2(l->i8, (uint64_t)p->const_bytes);
-  LLVMValueRef g = LLVMAddGlobal(l->mod, t, lt_arena_printf(l->arena, "%s.consts", p->name));
-  LLVMSetInitializer(g, LLVMConstStringInContext2(l->ctx, (const char *)p->consts, (size_t)p->const_bytes, true));
-  LLVMSetGlobalConstant(g, true);
-  LLVMSetLinkage(g, LLVMInternalLinkage);
-  LLVMSetAlignment(g, LT_ALIGN);
-  return g;
+static LLVMValueRef emit_consts(lt_module *m, const lt_plan *p) {
+  if (!p->const_bytes) return LLVMConstNull(m->l.ptr);
+  lt_embedding x = {.bytes = p->const_bytes, .piece = p->constant.at, .n = p->constant.n};
+  return lt_embed(m, lt_arena_printf(m->l.arena, "%s.consts", p->name), x);
 }
 
 static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry *m) {
@@ -211,7 +206,7 @@ static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry 
   e.slot = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   e.present = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   for (uint32_t i = 0; i < p->n_kernel; i++) e.function[i] = lt_kernels_function(all, &p->kernel[i]);
-  e.consts = emit_consts(l, p);
+  e.consts = emit_consts(module, p);
   emit_entry(&e);
   if (m->steps) emit_step(&e);
 }

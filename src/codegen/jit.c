@@ -88,7 +88,7 @@ lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, s
     symbol_name[symbols++] = entry[i].plan->name;
     if (entry[i].steps) symbol_name[symbols++] = lt_arena_printf(a, "%s_step", entry[i].plan->name);
   }
-  return lt_jit_load(job, lt_module_of(job, a, t, entry, n), symbol_name, symbols);
+  return lt_jit_load(job, lt_module_of(job, a, t, entry, n, false), symbol_name, symbols);
 }
 
 void *lt_code_find(const lt_code *c, const char *name) {
@@ -132,7 +132,7 @@ uint32_t lt_code_functions(const lt_code *c) { return c->functions; }
 
 void lt_emit_text(lt_str *out, lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n, bool assembly) {
   lt_arena *a = lt_arena_new(job);
-  lt_module *m = lt_module_of(job, a, t, entry, n);
+  lt_module *m = lt_module_of(job, a, t, entry, n, true);
   if (!assembly) {
     char *text = LLVMPrintModuleToString(m->l.mod);
     lt_defer(job, (void (*)(void *))LLVMDisposeMessage, text);
@@ -146,7 +146,7 @@ void lt_emit_text(lt_str *out, lt_job *job, const lt_target *t, const lt_module_
 
 lt_bytes lt_emit_object(lt_job *job, lt_arena *keep, const lt_target *t, const lt_module_entry *entry, size_t n) {
   lt_arena *a = lt_arena_new(job);
-  LLVMMemoryBufferRef object = lt_module_emit(lt_module_of(job, a, t, entry, n), LLVMObjectFile);
+  LLVMMemoryBufferRef object = lt_module_emit(lt_module_of(job, a, t, entry, n, false), LLVMObjectFile);
   lt_defer(job, dispose_buffer, object);
   check_closed(job, a, object);
   size_t bytes = LLVMGetBufferSize(object);

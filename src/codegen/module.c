@@ -93,11 +93,21 @@ lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t) {
   return m;
 }
 
-lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n) {
+lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, bool text) {
   lt_module *m = lt_module_new(job, a, t);
+  m->text = text;
   lt_module_entries(m, entry, n);
   lt_module_verify(m);
   return m;
+}
+
+static void dispose_buffer(void *b) { LLVMDisposeMemoryBuffer(b); }
+
+/* The buffer is memory of its own, which LLVM has just filled for us. */
+static void write_embedded(lt_module *m, LLVMMemoryBufferRef buffer) {
+  lt_defer_failed(m->l.job, dispose_buffer, buffer);
+  lt_embed_write(m, (unsigned char *)(uintptr_t)LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
+  lt_defer_cancel(m->l.job, buffer);
 }
 
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type) {
@@ -108,5 +118,6 @@ LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type) {
     LLVMDisposeMemoryBuffer(buffer);
     lt_fail(m->l.job, LATHE_E_INTERNAL, NULL, "code generation: %s", m->problem);
   }
+  if (type == LLVMObjectFile && m->embedding.n) write_embedded(m, buffer);
   return buffer;
 }

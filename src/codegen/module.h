@@ -10,8 +10,18 @@ typedef struct lt_frame { LLVMValueRef fn; int64_t bytes; bool open; int64_t dee
 /* An image that stands in the module itself; at NULL: none. */
 typedef struct lt_own_image { LLVMValueRef at; uint32_t kind; } lt_own_image;
 
+/* Bytes of the object that LLVM does not see (embed.c): raw ones, or data where its offsets say and zeros between. */
+typedef struct lt_embedding {
+  int64_t bytes;
+  const unsigned char *raw;
+  const lt_constant *piece;
+  uint32_t n;
+} lt_embedding;
+
 typedef struct lt_module {
   lt_ll l;
+  bool text;                    /* IR or assembly is made of it, which says all constants */
+  LT_VEC(lt_embedding) embedding;
   lt_own_image own[2];          /* what a null region means */
   bool serial;                  /* io structs do not end in a `const lathe_parallel *` */
   lt_frame *frame;              /* by function, where somebody wants to know (object.c) */
@@ -29,9 +39,13 @@ void lt_libcalls_add(lt_module *m, const lt_libcalls *all);
 /* In the order of calls; what is made is released when the job ends. */
 lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t); /* empty */
 void lt_module_entries(lt_module *m, const lt_module_entry *entry, size_t n); /* entry.c: kernels and entries */
-void lt_emit_state(lt_ll *l, const lt_state_code *s);        /* state.c: the functions that fill a state image */
+void lt_emit_state(lt_module *m, const lt_state_code *s);    /* state.c: the functions that fill a state image */
 void lt_module_verify(lt_module *m);                         /* where asserts are on or LATHE_VERIFY_LLVM asks for it */
-lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n); /* of entries alone */
+/* Of entries alone. */
+lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, bool text);
+/* A constant global; lt_module_emit writes the bytes into the object. What they point at must live until then. */
+LLVMValueRef lt_embed(lt_module *m, const char *name, lt_embedding x);
+void lt_embed_write(lt_module *m, unsigned char *object, size_t n);
 /* Run the code generator. The buffer belongs to the caller. */
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type);
 /* Names that the object leaves undefined, NULL-terminated, each once. */

@@ -1,9 +1,6 @@
 /* object.c: modules as objects for others to link: sections that a linker can leave out, embedded bytes, nothing undefined,
  * a stack that is known.
  *
- * Embedded bytes never pass through LLVM: their global is a mark and zeros, and the finished object is searched for the
- * mark (it stands there once, in one piece, in every format) and written over.
- *
  * Functions that the code generator calls by name on some targets (64-bit division on a 32-bit machine) are found as
  * undefined symbols of a first object and then put into the module as local functions; see libcalls.c. */
 #include "codegen/module.h"
@@ -23,51 +20,17 @@ static void dispose_buffer(void *b) { LLVMDisposeMemoryBuffer(b); }
 
 /* ---- embedded bytes ---- */
 
-enum { MARK = 32 };
-
-/* Not a text that anything else would contain: 32 bytes of a counter-based generator, another for each place. */
-static void mark_of(unsigned char *mark, unsigned place) {
-  for (unsigned i = 0; i < MARK; i++) mark[i] = (unsigned char)(lt_random_u32(0x4C61746865, 77, place * MARK + i) >> 13);
-}
-
+/* Under two names: the code's own reference is to the local one, without a GOT. */
 static LLVMValueRef embed(lt_module *m, unsigned place, const lt_embedded *x) {
-  lt_ll *l = &m->l;
-  unsigned char mark[MARK];
-  mark_of(mark, place);
-  LLVMValueRef part[2] = {LLVMConstStringInContext2(l->ctx, (const char *)mark, MARK, true),
-                          LLVMConstNull(LLVMArrayType2(l->i8, (uint64_t)x->bytes - MARK))};
-  LLVMValueRef all = LLVMConstStructInContext(l->ctx, part, 2, true);
-  LLVMValueRef g = LLVMAddGlobal(l->mod, LLVMTypeOf(all), lt_arena_printf(l->arena, "embedded.%u", place));
-  LLVMSetInitializer(g, all);
-  LLVMSetGlobalConstant(g, true);
-  LLVMSetAlignment(g, LT_ALIGN);
-  LLVMSetLinkage(g, LLVMInternalLinkage);
-  LLVMAddAlias2(l->mod, LLVMTypeOf(all), 0, g, x->symbol); /* the code's own reference is to the local name: no GOT */
+  const char *name = lt_arena_printf(m->l.arena, "embedded.%u", place);
+  LLVMValueRef g = lt_embed(m, name, (lt_embedding){.bytes = x->bytes, .raw = x->data});
+  LLVMAddAlias2(m->l.mod, LLVMGlobalGetValueType(g), 0, g, x->symbol);
   return g;
 }
 
 static void embed_all(lt_module *m, const lt_object *o) {
   for (unsigned i = 0; i < LT_COUNT(o->embedded); i++)
     if (o->embedded[i].symbol) m->own[i] = (lt_own_image){embed(m, i, &o->embedded[i]), o->embedded[i].kind};
-}
-
-static unsigned char *find_mark(unsigned char *from, unsigned char *end, const unsigned char *mark) {
-  for (unsigned char *p = from; end - p >= MARK; p++) {
-    p = memchr(p, mark[0], (size_t)(end - p - MARK + 1));
-    if (!p) return NULL;
-    if (memcmp(p, mark, MARK) == 0) return p;
-  }
-  return NULL;
-}
-
-static void patch(lt_job *job, unsigned char *object, size_t n, unsigned place, const lt_embedded *x) {
-  unsigned char mark[MARK], *end = object + n;
-  mark_of(mark, place);
-  unsigned char *at = find_mark(object, end, mark);
-  bool once = at && end - at >= x->bytes && !find_mark(at + 1, end, mark);
-  for (int64_t i = MARK; once && i < x->bytes; i++) once = at[i] == 0;
-  if (!once) lt_fail(job, LATHE_E_INTERNAL, NULL, "the place of `%s` cannot be found in the object", x->symbol);
-  memcpy(at, x->data, (size_t)x->bytes);
 }
 
 /* ---- sections and attributes ---- */
@@ -209,12 +172,13 @@ typedef struct making {
   const lt_object *o;
 } making;
 
-static lt_module *begin(const making *k, const lt_libcalls *calls) {
+static lt_module *begin(const making *k, const lt_libcalls *calls, bool text) {
   lt_module *m = lt_module_new(k->job, k->a, k->t);
+  m->text = text;
   m->serial = !k->o->parallel;
   embed_all(m, k->o);
   lt_module_entries(m, k->entry, k->n);
-  if (k->o->state) lt_emit_state(&m->l, k->o->state);
+  if (k->o->state) lt_emit_state(m, k->o->state);
   if (calls) lt_libcalls_add(m, calls);
   finish(m, k->o);
   lt_module_verify(m);
@@ -223,7 +187,7 @@ static lt_module *begin(const making *k, const lt_libcalls *calls) {
 
 /* Undefined names go into `wanted`, and false says: once more, with these. */
 static bool make_object(const making *k, lt_emitted *out, lt_arena *keep, lt_libcalls *wanted) {
-  lt_module *m = begin(k, wanted);
+  lt_module *m = begin(k, wanted, false);
   LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
   lt_defer(k->job, dispose_buffer, object);
   const char *const *open = lt_undefined(k->job, k->a, object);
@@ -241,14 +205,12 @@ static bool make_object(const making *k, lt_emitted *out, lt_arena *keep, lt_lib
   size_t bytes = LLVMGetBufferSize(object);
   unsigned char *copy = lt_arena_alloc(keep, bytes);
   memcpy(copy, LLVMGetBufferStart(object), bytes);
-  for (unsigned i = 0; i < LT_COUNT(k->o->embedded); i++)
-    if (k->o->embedded[i].symbol) patch(k->job, copy, bytes, i, &k->o->embedded[i]);
   *out = (lt_emitted){.bytes = {copy, bytes}, .stack = stack_of(m), .functions = m->functions};
   return true;
 }
 
 static void make_text(const making *k, lt_emitted *out, lt_arena *keep, bool assembly) {
-  lt_module *m = begin(k, NULL);
+  lt_module *m = begin(k, NULL, true);
   LLVMMemoryBufferRef text = NULL;
   lt_str s;
   lt_str_init(&s, keep);

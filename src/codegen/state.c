@@ -151,7 +151,7 @@ static LLVMValueRef copy_function(lt_ll *l, bool zero) {
   return l->fn;
 }
 
-typedef struct state { lt_ll *l; const lt_state_code *s; LLVMValueRef zero, copy; } state;
+typedef struct state { lt_module *m; lt_ll *l; const lt_state_code *s; LLVMValueRef zero, copy; } state;
 
 static void put(const state *c, LLVMValueRef fn, LLVMValueRef to, LLVMValueRef from, int64_t bytes) {
   lt_ll *l = c->l;
@@ -166,14 +166,9 @@ static void put(const state *c, LLVMValueRef fn, LLVMValueRef to, LLVMValueRef f
 static void put_literal(const state *c, const lt_state_item *x, LLVMValueRef to) {
   lt_ll *l = c->l;
   int64_t bytes = lt_type_bytes(&x->type), whole = lt_aligned(bytes);
-  char *data = lt_arena_zalloc(l->arena, (size_t)whole);
-  lt_tensor_export(x->init.literal, data);
-  LLVMValueRef g = LLVMAddGlobal(l->mod, LLVMArrayType2(l->i8, (uint64_t)whole), "state.literal");
-  LLVMSetInitializer(g, LLVMConstStringInContext2(l->ctx, data, (size_t)whole, true));
-  LLVMSetGlobalConstant(g, true);
-  LLVMSetLinkage(g, LLVMInternalLinkage);
-  LLVMSetAlignment(g, LT_ALIGN);
-  put(c, c->copy, to, g, bytes);
+  lt_constant *piece = LT_NEW(l->arena, lt_constant);
+  *piece = (lt_constant){0, x->init.literal};
+  put(c, c->copy, to, lt_embed(c->m, "state.literal", (lt_embedding){.bytes = whole, .piece = piece, .n = 1}), bytes);
 }
 
 static void fill_item(const state *c, const lt_state_item *x, LLVMValueRef image, LLVMValueRef seed) {
@@ -238,10 +233,10 @@ static void emit_load(const state *c) {
   finish(c, image);
 }
 
-void lt_emit_state(lt_ll *l, const lt_state_code *s) {
-  state c = {.l = l, .s = s};
-  c.zero = copy_function(l, true);
-  c.copy = copy_function(l, false);
+void lt_emit_state(lt_module *m, const lt_state_code *s) {
+  state c = {.m = m, .l = &m->l, .s = s};
+  c.zero = copy_function(c.l, true);
+  c.copy = copy_function(c.l, false);
   emit_init(&c);
   emit_load(&c);
 }

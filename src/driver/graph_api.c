@@ -162,7 +162,7 @@ static void constant_body(lt_job *job, void *arg) {
   lt_type t = read_type(job, "constant", s->type);
   int64_t count;
   if (!lt_type_count_ok(&t, &count)) lt_fail(job, LATHE_E_INVALID, NULL, "the size of a constant overflows");
-  s->out[0].id = lt_const_tensor(g, lt_tensor_import(&g->arena, &t, s->data));
+  s->out[0].id = lt_const_data(g, lt_data_new(&g->arena, &t, s->data));
 }
 
 lathe_value lathe_constant(lathe_graph *g, const char *type, const void *data) {

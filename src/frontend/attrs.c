@@ -40,7 +40,7 @@ static const char *const wanted[] = {
   [LT_ATTR_int] = "a whole number", [LT_ATTR_float] = "a number", [LT_ATTR_bool] = "true or false",
   [LT_ATTR_pair] = "a whole number or a pair of them", [LT_ATTR_quad] = "a whole number, a pair or [top, left, bottom, right]",
   [LT_ATTR_ints] = "a list of whole numbers", [LT_ATTR_str] = "a string", [LT_ATTR_dtype] = "f32, f64, i32, i64 or bool",
-  [LT_ATTR_init] = "an initial value", [LT_ATTR_tensor] = "numbers"};
+  [LT_ATTR_init] = "an initial value", [LT_ATTR_data] = "numbers"};
 
 /* Up to max whole numbers, or -1. A number alone counts as a list of one. */
 static int64_t whole_numbers(const lt_attr_value *v, int64_t *out, uint32_t max) {

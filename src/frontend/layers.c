@@ -27,7 +27,7 @@ const lt_layer_info lt_layer_table[LT_LAYERS] = {
 __attribute__((constructor)) static void complete_table(void) {
   static const struct { uint32_t size, align; } kinds[] = {
 #define KIND(k) [LT_ATTR_##k] = {sizeof(lt_attr_##k), _Alignof(lt_attr_##k)}
-    KIND(int), KIND(float), KIND(bool), KIND(pair), KIND(quad), KIND(ints), KIND(str), KIND(dtype), KIND(init), KIND(tensor),
+    KIND(int), KIND(float), KIND(bool), KIND(pair), KIND(quad), KIND(ints), KIND(str), KIND(dtype), KIND(init), KIND(data),
 #undef KIND
   };
   for (unsigned l = 1; l < LT_LAYERS; l++) {

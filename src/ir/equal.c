@@ -9,7 +9,7 @@ static bool is_number(const lt_graph *g, const lt_node *n) { return n->op == LT_
 
 static bool same_text(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
 
-static const lt_tensor *const_of(const lt_graph *g, lt_value v) {
+static const lt_data *const_of(const lt_graph *g, lt_value v) {
   return ((const lt_const_attrs *)lt_node_of(g, v)->attrs)->value;
 }
 
@@ -23,7 +23,7 @@ static uint32_t *positions(lt_arena *arena, const lt_graph *g) {
 
 static bool same_value(const lt_graph *a, lt_value x, const uint32_t *ax, const lt_graph *b, lt_value y, const uint32_t *by) {
   if (!x || !y) return x == y;
-  if (!ax[x] && !by[y]) return lt_tensor_eq(const_of(a, x), const_of(b, y));
+  if (!ax[x] && !by[y]) return lt_data_eq(const_of(a, x), const_of(b, y));
   return ax[x] == by[y];
 }
 

@@ -182,17 +182,14 @@ lt_value lt_leaf(lt_graph *g, lt_op op, const char *name, lt_type type, const lt
 _Static_assert(offsetof(lt_param_attrs, init) == offsetof(lt_state_attrs, init) &&
                  offsetof(lt_param_attrs, shape) == offsetof(lt_input_attrs, shape), "leaves begin alike");
 
-lt_value lt_const_tensor(lt_graph *g, const lt_tensor *t) {
-  lt_const_attrs *attrs = LT_NEW(&g->arena, lt_const_attrs);
-  attrs->value = t;
-  return append(g, LT_OP_const, attrs, NULL, 0);
-}
+lt_value lt_const_data(lt_graph *g, const lt_data *d) { return lt_emit(g, LT_OP_const, &(lt_const_attrs){.value = d}, NULL, 0); }
+
+lt_value lt_const_tensor(lt_graph *g, const lt_tensor *t) { return lt_const_data(g, lt_data_of(&g->arena, t)); }
 
 lt_value lt_const_scalar(lt_graph *g, lt_dtype t, double v) {
-  lt_type type = lt_scalar(t);
-  lt_tensor *y = lt_tensor_new(&g->arena, &type);
-  lt_tensor_set(y, 0, lt_dtype_round(t, v));
-  return lt_const_tensor(g, y);
+  lt_tensor y = {.type = lt_scalar(t), .i = &(int64_t){0}};
+  lt_tensor_set(&y, 0, v);
+  return lt_const_tensor(g, &y);
 }
 
 void lt_add_output(lt_graph *g, const char *name, lt_value v) {

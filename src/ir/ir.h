@@ -14,7 +14,7 @@
 
 typedef enum lt_attr_kind {
   LT_ATTR_int, LT_ATTR_float, LT_ATTR_bool, LT_ATTR_pair, LT_ATTR_quad, LT_ATTR_ints, LT_ATTR_str, LT_ATTR_dtype,
-  LT_ATTR_init, LT_ATTR_tensor
+  LT_ATTR_init, LT_ATTR_data
 } lt_attr_kind;
 
 enum { LT_MAX_INTS = 16 };
@@ -23,8 +23,8 @@ typedef struct lt_quad { int64_t v[4]; } lt_quad; /* top, left, bottom, right */
 typedef struct lt_ints { int64_t n, v[LT_MAX_INTS]; } lt_ints;
 /* Initial values: zeros() ones() normal(scale=a) uniform(lo=a, hi=b) or a literal. */
 typedef enum lt_init_kind { LT_INIT_ZEROS, LT_INIT_ONES, LT_INIT_NORMAL, LT_INIT_UNIFORM, LT_INIT_LITERAL } lt_init_kind;
-typedef struct lt_tensor lt_tensor;
-typedef struct lt_init { int64_t kind; double a, b; const lt_tensor *literal; } lt_init;
+typedef struct lt_data lt_data;
+typedef struct lt_init { int64_t kind; double a, b; const lt_data *literal; } lt_init;
 
 typedef int64_t lt_attr_int;
 typedef double lt_attr_float;
@@ -35,7 +35,7 @@ typedef lt_ints lt_attr_ints;
 typedef const char *lt_attr_str;
 typedef int64_t lt_attr_dtype;
 typedef lt_init lt_attr_init;
-typedef const lt_tensor *lt_attr_tensor;
+typedef const lt_data *lt_attr_data;
 
 #define OP(name, ...) typedef struct lt_##name##_attrs {
 #define ATTR(kind, name, def, doc) lt_attr_##kind name;
@@ -71,6 +71,7 @@ typedef struct lt_attr_info {
 typedef struct lt_graph lt_graph;
 typedef struct lt_node lt_node;
 typedef uint32_t lt_value; /* index into graph->values; 0: none */
+typedef struct lt_tensor lt_tensor;
 struct lt_eval;
 struct lt_vjp;
 
@@ -118,7 +119,34 @@ bool lt_attr_is_default(lt_op op, const void *attrs, unsigned i); /* false for r
 void lt_attr_default(lt_attr_kind kind, const char *text, void *attr); /* a row's default text into one attribute */
 /* One attribute as the text language writes it: a pair or quad of equal numbers as one number, floats shortest. */
 void lt_attr_print(lt_str *s, lt_attr_kind kind, const void *attr);
-void lt_attrs_copy(lt_arena *a, lt_op op, void *to, const void *from); /* with the texts and tensors pointed at */
+void lt_attrs_copy(lt_arena *a, lt_op op, void *to, const void *from); /* with the texts, and references to data */
+
+/* ---- constant data (data.c) ------------------------------------------------------------------------------------ */
+
+/* The elements of a constant or of a literal initial value, as files and code have them: in their own type, row-major, little
+ * endian. They never change and are held once: whoever keeps data refers to it, no pass copies it, and the last to let go
+ * frees it or unmaps the file. Any thread may read it.
+ *
+ * References belong to arenas. What makes data gives one to `a`; lt_data_keep gives one to another arena; freeing the arena
+ * gives it back. So attributes are copied by lt_attrs_copy, and a graph's data lives at least as long as the graph. */
+struct lt_data {
+  lt_type type;
+  const unsigned char *at;     /* at any address: to be read with memcpy. Bytes of a bool that are not 0 are all true */
+  int64_t bytes;
+  const char *file, *path;     /* file: as data("FILE", OFFSET, BYTES) names it, path: as it was opened; NULL: own memory */
+  int64_t offset;
+  struct lt_data_shared *shared;
+};
+const lt_data *lt_data_new(lt_arena *a, const lt_type *t, const void *elements); /* copied; from any address */
+const lt_data *lt_data_of(lt_arena *a, const lt_tensor *t);
+/* A range of a file beneath `folder`, mapped; it must stay as it is meanwhile. NULL: *why says what is wrong. */
+const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, const char *file, int64_t offset, const char **why);
+const lt_data *lt_data_keep(lt_arena *a, const lt_data *d);          /* d; NULL: none */
+bool lt_data_eq(const lt_data *a, const lt_data *b);                 /* same type, same bits; at once when they are the same */
+uint64_t lt_data_hash(const lt_data *d);                             /* of type and bytes; computed once */
+bool lt_data_splat(const lt_data *d);                                /* all elements have the same bits; found out once */
+double lt_data_at(const lt_data *d, int64_t i);                      /* element i as double */
+void lt_data_write(const lt_data *d, void *to);                      /* all elements, to any address */
 
 /* ---- nodes and values ---------------------------------------------------------------------------------------- */
 
@@ -220,7 +248,8 @@ void lt_set_name(lt_graph *g, lt_value v, const char *name);
 /* A name like base, made unique with ".1", ".2" … when taken. */
 const char *lt_free_name(lt_graph *g, const char *base);
 lt_value lt_leaf(lt_graph *g, lt_op op, const char *name, lt_type type, const lt_init *init); /* input, param, state */
-lt_value lt_const_tensor(lt_graph *g, const lt_tensor *t); /* t must live as long as the graph's arena */
+lt_value lt_const_data(lt_graph *g, const lt_data *d);
+lt_value lt_const_tensor(lt_graph *g, const lt_tensor *t); /* its elements as data */
 lt_value lt_const_scalar(lt_graph *g, lt_dtype t, double v);
 void lt_add_output(lt_graph *g, const char *name, lt_value v); /* the name of an output may differ from the value's */
 void lt_add_update(lt_graph *g, lt_value leaf, lt_value v);
@@ -265,7 +294,7 @@ void lt_print(lt_str *out, const lt_graph *g);
 void lt_print_node(lt_str *out, const lt_graph *g, const lt_node *n); /* one statement, for messages */
 void lt_print_name(lt_str *out, const char *name);                    /* in backticks where not an identifier */
 void lt_print_string(lt_str *out, const char *text);                  /* "…" with \" \\ \n \t */
-void lt_print_tensor(lt_str *out, const lt_tensor *t);                /* nested lists; a scalar without brackets */
+void lt_print_data(lt_str *out, const lt_data *d);                    /* data(…), or nested lists; a scalar without brackets */
 bool lt_is_inline_const(const lt_graph *g, lt_value v);               /* an unnamed finite f32 scalar: stands as a number */
 /* Check every invariant again from scratch; fails the job with LATHE_E_INTERNAL naming the pass `after`. */
 void lt_verify(lt_graph *g, const char *after);
@@ -281,8 +310,10 @@ struct lt_tensor {
 };
 lt_tensor *lt_tensor_new(lt_arena *a, const lt_type *t);             /* zeros */
 lt_tensor *lt_tensor_copy(lt_arena *a, const lt_tensor *t);
+lt_tensor *lt_tensor_of(lt_arena *a, const lt_data *d);
 bool lt_tensor_eq(const lt_tensor *a, const lt_tensor *b);           /* same type, same bits */
 lt_tensor *lt_tensor_import(lt_arena *a, const lt_type *t, const void *data); /* from the dtype's own bytes (f32, i32, …) */
+void lt_tensor_read(lt_tensor *t, const void *data);                 /* the same into a tensor that is there */
 void lt_tensor_export(const lt_tensor *t, void *data);
 double lt_tensor_at(const lt_tensor *t, int64_t i);                  /* element i as double */
 void lt_tensor_set(lt_tensor *t, int64_t i, double v);               /* rounded to whole for integers */

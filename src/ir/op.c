@@ -41,7 +41,7 @@ static const char *const names[LT_OPS] = {
 
 static const struct { uint32_t size, align; } kinds[] = {
 #define KIND(k) [LT_ATTR_##k] = {sizeof(lt_attr_##k), _Alignof(lt_attr_##k)}
-  KIND(int), KIND(float), KIND(bool), KIND(pair), KIND(quad), KIND(ints), KIND(str), KIND(dtype), KIND(init), KIND(tensor),
+  KIND(int), KIND(float), KIND(bool), KIND(pair), KIND(quad), KIND(ints), KIND(str), KIND(dtype), KIND(init), KIND(data),
 #undef KIND
 };
 
@@ -128,7 +128,7 @@ void lt_attr_default(lt_attr_kind kind, const char *text, void *attr) {
     if (lt_dtype_parse(&dtype, text, strlen(text))) *(int64_t *)attr = dtype;
     break;
   case LT_ATTR_init: *(lt_init *)attr = (lt_init){.kind = LT_INIT_ZEROS}; break;
-  case LT_ATTR_tensor: break; /* always required */
+  case LT_ATTR_data: break; /* always required */
   }
 }
 
@@ -153,7 +153,7 @@ static bool init_eq(const lt_init *a, const lt_init *b) {
   case LT_INIT_ZEROS: case LT_INIT_ONES: return true;
   case LT_INIT_NORMAL: return memcmp(&a->a, &b->a, sizeof a->a) == 0;
   case LT_INIT_UNIFORM: return memcmp(&a->a, &b->a, 2 * sizeof a->a) == 0;
-  case LT_INIT_LITERAL: return lt_tensor_eq(a->literal, b->literal);
+  case LT_INIT_LITERAL: return lt_data_eq(a->literal, b->literal);
   }
   assert(!"an initial value");
   return false;
@@ -167,7 +167,7 @@ static bool attr_eq(lt_attr_kind kind, const void *a, const void *b) {
   }
   case LT_ATTR_str: return strcmp(text_of(a), text_of(b)) == 0;
   case LT_ATTR_init: return init_eq(a, b);
-  case LT_ATTR_tensor: return lt_tensor_eq(*(const lt_attr_tensor *)a, *(const lt_attr_tensor *)b);
+  case LT_ATTR_data: return lt_data_eq(*(const lt_attr_data *)a, *(const lt_attr_data *)b);
   case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_dtype: break;
   }
   return memcmp(a, b, kinds[kind].size) == 0; /* floats by their bits: 0.0 is not -0.0, NaN is NaN */
@@ -179,11 +179,9 @@ bool lt_attrs_eq(lt_op op, const void *a, const void *b) {
   return true;
 }
 
-static uint64_t hash_tensor(const lt_tensor *t, uint64_t seed) {
-  if (!t) return seed;
-  seed = lt_hash(&t->type.dtype, sizeof t->type.dtype, seed + t->type.rank);
-  seed = lt_hash(t->type.dim, t->type.rank * sizeof t->type.dim[0], seed);
-  return lt_hash(t->i, (size_t)lt_type_count(&t->type) * sizeof t->i[0], seed);
+static uint64_t hash_data(const lt_data *d, uint64_t seed) {
+  uint64_t h = d ? lt_data_hash(d) : 0;
+  return d ? lt_hash(&h, sizeof h, seed) : seed;
 }
 
 static uint64_t hash_attr(lt_attr_kind kind, const void *a, uint64_t seed) {
@@ -192,10 +190,10 @@ static uint64_t hash_attr(lt_attr_kind kind, const void *a, uint64_t seed) {
   switch (kind) {
   case LT_ATTR_ints: return lt_hash(ints->v, (size_t)ints->n * sizeof ints->v[0], seed + (uint64_t)ints->n);
   case LT_ATTR_str: return lt_hash(text_of(a), strlen(text_of(a)), seed);
-  case LT_ATTR_tensor: return hash_tensor(*(const lt_attr_tensor *)a, seed);
+  case LT_ATTR_data: return hash_data(*(const lt_attr_data *)a, seed);
   case LT_ATTR_init:
     seed = lt_hash(&init->kind, sizeof init->kind, seed);
-    if (init->kind == LT_INIT_LITERAL) return hash_tensor(init->literal, seed);
+    if (init->kind == LT_INIT_LITERAL) return hash_data(init->literal, seed);
     if (init->kind == LT_INIT_NORMAL) return lt_hash(&init->a, sizeof init->a, seed);
     return init->kind == LT_INIT_UNIFORM ? lt_hash(&init->a, 2 * sizeof init->a, seed) : seed;
   case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_dtype: break;
@@ -215,8 +213,8 @@ void lt_attrs_copy(lt_arena *arena, lt_op op, void *to, const void *from) {
     void *attr = (char *)to + i->offset;
     lt_init *init = attr;
     if (i->kind == LT_ATTR_str) *(const char **)attr = lt_arena_strdup(arena, text_of(attr));
-    else if (i->kind == LT_ATTR_tensor) *(lt_attr_tensor *)attr = lt_tensor_copy(arena, *(lt_attr_tensor *)attr);
-    else if (i->kind == LT_ATTR_init && init->literal) init->literal = lt_tensor_copy(arena, init->literal);
+    else if (i->kind == LT_ATTR_data) *(lt_attr_data *)attr = lt_data_keep(arena, *(lt_attr_data *)attr);
+    else if (i->kind == LT_ATTR_init) init->literal = lt_data_keep(arena, init->literal);
   }
 }
 
@@ -256,7 +254,7 @@ static void print_init(lt_str *s, const lt_init *init) {
     lt_str_puts(s, "uniform(lo="), lt_str_double(s, init->a);
     lt_str_puts(s, ", hi="), lt_str_double(s, init->b), lt_str_puts(s, ")");
     break;
-  case LT_INIT_LITERAL: lt_print_tensor(s, init->literal); break;
+  case LT_INIT_LITERAL: lt_print_data(s, init->literal); break;
   }
 }
 
@@ -271,6 +269,6 @@ void lt_attr_print(lt_str *s, lt_attr_kind kind, const void *attr) {
   case LT_ATTR_str: lt_print_string(s, text_of(attr)); break;
   case LT_ATTR_dtype: lt_str_puts(s, lt_dtype_name((lt_dtype) * (const int64_t *)attr)); break;
   case LT_ATTR_init: print_init(s, attr); break;
-  case LT_ATTR_tensor: lt_print_tensor(s, *(const lt_attr_tensor *)attr); break;
+  case LT_ATTR_data: lt_print_data(s, *(const lt_attr_data *)attr); break;
   }
 }

@@ -51,4 +51,4 @@ LT_INFER(const) {
   if (!a->value) lt_node_fail(g, LT_OP_const, "has no value");
   *out_type = a->value->type;
 }
-LT_EVAL(const) { lt_tensor_assign(out[0], ((const lt_const_attrs *)n->attrs)->value); }
+LT_EVAL(const) { lt_tensor_read(out[0], ((const lt_const_attrs *)n->attrs)->value->at); }

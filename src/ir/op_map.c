@@ -196,9 +196,9 @@ LT_VJP(div) { /* (a/b)' = a'/b - (a/b)·b'/b */
 /* True when v is a constant without the element `value`, so that a guard against it is not needed. */
 static bool never(lt_graph *g, lt_value v, double value) {
   if (lt_op_of(g, v) != LT_OP_const) return false;
-  const lt_tensor *t = ((const lt_const_attrs *)lt_node_of(g, v)->attrs)->value;
-  for (int64_t i = 0, count = lt_type_count(&t->type); i < count; i++)
-    if (lt_tensor_at(t, i) == value) return false;
+  const lt_data *d = ((const lt_const_attrs *)lt_node_of(g, v)->attrs)->value;
+  for (int64_t i = 0, count = lt_type_count(&d->type); i < count; i++)
+    if (lt_data_at(d, i) == value) return false;
   return true;
 }
 

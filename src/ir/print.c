@@ -64,31 +64,42 @@ void lt_print_string(lt_str *out, const char *text) {
   lt_str_puts(out, "\"");
 }
 
-static void print_element(lt_str *out, const lt_tensor *t, int64_t i) {
-  switch (t->type.dtype) {
-  case LT_F32: lt_str_float(out, (float)t->f[i]); break;
-  case LT_F64: lt_str_double(out, t->f[i]); break;
-  case LT_BOOL: lt_str_puts(out, t->i[i] ? "true" : "false"); break;
-  case LT_I32: case LT_I64: lt_str_printf(out, "%lld", (long long)t->i[i]); break;
+static void print_element(lt_str *out, const lt_data *d, int64_t i) {
+  const unsigned char *at = d->at + (size_t)i * lt_dtype_size(d->type.dtype);
+  int64_t whole;
+  switch (d->type.dtype) {
+  case LT_F32: lt_str_float(out, (float)lt_data_at(d, i)); break;
+  case LT_F64: lt_str_double(out, lt_data_at(d, i)); break;
+  case LT_I32: lt_str_printf(out, "%lld", (long long)lt_data_at(d, i)); break;
+  case LT_I64: lt_str_printf(out, "%lld", (long long)*(int64_t *)memcpy(&whole, at, sizeof whole)); break;
+  case LT_BOOL: lt_str_puts(out, *at ? "true" : "false"); break;
   case LT_DTYPES: break;
   }
 }
 
-static int64_t print_axis(lt_str *out, const lt_tensor *t, unsigned axis, int64_t i) {
-  if (axis == t->type.rank) {
-    print_element(out, t, i);
+static int64_t print_axis(lt_str *out, const lt_data *d, unsigned axis, int64_t i) {
+  if (axis == d->type.rank) {
+    print_element(out, d, i);
     return i + 1;
   }
   lt_str_puts(out, "[");
-  for (int64_t k = 0; k < t->type.dim[axis]; k++) {
+  for (int64_t k = 0; k < d->type.dim[axis]; k++) {
     if (k) lt_str_puts(out, ", ");
-    i = print_axis(out, t, axis + 1, i);
+    i = print_axis(out, d, axis + 1, i);
   }
   lt_str_puts(out, "]");
   return i;
 }
 
-void lt_print_tensor(lt_str *out, const lt_tensor *t) { print_axis(out, t, 0, 0); }
+/* Elements of a file stay there: the text names the range. */
+void lt_print_data(lt_str *out, const lt_data *d) {
+  if (!d->file) {
+    print_axis(out, d, 0, 0);
+    return;
+  }
+  lt_str_puts(out, "data("), lt_print_string(out, d->file);
+  lt_str_printf(out, ", %lld, %lld)", (long long)d->offset, (long long)d->bytes);
+}
 
 static void print_type(lt_str *out, const lt_type *t) { lt_str_puts(out, lt_type_text(out->arena, t)); }
 
@@ -98,7 +109,8 @@ bool lt_is_inline_const(const lt_graph *g, lt_value v) {
   const lt_node *n = lt_node_of(g, v);
   const lt_type *t = lt_type_of(g, v);
   if (n->op != LT_OP_const || t->rank || t->dtype != LT_F32 || lt_name_of(g, v)) return false;
-  if (!isfinite(((const lt_const_attrs *)n->attrs)->value->f[0])) return false;
+  const lt_data *d = ((const lt_const_attrs *)n->attrs)->value;
+  if (d->file || !isfinite(lt_data_at(d, 0))) return false;
   for (uint32_t i = 0; i < g->outputs.n; i++)
     if (g->outputs.at[i].value == v) return false;
   for (uint32_t i = 0; i < g->updates.n; i++)
@@ -239,7 +251,7 @@ static void print_statement(printer *p, const lt_node *n) {
     lt_attr_print(out, LT_ATTR_init, &((const lt_param_attrs *)n->attrs)->init); /* a state's stands at the same place */
   } else if (n->op == LT_OP_const) {
     lt_str_puts(out, " = ");
-    lt_print_tensor(out, ((const lt_const_attrs *)n->attrs)->value);
+    lt_print_data(out, ((const lt_const_attrs *)n->attrs)->value);
   } else if (!leaf) {
     lt_str_puts(out, " = ");
     print_call(p, n);

@@ -67,7 +67,7 @@ static double init_value(const lt_init *init, uint64_t seed, uint64_t stream, in
   case LT_INIT_ONES: return 1;
   case LT_INIT_NORMAL: return init->a * (double)lt_random_normal(seed, stream, (uint64_t)i);
   case LT_INIT_UNIFORM: return init->a + (init->b - init->a) * (double)lt_random_unit(seed, stream, (uint64_t)i);
-  case LT_INIT_LITERAL: return lt_tensor_at(init->literal, i);
+  case LT_INIT_LITERAL: return lt_data_at(init->literal, i);
   }
   assert(!"an initial value");
   return 0;
@@ -86,7 +86,7 @@ static void store(void *data, lt_dtype t, int64_t i, double v) {
 
 void lt_init_fill(const lt_init *init, const lt_type *t, const char *name, uint64_t seed, void *data) {
   if (init->kind == LT_INIT_LITERAL) {
-    lt_tensor_export(init->literal, data); /* an i64 literal may not fit a double */
+    lt_data_write(init->literal, data); /* an i64 literal may not fit a double */
     return;
   }
   uint64_t stream = lt_random_stream(name);

@@ -28,19 +28,25 @@ bool lt_tensor_eq(const lt_tensor *a, const lt_tensor *b) {
   for (int64_t i = 0; i < n; i++) statement;                                                                           \
   break
 
-lt_tensor *lt_tensor_import(lt_arena *a, const lt_type *t, const void *data) {
-  lt_tensor *y = lt_tensor_new(a, t);
-  int64_t n = lt_type_count(t);
+void lt_tensor_read(lt_tensor *y, const void *data) {
+  int64_t n = lt_type_count(&y->type);
   float f32;
   int32_t i32;
-  switch (t->dtype) { /* data need not be aligned */
+  switch (y->type.dtype) { /* data need not be aligned */
   case LT_F32: EACH((memcpy(&f32, (const char *)data + 4 * i, 4), y->f[i] = f32));
   case LT_I32: EACH((memcpy(&i32, (const char *)data + 4 * i, 4), y->i[i] = i32));
   case LT_BOOL: EACH(y->i[i] = ((const unsigned char *)data)[i] != 0);
   default: memcpy(y->i, data, (size_t)n * 8); break;
   }
+}
+
+lt_tensor *lt_tensor_import(lt_arena *a, const lt_type *t, const void *data) {
+  lt_tensor *y = lt_tensor_new(a, t);
+  lt_tensor_read(y, data);
   return y;
 }
+
+lt_tensor *lt_tensor_of(lt_arena *a, const lt_data *d) { return lt_tensor_import(a, &d->type, d->at); }
 
 void lt_tensor_export(const lt_tensor *t, void *data) {
   int64_t n = lt_type_count(&t->type);

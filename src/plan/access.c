@@ -63,14 +63,12 @@ bool lt_splat(const lt_builder *b, lt_value v, double *out) {
     n = lt_node_of(b->g, v);
   }
   if (n->op != LT_OP_const) return false;
-  const lt_tensor *t = ((const lt_const_attrs *)n->attrs)->value;
-  int64_t count = lt_type_count(&t->type);
-  const uint64_t *bits = (const uint64_t *)(const void *)t->i; /* compared as bits: NaN and -0 count */
-  for (int64_t i = 1; i < count; i++)
-    if (bits[i] != bits[0]) return false;
-  *out = lt_tensor_at(t, 0);
-  if (!lt_is_float(t->type.dtype) && (int64_t)*out != t->i[0]) return false; /* i64 past 2^53 */
-  return true;
+  const lt_data *d = ((const lt_const_attrs *)n->attrs)->value;
+  if (!lt_data_splat(d)) return false; /* compared as bits: NaN and -0 count */
+  *out = lt_data_at(d, 0);
+  int64_t whole = 0;
+  if (d->type.dtype == LT_I64) memcpy(&whole, d->at, sizeof whole);
+  return d->type.dtype != LT_I64 || (*out < 0x1p63 && (int64_t)*out == whole); /* a double holds it */
 }
 
 /* ---- addresses ---- */

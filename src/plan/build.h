@@ -56,7 +56,6 @@ typedef struct lt_builder {
   LT_VEC(lt_kernel) kernel;
   LT_VEC(lt_slot) slot;
   lt_place *place;        /* by value */
-  lt_str consts;
 } lt_builder;
 
 typedef LT_VEC(lt_instr) lt_code_vec;
@@ -84,7 +83,6 @@ const char *lt_value_name(const lt_builder *b, lt_value v);      /* for dumps */
 uint32_t lt_add_buffer(lt_builder *b, lt_buffer x);
 uint32_t lt_add_slot(lt_builder *b, const char *name, const lt_type *t, lt_slot_role role);
 uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count);
-int64_t lt_const_put(lt_builder *b, const void *data, int64_t bytes); /* offset in consts */
 lt_place lt_place_of(lt_builder *b, lt_value v);                 /* makes one for constants when first asked */
 void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int64_t offset);
 void lt_place_leaves(lt_builder *b);                             /* inputs, params, states */

@@ -86,5 +86,5 @@ void lt_plan_key(lt_str *out, const lt_plan *p) {
     lt_kernel_key(out, &p->kernel[i]);
     for (uint32_t k = 0; k < n; k++) lt_str_printf(out, " %u", ids[k]);
   }
-  lt_str_put(out, (const char *)p->consts, (size_t)p->const_bytes);
+  lt_plan_consts_key(out, p);
 }

@@ -66,20 +66,9 @@ const char *lt_value_name(const lt_builder *b, lt_value v) {
   return name ? lt_arena_strdup(b->a, name) : lt_arena_printf(b->a, "v%u", v);
 }
 
-int64_t lt_const_put(lt_builder *b, const void *data, int64_t bytes) {
-  static const char zeros[LT_ALIGN];
-  if (b->consts.n % LT_ALIGN) lt_str_put(&b->consts, zeros, LT_ALIGN - b->consts.n % LT_ALIGN);
-  int64_t at = (int64_t)b->consts.n;
-  lt_str_put(&b->consts, data, (size_t)bytes);
-  return at;
-}
-
 static lt_place const_place(lt_builder *b, lt_value v) {
-  const lt_tensor *t = ((const lt_const_attrs *)lt_node_of(b->g, v)->attrs)->value;
-  int64_t bytes = lt_type_bytes(&t->type);
-  void *data = lt_arena_zalloc(b->a, (size_t)bytes);
-  lt_tensor_export(t, data);
-  lt_buffer x = {.region = LT_REGION_CONST, .offset = lt_const_put(b, data, bytes), .bytes = bytes, .dtype = t->type.dtype,
+  const lt_data *d = ((const lt_const_attrs *)lt_node_of(b->g, v)->attrs)->value;
+  lt_buffer x = {.region = LT_REGION_CONST, .offset = lt_plan_const(b->plan, b->a, d), .bytes = d->bytes, .dtype = d->type.dtype,
                  .name = lt_value_name(b, v)};
   return (lt_place){lt_add_buffer(b, x), 0, true};
 }

@@ -25,7 +25,6 @@ static void finish(lt_builder *b) {
   p->slot = b->slot.at, p->n_slot = b->slot.n;
   p->buffer = b->buffer.at, p->n_buffer = b->buffer.n;
   p->kernel = b->kernel.at, p->n_kernel = b->kernel.n;
-  p->consts = (unsigned char *)b->consts.at, p->const_bytes = (int64_t)b->consts.n;
   assert(!lt_plan_fault(p, NULL));
   lt_plan_memory(p, b->a);
 }
@@ -34,7 +33,6 @@ static void begin(lt_builder *b, lt_plan *out, lt_arena *a, const lt_graph *g, c
                   lt_phase phase, const lt_image *grads) {
   *out = (lt_plan){.name = lt_arena_strdup(a, name)};
   *b = (lt_builder){.a = a, .job = a->job, .g = g, .image = image, .grads = grads, .phase = phase, .plan = out};
-  lt_str_init(&b->consts, a);
   b->live = lt_live_nodes(a, g);
   b->fixed = lt_static_nodes(a, g);
   b->move = lt_moves(a, g, b->live);

@@ -41,7 +41,7 @@ typedef enum lt_region {
   LT_REGION_STATE,   /* weights (portable image, packed image) or state: the entry's region pointer */
   LT_REGION_OUT,     /* second region of pack, backward and apply entries: where the result image goes */
   LT_REGION_SCRATCH, /* the arena */
-  LT_REGION_CONST    /* read-only data of the module: plan->consts */
+  LT_REGION_CONST    /* read-only data of the module: plan->constant */
 } lt_region;
 
 typedef struct lt_buffer {
@@ -146,7 +146,7 @@ typedef struct lt_kernel {
 
 /* ---- the plan of one entry ---- */
 typedef enum lt_slot_role { LT_SLOT_INPUT, LT_SLOT_HYPER, LT_SLOT_OUTPUT } lt_slot_role;
-/* nullable: a null pointer is allowed. HYPER: `def`, in the slot's dtype, stands in consts at offset def_offset. OUTPUT:
+/* nullable: a null pointer is allowed. HYPER: `def`, in the slot's dtype, stands among the constants at offset def_offset. OUTPUT:
  * kernels that store to it are skipped (they store nowhere else). */
 typedef struct lt_slot {
   const char *name; lt_type type; lt_slot_role role; bool nullable; double def; int64_t def_offset;
@@ -157,12 +157,14 @@ typedef enum lt_image_kind { LT_IMAGE_PARAMS = 1, LT_IMAGE_STATE, LT_IMAGE_GRADS
 typedef struct lt_image_header { char magic[8]; uint32_t abi, kind; uint64_t model, bytes, zero[4]; } lt_image_header;
 #define LT_IMAGE_MAGIC "LATHEIMG"
 
+typedef struct lt_constant { int64_t offset; const lt_data *data; } lt_constant;
+
 typedef struct lt_plan {
   const char *name;             /* "run" */
   lt_slot *slot; uint32_t n_slot; /* the io struct: these pointers in order, then `parallel` */
   lt_buffer *buffer; uint32_t n_buffer;
   lt_kernel *kernel; uint32_t n_kernel;
-  unsigned char *consts; int64_t const_bytes; /* LT_REGION_CONST */
+  LT_VEC(lt_constant) constant; int64_t const_bytes; /* LT_REGION_CONST: what stands where, in order, each 64-aligned; gaps are zero */
   int64_t region_bytes, out_bytes, scratch_bytes;
   /* Filled by the driver. What the entry demands of the region's header: magic, ABI, this model, one of these kinds (bits 1 << lt_image_kind;
    * 0: the header is not looked at). Otherwise it returns LATHE_E_MODEL. */
@@ -194,6 +196,11 @@ void lt_plan_memory(lt_plan *p, lt_arena *a);            /* memplan.c: scratch o
 /* The same with scratch inside `out`, over what is written later and behind the end: for a pack entry, whose caller gives
  * no scratch. out_bytes grows where that is not enough. */
 void lt_plan_memory_in_out(lt_plan *p, lt_arena *a);
+/* plan_const.c: data behind the plan's other constants, with a reference for `a`; returns where. */
+int64_t lt_plan_const(lt_plan *p, lt_arena *a, const lt_data *d);
+const void *lt_plan_const_at(const lt_plan *p, int64_t offset); /* the bytes of the constant that begins there; NULL: none does */
+void lt_plan_consts_write(const lt_plan *p, void *to);          /* all of them: const_bytes */
+void lt_plan_consts_key(lt_str *out, const lt_plan *p);         /* for lt_plan_key */
 /* plan_join.c: pack plans of several entries as one, each writing its part of the image: from's buffers in OUT are moved
  * by `shift` bytes. `from` is used up. */
 void lt_plan_join(lt_plan *to, lt_plan *from, lt_arena *a, int64_t shift);

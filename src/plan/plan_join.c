@@ -11,11 +11,7 @@ static void *joined(lt_arena *a, const void *x, size_t n, const void *y, size_t 
 /* Constants of `from` behind those of `to`; returns where. */
 static int64_t join_consts(lt_plan *to, const lt_plan *from, lt_arena *a) {
   int64_t at = lt_aligned(to->const_bytes);
-  if (!from->const_bytes) return at;
-  unsigned char *all = lt_arena_zalloc(a, (size_t)(at + from->const_bytes));
-  if (to->const_bytes) memcpy(all, to->consts, (size_t)to->const_bytes);
-  memcpy(all + at, from->consts, (size_t)from->const_bytes);
-  to->consts = all, to->const_bytes = at + from->const_bytes;
+  for (uint32_t i = 0; i < from->constant.n; i++) lt_plan_const(to, a, from->constant.at[i].data);
   return at;
 }
 

@@ -377,7 +377,7 @@ static void set_memory(machine *m, const lt_plan *p, const lt_graph *g, const su
   m->out = memory_new(m->a, p->out_bytes, 0);
   m->scratch = memory_new(m->a, p->scratch_bytes, 0);
   m->consts = memory_new(m->a, p->const_bytes, -1);
-  if (p->const_bytes) memcpy(m->consts.at, p->consts, (size_t)p->const_bytes);
+  lt_plan_consts_write(p, m->consts.at);
 }
 
 static memory portable(lt_arena *a, const lt_graph *g, const lt_image *image, const subject *s) {

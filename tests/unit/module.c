@@ -22,6 +22,8 @@ typedef struct model {
   lt_store store[3];
   lt_kernel kernel[3];
   float lr;
+  lt_data lr_data;
+  lt_constant constant;
   lt_plan plan;
   bool two, steps;
   size_t copies;
@@ -56,8 +58,10 @@ static void init(model *m) {
   two_operands(m, 0, 0, 1, 0, LT_OP_mul, 5);
   two_operands(m, 1, 5, 4, 1, LT_OP_add, 2);
   two_operands(m, 2, 5, 2, 1, LT_OP_add, 3); /* the same code as kernel 1 on other buffers */
+  m->lr_data = (lt_data){.type = scalar, .at = (const unsigned char *)&m->lr, .bytes = 4};
+  m->constant.data = &m->lr_data;
   m->plan = (lt_plan){.name = "run", .slot = m->slot, .n_slot = 4, .buffer = m->buffer, .n_buffer = 6, .kernel = m->kernel, .n_kernel = 3,
-                      .consts = (unsigned char *)&m->lr, .const_bytes = 4, .region_bytes = LT_IMAGE_HEADER + bytes, .scratch_bytes = bytes,
+                      .constant = {&m->constant, 1, 1}, .const_bytes = 4, .region_bytes = LT_IMAGE_HEADER + bytes, .scratch_bytes = bytes,
                       .region_kinds = 1u << LT_IMAGE_PARAMS | 1u << LT_IMAGE_STATE, .model = 0x1234567890abcdefu};
 }
 

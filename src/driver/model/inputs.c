@@ -26,12 +26,8 @@ void lt_note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry) {
 
 /* A default value behind the plan's constants; returns where. */
 static int64_t add_default(lathe_model *m, lt_plan *p, float value) {
-  int64_t at = lt_aligned(p->const_bytes);
-  unsigned char *all = lt_arena_zalloc(&m->arena, (size_t)at + sizeof value);
-  if (p->const_bytes) memcpy(all, p->consts, (size_t)p->const_bytes);
-  memcpy(all + at, &value, sizeof value);
-  p->consts = all, p->const_bytes = at + (int64_t)sizeof value;
-  return at;
+  lt_type t = lt_scalar(LT_F32);
+  return lt_plan_const(p, &m->arena, lt_data_new(&m->arena, &t, &value));
 }
 
 /* The scalar input `lr` of a train entry may be left out: then the option's value, or the optimizer's own, holds. */

@@ -57,16 +57,9 @@ const char *lt_index_text(lt_arena *a, const lt_type *t, int64_t flat) {
 
 /* ---- operands and results ---------------------------------------------------------------------------------------- */
 
-/* A constant as the code has it: text may say more digits than an f32 holds. */
-static const lt_tensor *constant(lt_arena *a, const lt_node *n) {
-  lt_tensor *t = lt_tensor_copy(a, ((const lt_const_attrs *)n->attrs)->value);
-  for (int64_t i = 0, count = lt_type_count(&t->type); t->type.dtype == LT_F32 && i < count; i++) t->f[i] = (double)(float)t->f[i];
-  return t;
-}
-
 const lt_tensor *lt_probe_tensor(const lt_probe *p, lt_arena *a, lt_value v) {
   const lt_node *n = lt_node_of(p->g, v);
-  return n->op == LT_OP_const ? constant(a, n) : lt_tensor_import(a, lt_type_of(p->g, v), p->value[v]);
+  return n->op == LT_OP_const ? lt_tensor_of(a, ((const lt_const_attrs *)n->attrs)->value) : lt_tensor_import(a, lt_type_of(p->g, v), p->value[v]);
 }
 
 static const lt_tensor *magnitude(lt_arena *a, const lt_tensor *t) {

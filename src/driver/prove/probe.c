@@ -75,7 +75,7 @@ static void *cell_data(const lt_cell *c) { return c->bound ? c->bound : c->own; 
 static const void *hyper_default(lt_probe *p, const char *name) {
   const lt_plan *plan = &p->entry->plan;
   for (uint32_t i = 0; i < plan->n_slot; i++)
-    if (plan->slot[i].role == LT_SLOT_HYPER && !strcmp(plan->slot[i].name, name)) return plan->consts + plan->slot[i].def_offset;
+    if (plan->slot[i].role == LT_SLOT_HYPER && !strcmp(plan->slot[i].name, name)) return lt_plan_const_at(plan, plan->slot[i].def_offset);
   return NULL;
 }
 

@@ -101,7 +101,7 @@ static void run_bind(lt_elab *e, const lt_stmt *s) {
 static lt_value constant(lt_elab *e, const lt_stmt *s, const lt_type *t, const lt_init *init) {
   bool one = init->kind == LT_INIT_ONES;
   switch ((lt_init_kind)init->kind) {
-  case LT_INIT_LITERAL: return lt_const_tensor(e->g, init->literal);
+  case LT_INIT_LITERAL: return lt_const_data(e->g, init->literal);
   case LT_INIT_ZEROS: case LT_INIT_ONES: return lt_broadcast_to(e->g, lt_const_scalar(e->g, t->dtype, one), t);
   case LT_INIT_NORMAL: case LT_INIT_UNIFORM: break;
   }

@@ -94,9 +94,9 @@ lt_init lt_init_eval(const lt_names_seen *s, lt_arena *keep, const lt_type *t, c
   }
   int64_t next = 0;
   read_literal(s, NULL, NULL, t, 0, e, what); /* the whole shape is right before anything is allocated */
-  lt_tensor *literal = lt_tensor_new(keep, t);
+  lt_tensor *literal = lt_tensor_new(s->by.arena, t);
   read_literal(s, literal, &next, t, 0, e, what);
-  init.literal = literal;
+  init.literal = lt_data_of(keep, literal);
   return init;
 }
 

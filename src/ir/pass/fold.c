@@ -15,20 +15,21 @@ static bool foldable(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
+/* Operands and results are arrays of the interpreter only while it works: the graph gets the results' own bytes. */
 static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   if (!foldable(r, n, in)) return false;
-  lt_arena *a = &r->to->arena;
-  const lt_tensor **operand = LT_NEW_ARRAY(a, const lt_tensor *, n->n_in);
-  lt_tensor **result = LT_NEW_ARRAY(a, lt_tensor *, n->n_out);
-  for (unsigned i = 0; i < n->n_in; i++) operand[i] = in[i] ? lt_const_of(r->to, in[i]) : NULL;
-  for (unsigned i = 0; i < n->n_out; i++) result[i] = lt_tensor_new(a, lt_type_of(r->from, n->out + i));
-  lt_eval_node(r->ctx, n, operand, result);
+  lt_eval *e = r->ctx;
+  const lt_tensor **operand = LT_NEW_ARRAY(e->arena, const lt_tensor *, n->n_in);
+  lt_tensor **result = LT_NEW_ARRAY(e->arena, lt_tensor *, n->n_out);
+  for (unsigned i = 0; i < n->n_in; i++) operand[i] = in[i] ? lt_tensor_of(e->arena, lt_const_of(r->to, in[i])) : NULL;
+  for (unsigned i = 0; i < n->n_out; i++) result[i] = lt_tensor_new(e->arena, lt_type_of(r->from, n->out + i));
+  lt_eval_node(e, n, operand, result);
   for (unsigned i = 0; i < n->n_out; i++) r->map[n->out + i] = lt_const_tensor(r->to, result[i]);
+  lt_arena_free(e->arena);
   return true;
 }
 
 void lt_pass_fold(lt_graph *to, const lt_graph *from) {
-  lt_eval e;
-  lt_eval_init(&e, to->job, &to->arena, from, LT_EVAL_ROUND);
+  lt_eval e = {.job = to->job, .arena = lt_arena_new(to->job), .g = from, .mode = LT_EVAL_ROUND};
   lt_rewrite_graph(to, from, visit, &e);
 }

@@ -4,7 +4,7 @@
 #include "ir/pass/pass.h"
 
 /* The elements of a constant; NULL when v is none. */
-static inline const lt_tensor *lt_const_of(const lt_graph *g, lt_value v) {
+static inline const lt_data *lt_const_of(const lt_graph *g, lt_value v) {
   const lt_node *n = lt_node_of(g, v);
   return n->op == LT_OP_const ? ((const lt_const_attrs *)n->attrs)->value : NULL;
 }

@@ -40,9 +40,9 @@ bool *lt_static_nodes(lt_arena *a, const lt_graph *g) {
 
 bool lt_splat_of(const lt_graph *g, lt_value v, double *number) {
   while (lt_facts(lt_node_of(g, v))->moves == LT_MOVES_REPEAT) v = lt_node_of(g, v)->in[0];
-  const lt_tensor *t = lt_const_of(g, v);
-  if (!t || lt_type_count(&t->type) != 1) return false;
-  *number = lt_tensor_at(t, 0);
+  const lt_data *d = lt_const_of(g, v);
+  if (!d || lt_type_count(&d->type) != 1) return false;
+  *number = lt_data_at(d, 0);
   return true;
 }
 
