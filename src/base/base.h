@@ -92,8 +92,8 @@ void lt_arena_init(lt_arena *a, lt_job *job);
 lt_arena *lt_arena_new(lt_job *job); /* one that is freed when the protected body ends: the usual scratch of a call */
 void lt_arena_free(lt_arena *a); /* also fits lt_defer through lt_arena_free_fn */
 void lt_arena_free_fn(void *arena);
-/* Run fn(p) when the arena is freed: for what is not in it but belongs to it. Last in, first out. If registering runs out of
- * memory, fn(p) is called at once and the job fails. */
+/* Run fn(p) when the arena is freed: for what is not in it but belongs to it. Last in, first out. If registering runs
+ * out of memory, fn(p) is called at once and the job fails. */
 void lt_arena_defer(lt_arena *a, void (*fn)(void *), void *p);
 void *lt_arena_alloc(lt_arena *a, size_t bytes);  /* not zeroed */
 void *lt_arena_zalloc(lt_arena *a, size_t bytes); /* zeroed */
@@ -150,11 +150,12 @@ typedef struct lt_bytes { const unsigned char *at; size_t n; } lt_bytes;
 /* The whole file, NUL-terminated past the end ("-" reads standard input). Larger than max, a directory, unreadable:
  * LATHE_E_IO with the reason. */
 lt_bytes lt_file_read(lt_job *job, lt_arena *a, const char *path, size_t max);
-/* A range of a regular file as read-only memory, for as long as it is mapped (mapped.c). NULL, or what is wrong as a text in
- * `a`: a name that leaves `folder` (absolute, `..`, by a link), a file that is too short or not regular. */
+/* A range of a regular file as read-only memory, for as long as it is mapped (mapped.c). NULL, or what is wrong as a text
+ * in `a`: a name that leaves `folder` (absolute, `..`, by a link), a file that is too short or not regular. */
 typedef struct lt_mapped { const unsigned char *at; void *base; size_t length; } lt_mapped;
 const char *lt_path_join(lt_arena *a, const char *folder, const char *name); /* "." leaves the name as it is */
-const char *lt_file_map(lt_arena *a, lt_mapped *out, const char *folder, const char *name, int64_t offset, int64_t bytes);
+const char *lt_file_map(lt_arena *a, lt_mapped *out, const char *folder, const char *name, int64_t offset,
+                        int64_t bytes);
 void lt_file_unmap(lt_mapped *m);           /* base NULL: nothing */
 void lt_mapped_rest(const lt_mapped *m);    /* gives the pages back until they are read again */
 /* Whole or not at all: written to a temporary beside it, synced, renamed. */

@@ -1,7 +1,8 @@
-/* mapped.c: a range of a file as read-only memory, for files that a text names: they must stand beneath a folder and be regular.
+/* mapped.c: a range of a file as read-only memory, for files that a text names: they must stand beneath a folder and be
+ * regular.
  *
- * The name is resolved first, links included, and what it resolves to is opened without following another link: so a link
- * may point anywhere beneath the folder and nowhere else. */
+ * The name is resolved first, links included, and what it resolves to is opened without following another link: so a
+ * link may point anywhere beneath the folder and nowhere else. */
 #include "base/base.h"
 
 #include <errno.h>
@@ -39,8 +40,8 @@ static const char *map_open(lt_arena *a, lt_mapped *out, const char *path, int f
   if (fstat(fd, &st)) return reason(a, path, errno);
   if (!S_ISREG(st.st_mode)) return lt_arena_printf(a, "%s is not a regular file", path);
   if (!lt_add_ok(&end, offset, bytes) || end > st.st_size)
-    return lt_arena_printf(a, "%s has %lld bytes, too few for %lld at offset %lld", path, (long long)st.st_size, (long long)bytes,
-                           (long long)offset);
+    return lt_arena_printf(a, "%s has %lld bytes, too few for %lld at offset %lld", path, (long long)st.st_size,
+                           (long long)bytes, (long long)offset);
   size_t length = (size_t)(end - first);
   void *base = mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, (off_t)first);
   if (base == MAP_FAILED) return reason(a, path, errno);
@@ -53,7 +54,8 @@ const char *lt_path_join(lt_arena *a, const char *folder, const char *name) {
   return lt_arena_printf(a, folder[strlen(folder) - 1] == '/' ? "%s%s" : "%s/%s", folder, name);
 }
 
-const char *lt_file_map(lt_arena *a, lt_mapped *out, const char *folder, const char *name, int64_t offset, int64_t bytes) {
+const char *lt_file_map(lt_arena *a, lt_mapped *out, const char *folder, const char *name, int64_t offset,
+                        int64_t bytes) {
   const char *path = lt_path_join(a, folder, name);
   char top[PATH_MAX], real[PATH_MAX];
   if (!*name || *name == '/' || goes_up(name))

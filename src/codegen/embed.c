@@ -1,15 +1,16 @@
-/* embed.c: constants and weights in an object. Their bytes never pass through LLVM: their global is a mark and zeros, and the
- * finished object is searched for the mark (it stands there once, in one piece, in every format) and written over.
+/* embed.c: constants and weights in an object. Their bytes never pass through LLVM: their global is a mark and zeros, and
+ * the finished object is searched for the mark (it stands there once, in one piece, in every format) and written over.
  *
- * Two exceptions, in which LLVM has the bytes: what is shorter than a mark, and what is made is a text, which has to say
- * them (weights are in no text). */
+ * In two cases LLVM has the bytes all the same: they are fewer than a mark has, or a text is made, which has to say them
+ * (weights are in no text). */
 #include "codegen/module.h"
 
 enum { MARK = 32 };
 
 /* Not a text that anything else would contain: 32 bytes of a counter-based generator, another for each place. */
 static void mark_of(unsigned char *mark, unsigned place) {
-  for (unsigned i = 0; i < MARK; i++) mark[i] = (unsigned char)(lt_random_u32(0x4C61746865, 77, (uint64_t)place * MARK + i) >> 13);
+  for (unsigned i = 0; i < MARK; i++)
+    mark[i] = (unsigned char)(lt_random_u32(0x4C61746865, 77, (uint64_t)place * MARK + i) >> 13);
 }
 
 static void write_bytes(const lt_embedding *x, unsigned char *to) {
@@ -62,9 +63,9 @@ static unsigned char *place_of(unsigned char *object, size_t n, unsigned place, 
   mark_of(mark, place);
   unsigned char *at = find_mark(object, end, mark);
   if (!at || end - at < bytes || find_mark(at + 1, end, mark)) return NULL;
-  for (int64_t i = MARK; i < bytes; i++)
-    if (at[i]) return NULL;
-  return at;
+  size_t zeros = (size_t)(bytes - MARK); /* all equal to the one before, and the first is zero */
+  const unsigned char *first = at + MARK;
+  return zeros && (*first || memcmp(first, first + 1, zeros - 1)) ? NULL : at;
 }
 
 /* All places are found first: what is written might hold anything. */

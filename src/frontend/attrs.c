@@ -88,7 +88,7 @@ static bool store(lt_arena *keep, const lt_attr_info *info, void *at, const lt_a
   case LT_ATTR_str: return v->kind == LT_V_STRING && (*(const char **)at = lt_arena_strdup(keep, v->text), true);
   case LT_ATTR_dtype: return v->kind == LT_V_WORD && lt_dtype_parse(&t, v->text, strlen(v->text)) && (*(int64_t *)at = t, true);
   case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_ints: return store_numbers(info, at, v);
-  case LT_ATTR_init: case LT_ATTR_tensor: break; /* of leaves only, which are no calls */
+  case LT_ATTR_init: case LT_ATTR_data: break; /* of leaves only, which are no calls */
   }
   return false;
 }

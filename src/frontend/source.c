@@ -31,9 +31,15 @@ static void check_can_read(lt_job *job, const lt_reader *r, const char *file) {
   if (!r->read) lt_fail(job, LATHE_E_UNSUPPORTED, &loc, "%s are not read yet\nhelp: write the network as a text (docs/language.md)", r->what);
 }
 
+static const char *folder_of(lt_arena *a, const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? lt_arena_strndup(a, path, (size_t)LT_MAX(slash - path, 1)) : NULL;
+}
+
 void lt_source_open(lt_source *out, lt_job *job, lt_arena *keep, const char *path) {
   *out = (lt_source){.reader = reader_of_name(path), .file = strcmp(path, "-") ? lt_arena_strdup(keep, path) : "<stdin>"};
   if (out->reader) check_can_read(job, out->reader, out->file); /* before a large file is read for nothing */
+  out->folder = folder_of(keep, path);
   out->bytes = lt_file_read(job, keep, path, (out->reader ? out->reader : readers[0])->max_bytes);
   if (!out->reader) out->reader = reader_of_bytes(out->bytes);
   check_can_read(job, out->reader, out->file);

@@ -36,6 +36,7 @@ struct lt_source {
   const lt_reader *reader;
   const char *file; /* what messages call it; NULL: built in C */
   lt_bytes bytes;   /* of the file; none of what a program has built */
+  const char *folder; /* where files that it names stand: that of the file; NULL: the current one */
 };
 
 extern const lt_reader lt_text_reader;  /* text/elab.c */

@@ -1,5 +1,6 @@
-/* data.c: constant data: a block that holds the elements, or says where a file is mapped, and counts who refers to it. What
- * is found out about the elements (hash, splat) is kept beside them; two threads that find it out at once write the same. */
+/* data.c: constant data: a block that holds the elements, or says where a file is mapped, and counts who refers to it.
+ * What is found out about the elements (hash, splat) is kept beside them; two threads that find it out at once write the
+ * same. */
 #include "ir/ir.h"
 
 #include <stdatomic.h>
@@ -50,6 +51,14 @@ const lt_data *lt_data_keep(lt_arena *a, const lt_data *d) {
   return d;
 }
 
+const lt_data *lt_data_in(const lt_node *n) {
+  if (n->op == LT_OP_const) return ((const lt_const_attrs *)n->attrs)->value;
+  const lt_init *init = n->op == LT_OP_param   ? &((const lt_param_attrs *)n->attrs)->init
+                        : n->op == LT_OP_state ? &((const lt_state_attrs *)n->attrs)->init
+                                               : NULL;
+  return init && init->kind == LT_INIT_LITERAL ? init->literal : NULL;
+}
+
 /* ---- making ------------------------------------------------------------------------------------------------------- */
 
 static void copy(const lt_type *t, unsigned char *to, const unsigned char *from, size_t n) {
@@ -69,7 +78,8 @@ const lt_data *lt_data_of(lt_arena *a, const lt_tensor *t) {
   return &x->d;
 }
 
-const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, const char *file, int64_t offset, const char **why) {
+const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, const char *file, int64_t offset,
+                           const char **why) {
   const char *path = lt_path_join(a, folder, file);
   size_t n = strlen(file) + 1, m = strlen(path) + 1;
   block *x = new_block(a, t, n + m);

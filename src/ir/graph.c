@@ -182,7 +182,9 @@ lt_value lt_leaf(lt_graph *g, lt_op op, const char *name, lt_type type, const lt
 _Static_assert(offsetof(lt_param_attrs, init) == offsetof(lt_state_attrs, init) &&
                  offsetof(lt_param_attrs, shape) == offsetof(lt_input_attrs, shape), "leaves begin alike");
 
-lt_value lt_const_data(lt_graph *g, const lt_data *d) { return lt_emit(g, LT_OP_const, &(lt_const_attrs){.value = d}, NULL, 0); }
+lt_value lt_const_data(lt_graph *g, const lt_data *d) {
+  return lt_emit(g, LT_OP_const, &(lt_const_attrs){.value = d}, NULL, 0);
+}
 
 lt_value lt_const_tensor(lt_graph *g, const lt_tensor *t) { return lt_const_data(g, lt_data_of(&g->arena, t)); }
 

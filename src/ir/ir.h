@@ -123,30 +123,32 @@ void lt_attrs_copy(lt_arena *a, lt_op op, void *to, const void *from); /* with t
 
 /* ---- constant data (data.c) ------------------------------------------------------------------------------------ */
 
-/* The elements of a constant or of a literal initial value, as files and code have them: in their own type, row-major, little
- * endian. They never change and are held once: whoever keeps data refers to it, no pass copies it, and the last to let go
- * frees it or unmaps the file. Any thread may read it.
+/* The elements of a constant or of a literal initial value, as files and code have them: in their own type, row-major,
+ * little endian. They never change and are held once: whoever keeps data refers to it, no pass copies it, and the last to
+ * let go frees it or unmaps the file. Any thread may read it.
  *
- * References belong to arenas. What makes data gives one to `a`; lt_data_keep gives one to another arena; freeing the arena
- * gives it back. So attributes are copied by lt_attrs_copy, and a graph's data lives at least as long as the graph. */
+ * References belong to arenas. What makes data gives one to `a`; lt_data_keep gives one to another arena; freeing the
+ * arena gives it back. So lt_attrs_copy copies references, and a graph's data lives at least as long as the graph. */
 struct lt_data {
   lt_type type;
   const unsigned char *at;     /* at any address: to be read with memcpy. Bytes of a bool that are not 0 are all true */
   int64_t bytes;
-  const char *file, *path;     /* file: as data("FILE", OFFSET, BYTES) names it, path: as it was opened; NULL: own memory */
+  const char *file, *path;     /* as data("FILE", OFFSET, BYTES) names it; as it was opened. NULL: own memory */
   int64_t offset;
   struct lt_data_shared *shared;
 };
 const lt_data *lt_data_new(lt_arena *a, const lt_type *t, const void *elements); /* copied; from any address */
 const lt_data *lt_data_of(lt_arena *a, const lt_tensor *t);
 /* A range of a file beneath `folder`, mapped; it must stay as it is meanwhile. NULL: *why says what is wrong. */
-const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, const char *file, int64_t offset, const char **why);
+const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, const char *file, int64_t offset,
+                           const char **why);
 const lt_data *lt_data_keep(lt_arena *a, const lt_data *d);          /* d; NULL: none */
-bool lt_data_eq(const lt_data *a, const lt_data *b);                 /* same type, same bits; at once when they are the same */
-uint64_t lt_data_hash(const lt_data *d);                             /* of type and bytes; computed once */
-bool lt_data_splat(const lt_data *d);                                /* all elements have the same bits; found out once */
-double lt_data_at(const lt_data *d, int64_t i);                      /* element i as double */
-void lt_data_write(const lt_data *d, void *to);                      /* all elements, to any address */
+const lt_data *lt_data_in(const lt_node *n);         /* a constant's value, a literal initial value; NULL: none */
+bool lt_data_eq(const lt_data *a, const lt_data *b); /* same type, same bits; at once when they are the same */
+uint64_t lt_data_hash(const lt_data *d);             /* of type and bytes; computed once */
+bool lt_data_splat(const lt_data *d);                /* all elements have the same bits; found out once */
+double lt_data_at(const lt_data *d, int64_t i);      /* element i as double */
+void lt_data_write(const lt_data *d, void *to);      /* all elements, to any address */
 
 /* ---- nodes and values ---------------------------------------------------------------------------------------- */
 
@@ -294,7 +296,7 @@ void lt_print(lt_str *out, const lt_graph *g);
 void lt_print_node(lt_str *out, const lt_graph *g, const lt_node *n); /* one statement, for messages */
 void lt_print_name(lt_str *out, const char *name);                    /* in backticks where not an identifier */
 void lt_print_string(lt_str *out, const char *text);                  /* "…" with \" \\ \n \t */
-void lt_print_data(lt_str *out, const lt_data *d);                    /* data(…), or nested lists; a scalar without brackets */
+void lt_print_data(lt_str *out, const lt_data *d);      /* data(…), or nested lists; a scalar without brackets */
 bool lt_is_inline_const(const lt_graph *g, lt_value v);               /* an unnamed finite f32 scalar: stands as a number */
 /* Check every invariant again from scratch; fails the job with LATHE_E_INTERNAL naming the pass `after`. */
 void lt_verify(lt_graph *g, const char *after);

@@ -58,7 +58,7 @@ static const char *kind_text(lt_attr_kind kind) {
   case LT_ATTR_str: return "string";
   case LT_ATTR_dtype: return "element type";
   case LT_ATTR_init: return "initial value";
-  case LT_ATTR_tensor: return "tensor";
+  case LT_ATTR_data: return "tensor";
   }
   assert(!"a kind of attributes");
   return "";

@@ -78,8 +78,8 @@ static lt_place counts_of(lt_kernel_builder *kb, const lt_window *w, bool includ
   *same = counts->f[0];
   if (equal) return (lt_place){0};
   int64_t at = lt_plan_const(kb->b->plan, a, lt_data_of(a, counts));
-  lt_buffer x = {.region = LT_REGION_CONST, .offset = at, .bytes = lt_type_bytes(&type), .dtype = t, .name = "counts", .first = -1,
-                 .last = -1};
+  lt_buffer x = {.region = LT_REGION_CONST, .offset = at, .bytes = lt_type_bytes(&type), .dtype = t, .name = "counts",
+                 .first = -1, .last = -1};
   lt_vec_push(a, &kb->b->buffer, x);
   return (lt_place){kb->b->buffer.n - 1, 0, true};
 }

@@ -67,8 +67,9 @@ const char *lt_value_name(const lt_builder *b, lt_value v) {
 }
 
 static lt_place const_place(lt_builder *b, lt_value v) {
-  const lt_data *d = ((const lt_const_attrs *)lt_node_of(b->g, v)->attrs)->value;
-  lt_buffer x = {.region = LT_REGION_CONST, .offset = lt_plan_const(b->plan, b->a, d), .bytes = d->bytes, .dtype = d->type.dtype,
+  const lt_data *d = lt_data_in(lt_node_of(b->g, v));
+  int64_t at = lt_plan_const(b->plan, b->a, d);
+  lt_buffer x = {.region = LT_REGION_CONST, .offset = at, .bytes = d->bytes, .dtype = d->type.dtype,
                  .name = lt_value_name(b, v)};
   return (lt_place){lt_add_buffer(b, x), 0, true};
 }

@@ -164,7 +164,8 @@ typedef struct lt_plan {
   lt_slot *slot; uint32_t n_slot; /* the io struct: these pointers in order, then `parallel` */
   lt_buffer *buffer; uint32_t n_buffer;
   lt_kernel *kernel; uint32_t n_kernel;
-  LT_VEC(lt_constant) constant; int64_t const_bytes; /* LT_REGION_CONST: what stands where, in order, each 64-aligned; gaps are zero */
+  LT_VEC(lt_constant) constant; /* LT_REGION_CONST: what stands where, in order, each 64-aligned, zeros between */
+  int64_t const_bytes;
   int64_t region_bytes, out_bytes, scratch_bytes;
   /* Filled by the driver. What the entry demands of the region's header: magic, ABI, this model, one of these kinds (bits 1 << lt_image_kind;
    * 0: the header is not looked at). Otherwise it returns LATHE_E_MODEL. */
@@ -198,7 +199,7 @@ void lt_plan_memory(lt_plan *p, lt_arena *a);            /* memplan.c: scratch o
 void lt_plan_memory_in_out(lt_plan *p, lt_arena *a);
 /* plan_const.c: data behind the plan's other constants, with a reference for `a`; returns where. */
 int64_t lt_plan_const(lt_plan *p, lt_arena *a, const lt_data *d);
-const void *lt_plan_const_at(const lt_plan *p, int64_t offset); /* the bytes of the constant that begins there; NULL: none does */
+const void *lt_plan_const_at(const lt_plan *p, int64_t offset); /* the constant that begins there; NULL: none does */
 void lt_plan_consts_write(const lt_plan *p, void *to);          /* all of them: const_bytes */
 void lt_plan_consts_key(lt_str *out, const lt_plan *p);         /* for lt_plan_key */
 /* plan_join.c: pack plans of several entries as one, each writing its part of the image: from's buffers in OUT are moved

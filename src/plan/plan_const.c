@@ -1,5 +1,5 @@
-/* plan_const.c: constants of a plan: references to data and where each stands in LT_REGION_CONST. Nobody copies their elements
- * until an object is finished. */
+/* plan_const.c: constants of a plan: references to data and where each stands in LT_REGION_CONST. Nobody copies their
+ * elements until an object is finished. */
 #include "plan/plan.h"
 
 int64_t lt_plan_const(lt_plan *p, lt_arena *a, const lt_data *d) {

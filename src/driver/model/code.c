@@ -32,12 +32,11 @@ void lt_model_jit(lathe_model *m, lt_job *job) {
 
 static void free_code(void *code) { lt_code_free(code); }
 
-lt_pack_fn lt_compile_pack(lt_job *job, const lathe_model *m, const lt_target *host) {
-  lt_pack_fn run;
+lt_code *lt_compile_pack(lt_job *job, const lathe_model *m, const lt_target *host, lt_pack_fn *run) {
   if (!m->pack.out_bytes) return NULL;
   lt_code *code = lt_jit(job, host, &(lt_module_entry){.plan = &m->pack, .pack = true}, 1);
   lt_defer_cancel(job, code);
   lt_defer(job, free_code, code);
-  look_up(job, code, m->pack.name, &run);
-  return run;
+  look_up(job, code, m->pack.name, run);
+  return code;
 }

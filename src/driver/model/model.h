@@ -95,6 +95,6 @@ void lt_model_jit(lathe_model *m, lt_job *job);
 /* ---- beside the model ---- */
 
 /* The packing of m alone as code for `host`, this machine. The job frees it when it ends. NULL: there is nothing to pack. */
-lt_pack_fn lt_compile_pack(lt_job *job, const lathe_model *m, const lt_target *host);
+lt_code *lt_compile_pack(lt_job *job, const lathe_model *m, const lt_target *host, lt_pack_fn *run);
 
 #endif

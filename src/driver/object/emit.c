@@ -105,7 +105,7 @@ static bool pack_fuses(const lt_plan *p) {
 }
 
 /* The pack kernels on this machine, multiplying and adding as the target does. */
-static lt_pack_fn compile_pack(lt_emission *e) {
+static lt_code *compile_pack(lt_emission *e, lt_pack_fn *run) {
   const lt_target *there = &e->target;
   lt_target here;
   lt_target_host(&here, e->job, e->a, NULL, NULL);
@@ -113,17 +113,23 @@ static lt_pack_fn compile_pack(lt_emission *e) {
     lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "this machine has no fused multiply-add, %s has: its weights cannot be packed here\n"
             "help: --weight-data extern, and P_pack there", there->triple);
   here.fma &= there->fma;
-  return lt_compile_pack(e->job, e->m, &here);
+  return lt_compile_pack(e->job, e->m, &here, run);
 }
 
 static void read_weights(lt_emission *e, const lathe_instance *from) {
   const lt_options *o = e->o;
   if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n) return; /* without params, constants alone are packed */
-  e->weights = lt_instance_images(e->job, e->m, e->m->pack.out_bytes ? compile_pack(e) : NULL, (uint64_t)o->seed);
+  lt_pack_fn run = NULL;
+  lt_code *pack = e->m->pack.out_bytes ? compile_pack(e, &run) : NULL;
+  e->weights = lt_instance_images(e->job, e->m, run, (uint64_t)o->seed);
   if (from) lt_weights_copy(e->job, e->weights, from);
   else if (o->weights) lt_weights_load(e->job, e->weights, o->weights, o->weights_partial);
   int status = lathe_repack(e->weights);
   if (status) lt_fail(e->job, LATHE_E_INTERNAL, NULL, "packing the weights failed: %s", lathe_status_text(status));
+  if (!pack) return;
+  lt_defer_cancel(e->job, pack); /* it has all constants, which the object is about to have once more */
+  lt_code_free(pack);
+  e->weights->pack = NULL;
 }
 
 /* The network's own params and states as an image of their own. */
@@ -184,20 +190,40 @@ static void put_path(lt_str *s, const char *path) { /* as make reads it */
 
 static bool is_file(const char *path) { return path && *path != '<' && strcmp(path, "-"); }
 
+typedef LT_VEC(const char *) file_list;
+
+static void add_file(lt_arena *a, file_list *all, const char *path) {
+  if (!is_file(path)) return;
+  for (uint32_t i = 0; i < all->n; i++)
+    if (!strcmp(all->at[i], path)) return;
+  lt_vec_push(a, all, path);
+}
+
+/* The text, the weights, and what the text takes data from. */
+static file_list made_of(const lt_emission *e, const lathe_graph *g) {
+  file_list all = {0};
+  add_file(e->a, &all, g->source.file);
+  add_file(e->a, &all, e->o->weights);
+  for (uint32_t i = 0; i < g->g->nodes.n; i++) {
+    const lt_data *d = lt_data_in(g->g->nodes.at[i]);
+    if (d) add_file(e->a, &all, d->path);
+  }
+  return all;
+}
+
 /* Each file that the object was made of is also a target of nothing, as of gcc -MP: make goes on when it has been renamed. */
 static void write_depfile(const lt_emission *e, const lathe_graph *g) {
   const lt_options *o = e->o;
   lt_str s;
   lt_str_init(&s, e->a);
-  const char *made[] = {o->output, o->header, o->weights_out, o->params_out}, *of[] = {g->source.file, o->weights};
+  const char *made[] = {o->output, o->header, o->weights_out, o->params_out};
+  const file_list of = made_of(e, g);
   for (size_t i = 0; i < LT_COUNT(made); i++)
     if (made[i]) lt_str_puts(&s, i ? " " : ""), put_path(&s, made[i]);
   lt_str_puts(&s, ":");
-  for (size_t i = 0; i < LT_COUNT(of); i++)
-    if (is_file(of[i])) lt_str_puts(&s, " "), put_path(&s, of[i]);
+  for (uint32_t i = 0; i < of.n; i++) lt_str_puts(&s, " "), put_path(&s, of.at[i]);
   lt_str_puts(&s, "\n");
-  for (size_t i = 0; i < LT_COUNT(of); i++)
-    if (is_file(of[i])) put_path(&s, of[i]), lt_str_puts(&s, ":\n");
+  for (uint32_t i = 0; i < of.n; i++) put_path(&s, of.at[i]), lt_str_puts(&s, ":\n");
   lt_file_write(e->job, o->depfile, s.at, s.n);
 }
 

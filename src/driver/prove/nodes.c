@@ -59,7 +59,8 @@ const char *lt_index_text(lt_arena *a, const lt_type *t, int64_t flat) {
 
 const lt_tensor *lt_probe_tensor(const lt_probe *p, lt_arena *a, lt_value v) {
   const lt_node *n = lt_node_of(p->g, v);
-  return n->op == LT_OP_const ? lt_tensor_of(a, ((const lt_const_attrs *)n->attrs)->value) : lt_tensor_import(a, lt_type_of(p->g, v), p->value[v]);
+  if (n->op == LT_OP_const) return lt_tensor_of(a, lt_data_in(n));
+  return lt_tensor_import(a, lt_type_of(p->g, v), p->value[v]);
 }
 
 static const lt_tensor *magnitude(lt_arena *a, const lt_tensor *t) {

@@ -264,7 +264,7 @@ static void name_values(lt_elab *e) {
 }
 
 typedef struct reading {
-  const char *text, *file;
+  const char *text, *file, *folder;
   size_t n;
   lt_read_options o;
   lt_elab e;
@@ -277,7 +277,7 @@ static void read_text(lt_job *job, void *arg) {
   lt_arena *arena = lt_arena_new(job);
   lt_lexer lex;
   lt_scope scope = {.prefix = ""};
-  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {{job, arena, r->file}, &scope}, .base = "", .within = ""};
+  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {{job, arena, r->file}, &scope, r->folder}, .base = "", .within = ""};
   lt_lex_init(&lex, job, arena, r->file, r->text, r->n);
   e->tree = lt_parse_file(&lex);
   const lt_network *net = choose_network(e, o->network);
@@ -309,17 +309,18 @@ LT_NORETURN static void fail_again(lt_job *job, const reading *r, const lathe_er
     help ? help : "");
 }
 
-lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file, const lt_read_options *options) {
-  reading r = {.text = text, .file = file, .n = n, .o = options ? *options : (lt_read_options){0}};
+static lt_graph *read_source(lt_job *job, const lt_source *s, const lt_read_options *options) {
+  reading r = {.text = (const char *)s->bytes.at, .n = s->bytes.n, .file = s->file, .folder = s->folder};
   lathe_error error;
+  if (options) r.o = *options;
   if (lt_protect(&error, read_text, &r)) fail_again(job, &r, &error);
   lt_graph_enter(r.e.g, job);
   lt_defer_failed(job, lt_graph_free_fn, r.e.g);
   return r.e.g;
 }
 
-static lt_graph *read_source(lt_job *job, const lt_source *s, const lt_read_options *o) {
-  return lt_text_read(job, (const char *)s->bytes.at, s->bytes.n, s->file, o);
+lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file, const lt_read_options *o) {
+  return read_source(job, &(lt_source){.file = file, .bytes = {(const unsigned char *)text, n}}, o);
 }
 
 const lt_reader lt_text_reader = {.what = "texts", .suffix = ".lathe", .max_bytes = LT_TEXT_MAX_BYTES, .read = read_source};

@@ -9,6 +9,7 @@
 typedef struct lt_names_seen {
   lt_caller by;
   const lt_scope *scope; /* NULL: none are known */
+  const char *folder;    /* of files that are named; NULL: the current one */
 } lt_names_seen;
 
 void lt_attr_eval(const lt_names_seen *s, lt_attr_value *out, const lt_expr *e, const char *what);

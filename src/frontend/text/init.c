@@ -61,15 +61,40 @@ static double init_number(const lt_names_seen *s, const lt_expr *e, const char *
   return v.f;
 }
 
+/* data("FILE", OFFSET, BYTES): a range of a file, which must hold exactly the elements. */
+static const lt_data *eval_data(const lt_names_seen *s, lt_arena *keep, const lt_type *t, const lt_expr *e,
+  const char *what) {
+  const char *type = lt_type_text(s->by.arena, t), *why;
+  lt_attr_value v[3];
+  bool right = e->n == LT_COUNT(v);
+  for (uint32_t i = 0; right && i < LT_COUNT(v); i++) {
+    right = !e->args[i].key;
+    if (right) lt_attr_eval(s, &v[i], e->args[i].value, what);
+    right = right && v[i].kind == (i ? LT_V_INT : LT_V_STRING);
+  }
+  if (!right)
+    lt_fail_at(&s->by, e->pos, "%s: data takes a file's name, an offset and a number of bytes\n"
+      "help: data(\"weights.bin\", 0, 4096)", what);
+  int64_t bytes, offset = v[1].i;
+  if (!lt_type_count_ok(t, &bytes) || !lt_mul_ok(&bytes, bytes, (int64_t)lt_dtype_size(t->dtype)))
+    lt_fail_at(&s->by, e->pos, "%s: the size of %s overflows", what, type);
+  if (offset < 0) lt_fail_at(&s->by, v[1].pos, "%s: the offset in %.200s is negative", what, v[0].text);
+  if (v[2].i != bytes)
+    lt_fail_at(&s->by, v[2].pos, "%s is %s, which takes %lld bytes, not %lld", what, type, (long long)bytes, (long long)v[2].i);
+  const lt_data *d = lt_data_map(keep, t, s->folder ? s->folder : ".", v[0].text, offset, &why);
+  if (!d) lt_fail_at(&s->by, v[0].pos, "%s: %.600s", what, why);
+  return d;
+}
+
 static lt_init eval_init_call(const lt_names_seen *s, const lt_expr *e, const char *what) {
-  static const char *const names[] = {"zeros", "ones", "normal", "uniform", NULL};
+  static const char *const names[] = {"zeros", "ones", "normal", "uniform", "data", NULL}; /* data is read elsewhere */
   static const char *const keys[][3] = {{NULL}, {NULL}, {"scale", NULL}, {"lo", "hi", NULL}};
   lt_init init = {.kind = 0};
   while (names[init.kind] && strcmp(names[init.kind], e->text)) init.kind++;
   if (!names[init.kind]) {
     const char *near = lt_nearest(e->text, names);
     if (near) lt_fail_at(&s->by, e->pos, "%s: unknown initial value `%.60s`\nhelp: did you mean `%s`?", what, e->text, near);
-    lt_fail_at(&s->by, e->pos, "%s: unknown initial value `%.60s`\nhelp: there are zeros(), ones(), normal(scale=), uniform(lo=, hi=) and numbers",
+    lt_fail_at(&s->by, e->pos, "%s: unknown initial value `%.60s`\nhelp: there are zeros(), ones(), normal(scale=), uniform(lo=, hi=), data() and numbers",
       what, e->text);
   }
   const char *const *key = keys[init.kind];
@@ -86,6 +111,10 @@ static lt_init eval_init_call(const lt_names_seen *s, const lt_expr *e, const ch
 
 lt_init lt_init_eval(const lt_names_seen *s, lt_arena *keep, const lt_type *t, const lt_expr *e, const char *what) {
   lt_init init = {.kind = LT_INIT_LITERAL};
+  if (e->kind == LT_E_CALL && !strcmp(e->text, "data")) {
+    init.literal = eval_data(s, keep, t, e, what);
+    return init;
+  }
   if (e->kind == LT_E_CALL) {
     init = eval_init_call(s, e, what);
     if (!lt_is_float(t->dtype) && init.kind >= LT_INIT_NORMAL)
