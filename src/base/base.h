@@ -41,10 +41,12 @@ void *lt_mem_aligned(size_t bytes);          /* 64-aligned; freed with lt_mem_fr
 void lt_mem_free(void *p);
 int64_t lt_mem_of_machine(void);             /* bytes; INT64_MAX: the system does not say */
 /* Test hooks, process-wide and thread-safe: fail the n-th allocation from now (1 is the next; 0 turns it off); with
- * `forever`, all later ones too. lt_mem_live() counts blocks not yet freed, lt_mem_count() allocations ever made. */
+ * `forever`, all later ones too. lt_mem_live() counts blocks not yet freed, lt_mem_count() allocations ever made,
+ * lt_mem_bytes() the bytes that they asked for. */
 void lt_mem_fail_at(uint64_t n, bool forever);
 int64_t lt_mem_live(void);
 uint64_t lt_mem_count(void);
+uint64_t lt_mem_bytes(void);
 
 /* ---- failure (job.c) ----------------------------------------------------------------------------------------- */
 

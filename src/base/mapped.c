@@ -26,11 +26,11 @@ static bool goes_up(const char *name) {
   return false;
 }
 
-/* `inside` begins with the folder's path and a slash. */
+/* `inside` is the folder, or begins with its path and a slash. */
 static bool beneath(const char *folder, const char *inside) {
   size_t n = strlen(folder);
   if (n == 1) return true; /* "/" */
-  return strncmp(inside, folder, n) == 0 && inside[n] == '/';
+  return strncmp(inside, folder, n) == 0 && (inside[n] == '/' || !inside[n]);
 }
 
 /* Checks the open file, then maps the pages that hold the range. */
