@@ -159,6 +159,28 @@ static void zero_gaps(const entry *e) {
   }
 }
 
+/* Packing that reads nothing but constants makes what stands in the module already: it is copied, and the module need not
+ * hold the constants as well. */
+static LLVMValueRef packed_already(const lt_module *m, const lt_module_entry *x) {
+  for (unsigned i = 0; x->pack && !x->plan->region_bytes && i < LT_COUNT(m->own); i++)
+    if (m->own[i].kind == LT_IMAGE_PACKED) return m->own[i].at;
+  return NULL;
+}
+
+static void emit_copy(entry *e, LLVMValueRef from) {
+  lt_ll *l = e->l;
+  LLVMTypeRef block = LLVMVectorType(l->i32, LT_ALIGN / 4);
+  begin_function(e, e->as->symbol ? e->as->symbol : e->plan->name, false, false);
+  lt_ll_return_if(l, bad_region(l, NULL, e->out, e->plan->out_bytes), LATHE_E_POINTER);
+  lt_ll_loop loop = {0};
+  lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, e->plan->out_bytes / LT_ALIGN), 1);
+  LLVMValueRef read = LLVMBuildInBoundsGEP2(l->b, block, from, &loop.i, 1, "");
+  LLVMValueRef v = LLVMBuildLoad2(l->b, block, read, "");
+  LLVMBuildStore(l->b, v, LLVMBuildInBoundsGEP2(l->b, block, e->out, &loop.i, 1, ""));
+  lt_ll_loop_end(l, &loop);
+  lt_ll_return(l, 0);
+}
+
 static uint64_t model_of(const lt_plan *p, uint32_t kind) {
   if (kind == LT_IMAGE_PACKED) return p->packed_model ? p->packed_model : p->model;
   return kind != LT_IMAGE_PARAMS && p->state_model ? p->state_model : p->model;
@@ -202,6 +224,11 @@ static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry 
   lt_ll *l = &module->l;
   const lt_plan *p = m->plan;
   entry e = {.l = l, .plan = p, .kernels = all, .module = module, .as = m};
+  LLVMValueRef packed = packed_already(module, m);
+  if (packed && p->out_bytes % LT_ALIGN == 0) {
+    emit_copy(&e, packed);
+    return;
+  }
   e.function = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_kernel + 1u);
   e.slot = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   e.present = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);

@@ -2,6 +2,7 @@
  * text to code copies it. */
 #include "check_main.h"
 #include "frontend/frontend.h"
+#include "plan/plan.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -239,5 +240,38 @@ START_TEST(nobody_copies) {
 }
 END_TEST
 
-LT_SUITE(data, held_once, found_out, of_a_file, printed_as_named, out_of_memory, beneath_the_text, nobody_copies)
+/* An object whose packed weights follow from constants alone holds them once: P_pack copies what is embedded. */
+START_TEST(packed_once) {
+  enter();
+  char *w = calloc(BYTES + 4, 1);
+  lathe_error e;
+  for (int i = 0; i < BYTES; i += 4) w[i + 1] = (char)(i / 4 % 100), w[i + 4] = 0x3c;
+  put("w.bin", w, BYTES + 4);
+  static const char text[] = "network n(x: f32[2, 512]) -> y {\n"
+                             "  const w: f32[512, 1024] = data(\"w.bin\", 1, 2097152)\n  y = linear(x, w)\n}\n";
+  lathe_graph *g = lathe_parse(text, sizeof text - 1, NULL, "", &e);
+  ck_assert_msg(g != NULL, "%s", e.message);
+  ck_assert_msg(lathe_emit(g, NULL, "-o out.o --prefix p", &e) == 0, "%s", e.message);
+  lathe_object *o = lathe_object_load("out.o", &e);
+  ck_assert_msg(o != NULL, "%s", e.message);
+  void *fn = lathe_object_find(o, "p_pack");
+  const lt_image_header *weights = lathe_object_find(o, "p_weights");
+  int (*pack)(void *, const void *);
+  ck_assert(fn && weights);
+  memcpy(&pack, &fn, sizeof fn);
+  size_t n = (size_t)weights->bytes;
+  unsigned char *to = lt_mem_aligned(n + LT_ALIGN);
+  ck_assert_int_eq(pack(to, NULL), 0);
+  ck_assert_mem_eq(to, weights, n);
+  ck_assert(pack(to + 4, NULL) == LATHE_E_POINTER && pack(NULL, NULL) == LATHE_E_POINTER);
+  struct stat st;
+  ck_assert(stat("out.o", &st) == 0 && st.st_size < BYTES + BYTES / 2);
+  lt_mem_free(to), lathe_object_free(o), lathe_graph_free(g);
+  free(w);
+  remove("out.o");
+  leave();
+}
+END_TEST
+
+LT_SUITE(data, packed_once, held_once, found_out, of_a_file, printed_as_named, out_of_memory, beneath_the_text, nobody_copies)
 LT_TEST_MAIN(data)
