@@ -128,7 +128,11 @@ static lt_value first_maximum(lt_graph *g, lt_value x, lt_value gy, const lt_max
                                 .ceil = a->ceil};
   lt_scatter_add_attrs sa = {.axis = -1, .size = t.dim[2] * t.dim[3]};
   const int64_t flat[3] = {y.dim[0], y.dim[1], y.dim[2] * y.dim[3]};
-  lt_value index = lt_reshape(g, lt_emit(g, LT_OP_max_pool_index, &ia, &x, 1), 3, flat);
+  /* the windows of the image with its border may be more along an axis that ceil has not rounded up */
+  lt_value all = lt_emit(g, LT_OP_max_pool_index, &ia, &x, 1);
+  lt_slice_attrs cut = {.axes = {2, {2, 3}}, .starts = {2, {0, 0}}, .ends = {2, {y.dim[2], y.dim[3]}}};
+  if (lt_type_of(g, all)->dim[2] != y.dim[2] || lt_type_of(g, all)->dim[3] != y.dim[3]) all = lt_emit(g, LT_OP_slice, &cut, &all, 1);
+  lt_value index = lt_reshape(g, all, 3, flat);
   lt_value rows = lt_reshape(g, gy, 3, flat);
   return lt_reshape_like(g, lt_emit(g, LT_OP_scatter_add, &sa, (lt_value[]){rows, index}, 2), &t);
 }
