@@ -36,11 +36,22 @@ const char *lt_attr_value_text(lt_arena *a, const lt_attr_value *v) {
   return lt_arena_printf(a, "`%s`", v->text);
 }
 
-static const char *const wanted[] = {
-  [LT_ATTR_int] = "a whole number", [LT_ATTR_float] = "a number", [LT_ATTR_bool] = "true or false",
-  [LT_ATTR_pair] = "a whole number or a pair of them", [LT_ATTR_quad] = "a whole number, a pair or [top, left, bottom, right]",
-  [LT_ATTR_ints] = "a list of whole numbers", [LT_ATTR_str] = "a string", [LT_ATTR_dtype] = "f32, f64, i32, i64 or bool",
-  [LT_ATTR_init] = "an initial value", [LT_ATTR_data] = "numbers"};
+static const char *wanted(lt_attr_kind kind) {
+  switch (kind) {
+  case LT_ATTR_int: return "a whole number";
+  case LT_ATTR_float: return "a number";
+  case LT_ATTR_bool: return "true or false";
+  case LT_ATTR_pair: return "a whole number or a pair of them";
+  case LT_ATTR_quad: return "a whole number, a pair or [top, left, bottom, right]";
+  case LT_ATTR_ints: return "a list of whole numbers";
+  case LT_ATTR_str: return "a string";
+  case LT_ATTR_dtype: return "f32, f64, i32, i64 or bool";
+  case LT_ATTR_init: return "an initial value";
+  case LT_ATTR_data: return "numbers";
+  }
+  assert(!"a kind of attributes");
+  return "";
+}
 
 /* Up to max whole numbers, or -1. A number alone counts as a list of one. */
 static int64_t whole_numbers(const lt_attr_value *v, int64_t *out, uint32_t max) {
@@ -97,7 +108,7 @@ static void store_attr(const lt_caller *by, lt_arena *keep, const char *op, cons
   if (info->kind == LT_ATTR_ints && v->kind == LT_V_LIST && v->n > LT_MAX_INTS)
     lt_fail_at(by, v->pos, "attribute `%s` of %s has %u numbers, at most %d are allowed", info->name, op, v->n, (int)LT_MAX_INTS);
   if (!store(keep, info, (char *)attrs + info->offset, v)) {
-    lt_fail_at(by, v->pos, "attribute `%s` of %s is %s, not %s", info->name, op, wanted[info->kind], lt_attr_value_text(by->arena, v));
+    lt_fail_at(by, v->pos, "attribute `%s` of %s is %s, not %s", info->name, op, wanted(info->kind), lt_attr_value_text(by->arena, v));
   }
 }
 
@@ -140,6 +151,6 @@ void lt_attrs_fill(const lt_caller *by, lt_arena *keep, const char *op, const lt
   }
   for (unsigned i = 0; i < n_infos; i++) {
     if (infos[i].def[0] || set >> i & 1) continue;
-    lt_fail_at(by, pos, "%s needs the attribute `%s`, %s\nhelp: add `%s=…`", op, infos[i].name, wanted[infos[i].kind], infos[i].name);
+    lt_fail_at(by, pos, "%s needs the attribute `%s`, %s\nhelp: add `%s=…`", op, infos[i].name, wanted(infos[i].kind), infos[i].name);
   }
 }

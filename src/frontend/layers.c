@@ -23,20 +23,9 @@ const lt_layer_info lt_layer_table[LT_LAYERS] = {
 #include "frontend/layers.def"
 };
 
-/* Offsets: ATTR does not know the struct it stands in. As in op.c, once before main. */
+/* As in op.c, once before main. */
 __attribute__((constructor)) static void complete_table(void) {
-  static const struct { uint32_t size, align; } kinds[] = {
-#define KIND(k) [LT_ATTR_##k] = {sizeof(lt_attr_##k), _Alignof(lt_attr_##k)}
-    KIND(int), KIND(float), KIND(bool), KIND(pair), KIND(quad), KIND(ints), KIND(str), KIND(dtype), KIND(init), KIND(data),
-#undef KIND
-  };
-  for (unsigned l = 1; l < LT_LAYERS; l++) {
-    uint32_t offset = 0;
-    for (lt_attr_info *a = (lt_attr_info *)lt_layer_table[l].attrs(); a->name; a++) {
-      a->offset = (offset + kinds[a->kind].align - 1) / kinds[a->kind].align * kinds[a->kind].align;
-      offset = a->offset + kinds[a->kind].size;
-    }
-  }
+  for (unsigned l = 1; l < LT_LAYERS; l++) lt_attrs_place((lt_attr_info *)lt_layer_table[l].attrs());
 }
 
 lt_layer lt_layer_find(const char *name, size_t n) {

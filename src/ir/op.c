@@ -1,5 +1,5 @@
 /* op.c: the op table made from ops.def, and everything about attributes that follows from it: defaults, comparison, hash,
- * copies, text.
+ * copies.
  *
  * What C cannot compute in a static initialiser (offsets, since ATTR does not know its op, and the operand counts) is
  * filled in before main by a constructor; afterwards the table never changes. */
@@ -61,14 +61,18 @@ static void count_operands(lt_op_info *op) {
   if (strchr(op->results, '*')) op->n_out = 0;
 }
 
+void lt_attrs_place(lt_attr_info *infos) {
+  uint32_t end = 0;
+  for (lt_attr_info *a = infos; a->name; a++) {
+    uint32_t align = kinds[a->kind].align;
+    a->offset = (end + align - 1) / align * align;
+    end = a->offset + kinds[a->kind].size;
+  }
+}
+
 __attribute__((constructor)) static void complete_table(void) {
   for (unsigned o = 1; o < LT_OPS; o++) {
-    uint32_t offset = 0;
-    for (lt_attr_info *a = (lt_attr_info *)table[o].attrs; a->name; a++) {
-      uint32_t align = kinds[a->kind].align;
-      a->offset = (offset + align - 1) / align * align;
-      offset = a->offset + kinds[a->kind].size;
-    }
+    lt_attrs_place((lt_attr_info *)table[o].attrs);
     count_operands(&table[o]);
   }
 }
@@ -225,50 +229,4 @@ bool lt_attr_is_default(lt_op op, const void *attrs, unsigned i) {
   memset(&def, 0, sizeof def);
   lt_attr_default(a->kind, a->def, &def);
   return attr_eq(a->kind, &def, (const char *)attrs + a->offset);
-}
-
-/* ---- text ------------------------------------------------------------------------------------------------------- */
-
-static void print_list(lt_str *s, const int64_t *v, int64_t n) {
-  lt_str_puts(s, "[");
-  for (int64_t i = 0; i < n; i++) lt_str_printf(s, "%s%lld", i ? ", " : "", (long long)v[i]);
-  lt_str_puts(s, "]");
-}
-
-/* [h, w] or [top, left, bottom, right]: one number when all are equal. */
-static void print_numbers(lt_str *s, const int64_t *v, int64_t n) {
-  bool same = true;
-  for (int64_t i = 1; i < n; i++) same &= v[i] == v[0];
-  if (same) lt_str_printf(s, "%lld", (long long)v[0]);
-  else print_list(s, v, n);
-}
-
-static void print_init(lt_str *s, const lt_init *init) {
-  switch ((lt_init_kind)init->kind) {
-  case LT_INIT_ZEROS: lt_str_puts(s, "zeros()"); break;
-  case LT_INIT_ONES: lt_str_puts(s, "ones()"); break;
-  case LT_INIT_NORMAL:
-    lt_str_puts(s, "normal(scale="), lt_str_double(s, init->a), lt_str_puts(s, ")");
-    break;
-  case LT_INIT_UNIFORM:
-    lt_str_puts(s, "uniform(lo="), lt_str_double(s, init->a);
-    lt_str_puts(s, ", hi="), lt_str_double(s, init->b), lt_str_puts(s, ")");
-    break;
-  case LT_INIT_LITERAL: lt_print_data(s, init->literal); break;
-  }
-}
-
-void lt_attr_print(lt_str *s, lt_attr_kind kind, const void *attr) {
-  switch (kind) {
-  case LT_ATTR_int: lt_str_printf(s, "%lld", (long long)*(const int64_t *)attr); break;
-  case LT_ATTR_float: lt_str_double(s, *(const double *)attr); break;
-  case LT_ATTR_bool: lt_str_puts(s, *(const int64_t *)attr ? "true" : "false"); break;
-  case LT_ATTR_pair: print_numbers(s, ((const lt_pair *)attr)->v, 2); break;
-  case LT_ATTR_quad: print_numbers(s, ((const lt_quad *)attr)->v, 4); break;
-  case LT_ATTR_ints: print_list(s, ((const lt_ints *)attr)->v, ((const lt_ints *)attr)->n); break;
-  case LT_ATTR_str: lt_print_string(s, text_of(attr)); break;
-  case LT_ATTR_dtype: lt_str_puts(s, lt_dtype_name((lt_dtype) * (const int64_t *)attr)); break;
-  case LT_ATTR_init: print_init(s, attr); break;
-  case LT_ATTR_data: lt_print_data(s, *(const lt_attr_data *)attr); break;
-  }
 }

@@ -36,7 +36,8 @@ void lt_tensor_read(lt_tensor *y, const void *data) {
   case LT_F32: EACH((memcpy(&f32, (const char *)data + 4 * i, 4), y->f[i] = f32));
   case LT_I32: EACH((memcpy(&i32, (const char *)data + 4 * i, 4), y->i[i] = i32));
   case LT_BOOL: EACH(y->i[i] = ((const unsigned char *)data)[i] != 0);
-  default: memcpy(y->i, data, (size_t)n * 8); break;
+  case LT_F64: case LT_I64: memcpy(y->i, data, (size_t)n * 8); break;
+  case LT_DTYPES: break;
   }
 }
 
@@ -56,7 +57,8 @@ void lt_tensor_export(const lt_tensor *t, void *data) {
   case LT_F32: EACH((f32 = (float)t->f[i], memcpy((char *)data + 4 * i, &f32, 4)));
   case LT_I32: EACH((i32 = (int32_t)t->i[i], memcpy((char *)data + 4 * i, &i32, 4)));
   case LT_BOOL: EACH(((unsigned char *)data)[i] = t->i[i] != 0);
-  default: memcpy(data, t->i, (size_t)n * 8); break;
+  case LT_F64: case LT_I64: memcpy(data, t->i, (size_t)n * 8); break;
+  case LT_DTYPES: break;
   }
 }
 
@@ -64,7 +66,7 @@ double lt_tensor_at(const lt_tensor *t, int64_t i) { return lt_is_float(t->type.
 
 void lt_tensor_set(lt_tensor *t, int64_t i, double v) {
   if (lt_is_float(t->type.dtype)) t->f[i] = v;
-  else if (t->type.dtype == LT_BOOL) t->i[i] = v != 0;
+  else if (lt_dtype_kind(t->type.dtype) == LT_TRUTHS) t->i[i] = v != 0;
   else if (isnan(v)) t->i[i] = 0;
   else t->i[i] = v >= 0x1p63 ? INT64_MAX : v < -0x1p63 ? INT64_MIN : (int64_t)nearbyint(v);
 }
