@@ -1,5 +1,5 @@
-/* object.c: an object's entry against the JIT's of the same network, in one process, calls alternating: same inputs, same
- * weights (the object's own), same scratch. bench/object compiles it with the names of the object. */
+/* object.c: an object's entry against the JIT's of the same network, in one process, calls alternating: same inputs,
+ * same weights (the object's own), same scratch. bench/object compiles it with the names of the object. */
 #include <lathe/lathe.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,8 +24,8 @@ static int by_value(const void *a, const void *b) {
 
 enum { PORTS = 15 };
 
-/* Memory for each input and output, in the order of the io struct, which ends in `parallel`: no pool. Both sides share the
- * inputs; outputs are apart, so that they can be compared. */
+/* Memory for each input and output, in the order of the io struct, which ends in `parallel`: no pool. Both sides share
+ * the inputs; outputs are apart, so that they can be compared. */
 static size_t make_io(const lathe_model *m, const void *io[2][PORTS + 1], size_t bytes[PORTS]) {
   lathe_port port;
   size_t n = 0;
@@ -60,8 +60,8 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < n; i++)
     if (memcmp(io[0][i], io[1][i], bytes[i])) return fprintf(stderr, "object and JIT differ\n"), 1;
   for (int k = 0; k < 2; k++) qsort(t[k], ROUNDS, sizeof **t, by_value);
-  printf("best %.4f ms object, %.4f ms JIT: %.3f    median %.4f, %.4f: %.3f\n", t[0][0] * 1e3, t[1][0] * 1e3, t[0][0] / t[1][0],
-         t[0][ROUNDS / 2] * 1e3, t[1][ROUNDS / 2] * 1e3, t[0][ROUNDS / 2] / t[1][ROUNDS / 2]);
+  printf("best %.4f ms object, %.4f ms JIT: %.3f    median %.4f, %.4f: %.3f\n", t[0][0] * 1e3, t[1][0] * 1e3,
+         t[0][0] / t[1][0], t[0][ROUNDS / 2] * 1e3, t[1][ROUNDS / 2] * 1e3, t[0][ROUNDS / 2] / t[1][ROUNDS / 2]);
   lathe_model_free(m), lathe_graph_free(g);
   return 0;
 }

@@ -1,5 +1,6 @@
-/* chapter.c: the convolution chapter of "Deep Learning from Scratch 3" (its framework is DeZero), listing by listing, through
- * Lathe's C API. Prints the shapes that the book prints, and for what it computes whether conv2d computes the same.
+/* chapter.c: the convolution chapter of "Deep Learning from Scratch 3" (its framework is DeZero), listing by listing,
+ * through Lathe's C API. Prints the shapes that the book prints, and for what it computes whether conv2d computes the
+ * same.
  *
  *   cc -std=c99 chapter.c $(pkg-config --cflags --libs lathe) -lm && ./a.out
  *
@@ -89,7 +90,8 @@ static void agree_with_conv2d(lathe_graph *g, lathe_value x, lathe_value W, lath
 /* Step 57: conv2d_simple is im2col, a linear map and two changes of shape; y.backward() starts from ones. */
 static void convolution(void) {
   lathe_graph *g = lathe_graph_new("convolution");
-  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"), W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)"), gx;
+  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"),
+              W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)"), gx;
   lathe_value y = lathe_op(g, "conv2d_simple", "stride=1, pad=1", (lathe_value[]){x, W}, 2);
   lathe_gradients(g, &gx, &y, NULL, 1, &x, 1);
   print_shape(g, "y.shape", y);
@@ -101,7 +103,8 @@ static void convolution(void) {
 /* Appendix: the fast convolution, six axes of windows summed over three of them with tensordot. */
 static void fast_convolution(void) {
   lathe_graph *g = lathe_graph_new("fast_convolution");
-  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"), W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)"), gx;
+  lathe_value x = lathe_input(g, "x", "f32[1, 5, 15, 15]"),
+              W = lathe_param(g, "W", "f32[8, 5, 3, 3]", "normal(scale=1.0)"), gx;
   lathe_value col = lathe_op(g, "im2col", "kernel_size=3, stride=1, pad=1, to_matrix=false", &x, 1);
   print_shape(g, "col.shape", col);
   lathe_value t = lathe_op(g, "tensordot", "axes_a=[1, 2, 3], axes_b=[1, 2, 3]", (lathe_value[]){col, W}, 2);
@@ -138,9 +141,11 @@ static void layer(void) {
 
 /* Layers in a row. The weights are named after the place of their layer. */
 static void sequential(void) {
-  static const char *const layers[] = {"conv2d(out_channels=8, kernel_size=3, pad=1)", "relu", "pooling(kernel_size=2, stride=2)", "flatten", "linear(out=10)"};
+  static const char *const layers[] = {"conv2d(out_channels=8, kernel_size=3, pad=1)", "relu",
+                                       "pooling(kernel_size=2, stride=2)", "flatten", "linear(out=10)"};
   lathe_graph *g = lathe_graph_new("sequential");
-  lathe_value y = lathe_sequential(g, lathe_input(g, "x", "f32[1, 3, 28, 28]"), "net", layers, sizeof layers / sizeof *layers);
+  lathe_value y =
+    lathe_sequential(g, lathe_input(g, "x", "f32[1, 3, 28, 28]"), "net", layers, sizeof layers / sizeof *layers);
   print_shape(g, "net.0.W.shape", lathe_get(g, "net.0.W"));
   print_shape(g, "net.4.W.shape", lathe_get(g, "net.4.W"));
   lathe_output(g, "y", y);
@@ -157,7 +162,8 @@ static void vgg(void) {
   lathe_value h = lathe_input(g, "x", "f32[1, 3, 32, 32]");
   for (int i = 0; i < 3; i++) {
     for (int k = 'a'; k <= 'b'; k++) {
-      snprintf(attrs, sizeof attrs, "out_channels=%d, kernel_size=3, stride=1, pad=1, name=\"conv%d.%c\"", channels[i], i + 1, k);
+      snprintf(attrs, sizeof attrs, "out_channels=%d, kernel_size=3, stride=1, pad=1, name=\"conv%d.%c\"", channels[i],
+               i + 1, k);
       h = lathe_op(g, "conv2d", attrs, &h, 1);
       h = lathe_op(g, "relu", NULL, &h, 1);
     }

@@ -1,5 +1,5 @@
-/* pde.c: trains pde.lathe on fixed points of [0, 1] with Adam and a falling rate, then compares with the exact solution at
- * places between them. One call is one step: u, u'', the residual, its gradients in the weights, the update.
+/* pde.c: trains pde.lathe on fixed points of [0, 1] with Adam and a falling rate, then compares with the exact solution
+ * at places between them. One call is one step: u, u'', the residual, its gradients in the weights, the update.
  *
  *   cc -std=c99 pde.c $(pkg-config --cflags --libs lathe) -lm -o pde && ./pde pde.lathe
  *

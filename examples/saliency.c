@@ -1,5 +1,5 @@
-/* saliency.c: which pixels of a digit speak for the class that a trained network reads it as. Writes a picture, PGM: the
- * digit, beside it the size of the gradient of the class's score in each pixel, white the largest.
+/* saliency.c: which pixels of a digit speak for the class that a trained network reads it as. Writes a picture, PGM:
+ * the digit, beside it the size of the gradient of the class's score in each pixel, white the largest.
  *
  *   lathe train digits.lathe --data digits.npz:train_x --labels digits.npz:train_t --optimizer adam --save w.npz
  *   cc -std=c99 saliency.c $(pkg-config --cflags --libs lathe) -lm -o saliency
@@ -26,7 +26,8 @@ static int take_digit(const char *path, long row, float *pixels) {
   if (lathe_npz_load(&all, &n, path, &e)) stop(&e);
   for (size_t i = 0; i < n; i++) {
     int inside = row >= 0 && row < all[i].dim[0];
-    if (inside && !strcmp(all[i].name, "test_x")) memcpy(pixels, (const float *)all[i].data + row * PIXELS, PIXELS * sizeof *pixels);
+    if (inside && !strcmp(all[i].name, "test_x"))
+      memcpy(pixels, (const float *)all[i].data + row * PIXELS, PIXELS * sizeof *pixels);
     if (inside && !strcmp(all[i].name, "test_t")) is = (int)((const int32_t *)all[i].data)[row];
     lathe_free(all[i].data);
   }
@@ -70,7 +71,8 @@ int main(int argc, char **argv) {
   lathe_model *m = g ? lathe_compile(g, NULL, &e) : NULL;
   lathe_instance *s = m ? lathe_open(m, NULL, &e) : NULL;
   if (!s || lathe_weights_load(s, argv[2], 0, &e)) stop(&e);
-  float *x = lathe_buffer(s, "x", NULL), *logits = lathe_buffer(s, "logits", NULL), *slope = lathe_buffer(s, "slope", NULL);
+  float *x = lathe_buffer(s, "x", NULL), *logits = lathe_buffer(s, "logits", NULL),
+        *slope = lathe_buffer(s, "slope", NULL);
   int32_t *class = lathe_buffer(s, "class", NULL);
   int is = take_digit(argv[3], strtol(argv[4], NULL, 10), x);
   if (lathe_call(s, "run")) return 1; /* what does it read? */

@@ -1,5 +1,6 @@
-/* wgan_gp.c: 200 steps of a WGAN-GP critic, in process: wgan_gp.lathe compiled to one call per step that holds the critic
- * three times, its gradient in x, and the gradient of that in the weights. Prints the loss of each step before its update.
+/* wgan_gp.c: 200 steps of a WGAN-GP critic, in process: wgan_gp.lathe compiled to one call per step that holds the
+ * critic three times, its gradient in x, and the gradient of that in the weights. Prints the loss of each step before
+ * its update.
  *
  *   cc -std=c99 wgan_gp.c $(pkg-config --cflags --libs lathe) -lm -o wgan_gp && ./wgan_gp wgan_gp.lathe digits.npz
  *
@@ -45,7 +46,8 @@ static void fill_images(lathe_instance *s, const char *digits) {
   size_t n;
   if (lathe_npz_load(&all, &n, digits, &e)) stop(&e);
   for (size_t i = 0; i < n; i++) {
-    if (strcmp(all[i].name, "train_x") == 0) memcpy(lathe_buffer(s, "real", NULL), all[i].data, BATCH * PIXELS * sizeof(float));
+    if (strcmp(all[i].name, "train_x") == 0)
+      memcpy(lathe_buffer(s, "real", NULL), all[i].data, BATCH * PIXELS * sizeof(float));
     lathe_free(all[i].data);
   }
   lathe_free(all);

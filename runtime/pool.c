@@ -30,7 +30,7 @@ struct lathe_pool {
   pthread_mutex_t lock;        /* for sleeping only */
   pthread_cond_t wake, finished;
   atomic_int sleepers, caller_sleeps, stop;
-  int arrived;                 /* workers that reached worker_main; under the lock */
+  int arrived; /* workers that reached worker_main; under the lock */
   _Alignas(64) _Atomic uint64_t ticket;
   _Atomic int64_t n, chunk;
   _Atomic int64_t first; /* what index 0 of this round stands for */

@@ -12,5 +12,6 @@ typedef struct lathe_pool lathe_pool;
 lathe_pool *lathe_pool_new(int threads); /* limited to 1..1024; NULL: out of memory */
 void lathe_pool_free(lathe_pool *p);     /* NULL is allowed */
 const lathe_parallel *lathe_pool_parallel(lathe_pool *p);
-int lathe_pool_running(const lathe_pool *p); /* threads at work in this process, the caller's included: 1 before the first call */
+/* threads at work in this process, the caller's included: 1 before the first call */
+int lathe_pool_running(const lathe_pool *p);
 #endif

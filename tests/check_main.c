@@ -1,5 +1,5 @@
-/* check_main.c: a Check program's report, with skips. Check knows passed and failed; a test that calls LT_SKIP fails with a
- * marked message, and what Check prints goes through a process that makes it
+/* check_main.c: a Check program's report, with skips. Check knows passed and failed; a test that calls LT_SKIP fails
+ * with a marked message, and what Check prints goes through a process that makes it
  *
  *   ok 3 - unit/pool.c:pool:survives_fork # SKIP thread sanitizer: …
  *

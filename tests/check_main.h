@@ -1,5 +1,6 @@
 /* check_main.h: the main function of a Check program that speaks TAP. LT_TEST_MAIN(suite) where `Suite *suite(void)`;
- * several suites: LT_TEST_MAIN_ALL(a, b, …). Tests run in one process each (CK_FORK=no turns that off for a debugger). */
+ * several suites: LT_TEST_MAIN_ALL(a, b, …). Tests run in one process each (CK_FORK=no turns that off for a
+ * debugger). */
 #ifndef LT_CHECK_MAIN_H
 #define LT_CHECK_MAIN_H
 #include <check.h>
@@ -14,9 +15,9 @@ int lt_check_main(Suite *(*const suites[])(void), size_t n);
   }
 #define LT_TEST_MAIN(suite) LT_TEST_MAIN_ALL(suite)
 
-/* Ends a test that cannot be made here, with the reason as printf takes it. It is reported and counted as skipped; where
- * LT_NO_SKIP is set it fails, unless the extended regular expression LT_MAY_SKIP fits the reason. The same in bash: `skip`
- * of tap.sh; in meson.build: the program `skipped`. */
+/* Ends a test that cannot be made here, with the reason as printf takes it. It is reported and counted as skipped;
+ * where LT_NO_SKIP is set it fails, unless the extended regular expression LT_MAY_SKIP fits the reason. The same in
+ * bash: `skip` of tap.sh; in meson.build: the program `skipped`. */
 #define LT_SKIP(...) ck_abort_msg(LT_SKIP_MARK __VA_ARGS__)
 #define LT_SKIP_MARK "LT_SKIP "
 

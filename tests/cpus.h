@@ -1,5 +1,5 @@
-/* cpus.h: the CPUs whose code tests compare. A machine runs some of them; programs that leave out the others have the loop
- * test cpu_runs_here, which reports each of those as skipped. */
+/* cpus.h: the CPUs whose code tests compare. A machine runs some of them; programs that leave out the others have the
+ * loop test cpu_runs_here, which reports each of those as skipped. */
 #ifndef LT_CPUS_H
 #define LT_CPUS_H
 #include "check_main.h"

@@ -83,7 +83,7 @@ static bool whole_number(const char *text, double lo, double hi) {
   errno = 0;
   long long v = strtoll(text, &end, 10);
   return end != text && *end == '\0' && errno == 0 && (double)v >= lo && (double)v <= hi && text[0] != ' ' &&
-    text[0] != '+';
+         text[0] != '+';
 }
 
 static void check_value(const cli *c, const option *o, const char *text) {
@@ -110,13 +110,13 @@ static void check_value(const cli *c, const option *o, const char *text) {
     break;
   case O_DIM:
     if (!equals || equals == text || !whole_number(equals + 1, 1, 9e18))
-      fail_usage(
-        c, "--%s is '%s', which is not a name and a whole number\nhelp: write --%s N=8", o->name, text, o->name);
+      fail_usage(c, "--%s is '%s', which is not a name and a whole number\nhelp: write --%s N=8", o->name, text,
+                 o->name);
     break;
   case O_NAME_FILE:
     if (!equals || equals == text || !equals[1])
-      fail_usage(
-        c, "--%s is '%s', which is not a name and a file\nhelp: write --%s NAME=F.npy", o->name, text, o->name);
+      fail_usage(c, "--%s is '%s', which is not a name and a file\nhelp: write --%s NAME=F.npy", o->name, text,
+                 o->name);
     break;
   }
 }

@@ -34,7 +34,8 @@ static lathe_array load_key(const cli *c, const char *path, size_t n_path) {
   for (size_t i = 0; i < n; i++)
     if (!there && strcmp(all[i].name, key) == 0) found = all[i], there = true;
   if (there && !found.data)
-    fail_work(c, "%s: array '%s' holds no numbers\nhelp: save it as numbers, for example x.astype('float32')", file, key);
+    fail_work(c, "%s: array '%s' holds no numbers\nhelp: save it as numbers, for example x.astype('float32')", file,
+              key);
   if (!there) fail_no_key(c, file, key, all, n);
   for (size_t i = 0; i < n; i++)
     if (all[i].data != found.data) lathe_free(all[i].data);
@@ -83,9 +84,9 @@ static void check_range(const cli *c, const lathe_port *port, const lathe_array 
     if (v < port->limit) continue;
     char *at = index_text(a->rank, a->dim, i);
     fail_work(c,
-      "%s: %lld at %s is out of range: input '%s' takes 0 to %lld\nhelp: a negative label means that the row "
-      "does not count",
-      file, (long long)v, at, port->name, (long long)port->limit - 1);
+              "%s: %lld at %s is out of range: input '%s' takes 0 to %lld\nhelp: a negative label means that the row "
+              "does not count",
+              file, (long long)v, at, port->name, (long long)port->limit - 1);
   }
 }
 
@@ -96,7 +97,7 @@ lathe_array load_for_port(const cli *c, const char *path, const lathe_port *port
     char *wants = shape_text(port->dtype, port->rank, port->dim), *holds = shape_text(a.dtype, a.rank, a.dim);
     const char *help = a.dtype != port->dtype ? "\nhelp: floats and integers are not converted into each other" : "";
     fail_work(c, "%s '%s' is %s%s, but %s holds %s%s", port->kind, port->name, wants,
-      rows ? " (any number of rows)" : "", path, holds, help);
+              rows ? " (any number of rows)" : "", path, holds, help);
   }
   check_range(c, port, &a, path);
   return a;

@@ -66,7 +66,8 @@ void record_put(const cli *c, const layout *l, unsigned char *record, lathe_inst
 
 void record_get(const cli *c, const layout *l, unsigned char *record, lathe_instance *s) {
   for (size_t i = 0; i < l->io.n; i++)
-    if (is_output(&l->io.at[i])) memcpy(record + l->at[i], buffer_of(c, s, l->io.at[i].name), (size_t)l->io.at[i].bytes);
+    if (is_output(&l->io.at[i]))
+      memcpy(record + l->at[i], buffer_of(c, s, l->io.at[i].name), (size_t)l->io.at[i].bytes);
   put_items(c, l, record, s);
 }
 
@@ -92,8 +93,9 @@ static char *compare(char *text, const lathe_port *p, const unsigned char *a, co
     bad++;
   }
   char *at = index_text(p->rank, p->dim, first), *shape = shape_text(p->dtype, p->rank, p->dim);
-  char *longer = format("%s%s `%s` %s: %lld of %lld elements differ, first at %s: %s %.9g, %s %.9g\n", text, p->kind, p->name, shape, (long long)bad,
-    (long long)n, at, names.a, value_at(p->dtype, a, first), names.b, value_at(p->dtype, b, first));
+  char *longer = format("%s%s `%s` %s: %lld of %lld elements differ, first at %s: %s %.9g, %s %.9g\n", text, p->kind,
+                        p->name, shape, (long long)bad, (long long)n, at, names.a, value_at(p->dtype, a, first),
+                        names.b, value_at(p->dtype, b, first));
   free(at);
   free(shape);
   free(text);
@@ -112,7 +114,8 @@ static char *none_if_empty(char *text) {
   return NULL;
 }
 
-char *record_differences(const layout *l, const unsigned char *a, const char *a_name, const unsigned char *b, const char *b_name) {
+char *record_differences(const layout *l, const unsigned char *a, const char *a_name, const unsigned char *b,
+                         const char *b_name) {
   char *text = format("%s", "");
   sides names = {a_name, b_name};
   for (size_t i = 0; i < l->io.n; i++)

@@ -1,7 +1,8 @@
 /* child.c: an object in a process of its own: what it does to that process stays there.
  *
- * The child is this program again, with a verb that help does not list. It finds in its folder the object, a plan in words
- * (what to call with which blocks) and the record, which both sides map. Nothing else is needed: no compiler, no linker. */
+ * The child is this program again, with a verb that help does not list. It finds in its folder the object, a plan in
+ * words (what to call with which blocks) and the record, which both sides map. Nothing else is needed: no compiler, no
+ * linker. */
 #include "check.h"
 
 #include <dlfcn.h>
@@ -20,12 +21,13 @@
 /* ---- the folder ---- */
 
 enum { OBJECT, LIBRARY, RECORD, PLAN, SAID, NAMES };
-static const char *const names[] = {[OBJECT] = "model.o", [LIBRARY] = "model.so", [RECORD] = "record", [PLAN] = "plan", [SAID] = "said"};
+static const char *const names[] = {
+  [OBJECT] = "model.o", [LIBRARY] = "model.so", [RECORD] = "record", [PLAN] = "plan", [SAID] = "said"};
 static char folder[4096], file[NAMES][4096 + 16]; /* written before a signal can need them */
 static volatile pid_t running;
 
-/* The child and what it has started must be gone before the folder goes: they make files, too. A C compiler takes its own
- * temporary files away when it is asked to end; what does not end within two seconds is killed. */
+/* The child and what it has started must be gone before the folder goes: they make files, too. A C compiler takes its
+ * own temporary files away when it is asked to end; what does not end within two seconds is killed. */
 static void end_child(void) {
   enum { STEP_MS = 10, STEPS = 200, MORE = 20 };
   int gone = 0;
@@ -36,7 +38,8 @@ static void end_child(void) {
   }
   kill(-running, SIGKILL);
   if (!gone) waitpid(running, NULL, 0);
-  for (int i = 0; i < MORE && kill(-running, 0) == 0; i++) poll(NULL, 0, STEP_MS); /* its own children are not ours to wait for */
+  /* its own children are not ours to wait for */
+  for (int i = 0; i < MORE && kill(-running, 0) == 0; i++) poll(NULL, 0, STEP_MS);
   running = 0;
 }
 
@@ -68,8 +71,10 @@ void folder_open(const cli *c) {
   const char *base = getenv("TMPDIR");
   if (!base || !*base) base = "/tmp";
   char path[sizeof folder];
-  if ((size_t)snprintf(path, sizeof path, "%s/lathe-check-XXXXXX", base) >= sizeof path) fail_work(c, "TMPDIR is longer than %zu bytes", sizeof path);
-  if (!mkdtemp(path)) fail_work(c, "cannot make a folder in %s: %s\nhelp: set TMPDIR to one that can be written", base, strerror(errno));
+  if ((size_t)snprintf(path, sizeof path, "%s/lathe-check-XXXXXX", base) >= sizeof path)
+    fail_work(c, "TMPDIR is longer than %zu bytes", sizeof path);
+  if (!mkdtemp(path))
+    fail_work(c, "cannot make a folder in %s: %s\nhelp: set TMPDIR to one that can be written", base, strerror(errno));
   for (int i = 0; i < NAMES; i++) snprintf(file[i], sizeof file[i], "%s/%s", path, names[i]);
   memcpy(folder, path, sizeof path);
   before_leaving = remove_all;
@@ -130,8 +135,10 @@ static char *read_said(void) {
 static char *status_text(const char *who, int status, unsigned seconds) {
   char *said = read_said(), *text;
   if (status == -1) text = format("%s could not be started: %s\n", who, strerror(errno));
-  else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) text = format("%s did not end within %u seconds\n", who, seconds);
-  else if (WIFSIGNALED(status)) text = format("%s was killed by signal %d (%s)\n", who, WTERMSIG(status), strsignal(WTERMSIG(status)));
+  else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+    text = format("%s did not end within %u seconds\n", who, seconds);
+  else if (WIFSIGNALED(status))
+    text = format("%s was killed by signal %d (%s)\n", who, WTERMSIG(status), strsignal(WTERMSIG(status)));
   else text = format("%s gave up with exit code %d%s%s\n", who, WEXITSTATUS(status), *said ? ": " : "", said);
   free(said);
   return text;
@@ -150,7 +157,8 @@ char *link_shared(bool *missing) {
 static void write_plan(const cli *c, const layout *l, uint64_t seed) {
   FILE *f = fopen(file[PLAN], "wb");
   if (!f) fail_work(c, "cannot write %s: %s", file[PLAN], strerror(errno));
-  fprintf(f, "%" PRId64 " %d %" PRId64 " %" PRId64 " %" PRIu64 " %s_state_init\n", l->bytes, l->trains, l->image_at, l->init_at, seed, CHECK_PREFIX);
+  fprintf(f, "%" PRId64 " %d %" PRId64 " %" PRId64 " %" PRIu64 " %s_state_init\n", l->bytes, l->trains, l->image_at,
+          l->init_at, seed, CHECK_PREFIX);
   fprintf(f, "%s_%s %" PRId64 " %zu", CHECK_PREFIX, l->entry, l->scratch_bytes, l->io.n);
   for (size_t i = 0; i < l->io.n; i++) fprintf(f, " %" PRId64, l->at[i]);
   if (ferror(f) | fclose(f)) fail_work(c, "cannot write %s", file[PLAN]);
@@ -160,7 +168,8 @@ static void write_record(const cli *c, const unsigned char *record, int64_t byte
   FILE *f = fopen(file[RECORD], "wb");
   if (!f) fail_work(c, "cannot write %s: %s", file[RECORD], strerror(errno));
   size_t put = fwrite(record, 1, (size_t)bytes, f);
-  if ((put != (size_t)bytes) | ferror(f) | fclose(f)) fail_work(c, "cannot write %s: %s", file[RECORD], strerror(errno));
+  if ((put != (size_t)bytes) | ferror(f) | fclose(f))
+    fail_work(c, "cannot write %s: %s", file[RECORD], strerror(errno));
 }
 
 static void read_record(const cli *c, unsigned char *record, int64_t bytes) {
@@ -169,7 +178,8 @@ static void read_record(const cli *c, unsigned char *record, int64_t bytes) {
   fclose(f);
 }
 
-char *child_call(const cli *c, const layout *l, const char *object, unsigned char *record, uint64_t seed, unsigned seconds) {
+char *child_call(const cli *c, const layout *l, const char *object, unsigned char *record, uint64_t seed,
+                 unsigned seconds) {
   char *argv[] = {"lathe", "check-object", (char *)object, NULL};
   write_plan(c, l, seed);
   write_record(c, record, l->bytes);
@@ -191,14 +201,16 @@ typedef struct plan {
   size_t n;
 } plan;
 
-static _Noreturn void fail_plan(const cli *c) { fail_work(c, "this verb is for `lathe check`, which writes a plan beside the object"); }
+static _Noreturn void fail_plan(const cli *c) {
+  fail_work(c, "this verb is for `lathe check`, which writes a plan beside the object");
+}
 
 static plan read_plan(const cli *c) {
   plan p = {0};
   FILE *f = fopen("plan", "rb");
   if (!f) fail_plan(c);
-  int got = fscanf(f, "%" SCNd64 " %d %" SCNd64 " %" SCNd64 " %" SCNu64 " %63s %63s %" SCNd64 " %zu", &p.bytes, &p.trains, &p.image_at, &p.init_at, &p.seed,
-    p.init, p.entry, &p.scratch, &p.n);
+  int got = fscanf(f, "%" SCNd64 " %d %" SCNd64 " %" SCNd64 " %" SCNu64 " %63s %63s %" SCNd64 " %zu", &p.bytes,
+                   &p.trains, &p.image_at, &p.init_at, &p.seed, p.init, p.entry, &p.scratch, &p.n);
   if (got != 9 || p.n > 1 << 20) fail_plan(c);
   p.at = need(calloc(p.n + 1, sizeof *p.at));
   for (size_t i = 0; i < p.n; i++)

@@ -19,11 +19,11 @@ typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_OU
 typedef struct option {
   const char *name, *arg; /* without "--"; what stands for the value in help */
   option_kind kind;
-  double lo, hi;          /* O_INT, O_REAL */
-  const char *choices;    /* O_CHOICE: "a|b|c" */
+  double lo, hi;       /* O_INT, O_REAL */
+  const char *choices; /* O_CHOICE: "a|b|c" */
   unsigned verbs, to;
-  bool many;              /* may be given more than once */
-  const char *def, *doc;  /* the default in words, "" where there is none */
+  bool many;             /* may be given more than once */
+  const char *def, *doc; /* the default in words, "" where there is none */
 } option;
 
 struct cli;
@@ -62,7 +62,7 @@ char *add_option(char *text, const option *o, const char *value); /* text, which
 void check_files(const cli *c); /* a usage error when two of the command line are one, and one of them is written */
 void check_output(const cli *c, const char *path); /* the same for a file below --output-dir */
 
-extern const verb verbs[]; /* main.c; ends with a row without a name */
+extern const verb verbs[];                                                 /* main.c; ends with a row without a name */
 const char *nearest(const char *word, const char *const *names, size_t n); /* NULL: none is near */
 
 /* ---- messages (message.c) ---- */
@@ -81,9 +81,9 @@ extern void (*before_leaving)(void); /* called before a fail_* function ends the
 
 /* ---- memory and text (message.c) ---- */
 
-void *need(void *p); /* p, unless it is NULL: out of memory */
-char *format(const char *fmt, ...) CLI_PRINTF(1, 2); /* malloc */
-char *name_list(const char *const *names, size_t n); /* "a, b, c", at most a dozen; malloc */
+void *need(void *p);                                           /* p, unless it is NULL: out of memory */
+char *format(const char *fmt, ...) CLI_PRINTF(1, 2);           /* malloc */
+char *name_list(const char *const *names, size_t n);           /* "a, b, c", at most a dozen; malloc */
 char *shape_text(lathe_dtype t, int rank, const int64_t *dim); /* "f32[2, 3]", malloc */
 int64_t count_of(int rank, const int64_t *dim);
 size_t size_of(lathe_dtype t);
@@ -104,7 +104,7 @@ void make_dirs(const cli *c, const char *path);
 
 lathe_graph *load_graph(cli *c);
 lathe_model *compile(const cli *c, const lathe_graph *g, const char *extra);
-lathe_instance *open_instance(const cli *c, lathe_model *m); /* weights loaded where given */
+lathe_instance *open_instance(const cli *c, lathe_model *m);               /* weights loaded where given */
 typedef struct ports { lathe_port *at; size_t n; } ports;
 ports ports_of(const lathe_model *m, const char *entry, const char *kind); /* at: malloc */
 const lathe_port *find_port(const ports *p, const char *name);

@@ -7,8 +7,8 @@
 static size_t row_bytes(const lathe_array *a) { return (size_t)count_of(a->rank - 1, a->dim + 1) * size_of(a->dtype); }
 
 dataset load_dataset(const cli *c, const char *x_flag, const char *t_flag, const lathe_port *x, const lathe_port *t) {
-  dataset d = {
-    .x = load_for_port(c, text_of(c, x_flag, NULL), x, true), .t = load_for_port(c, text_of(c, t_flag, NULL), t, true)};
+  dataset d = {.x = load_for_port(c, text_of(c, x_flag, NULL), x, true),
+               .t = load_for_port(c, text_of(c, t_flag, NULL), t, true)};
   d.rows = d.x.dim[0];
   if (d.rows != d.t.dim[0])
     fail_work(c, "--%s has %lld rows, but --%s has %lld", x_flag, (long long)d.rows, t_flag, (long long)d.t.dim[0]);
@@ -23,9 +23,7 @@ void free_dataset(dataset *d) {
   lathe_free(d->t.data);
 }
 
-int64_t label_at(const dataset *d, int64_t row) {
-  return integer_at(d->t.dtype, d->t.data, row);
-}
+int64_t label_at(const dataset *d, int64_t row) { return integer_at(d->t.dtype, d->t.data, row); }
 
 /* SplitMix64 (Steele, Lea, Flood 2014). */
 static uint64_t next_random(uint64_t *state) {

@@ -50,7 +50,7 @@ static evaluation empty(const cli *c, const lathe_port *out, const dataset *d) {
   for (int64_t i = 0; i < d->rows; i++)
     if (label_at(d, i) >= v.classes)
       fail_work(c, "--test-labels: label %lld (row %lld), but output '%s' tells %lld classes apart",
-        (long long)label_at(d, i), (long long)i, out->name, (long long)v.classes);
+                (long long)label_at(d, i), (long long)i, out->name, (long long)v.classes);
   v.confusion = need(calloc((size_t)(v.classes * v.classes), sizeof *v.confusion));
   v.wrong = need(calloc((size_t)d->rows, sizeof *v.wrong));
   return v;

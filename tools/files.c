@@ -1,5 +1,5 @@
-/* files.c: no file that a command writes may be one that it reads, or one that it writes for something else: that is refused
- * before anything is read. Files are told apart as the system does, not by how they are spelled. */
+/* files.c: no file that a command writes may be one that it reads, or one that it writes for something else: that is
+ * refused before anything is read. Files are told apart as the system does, not by how they are spelled. */
 #include "cli.h"
 
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static named name_option(const given *g) {
 
 static void refuse(const cli *c, const named *out, const named *other) {
   fail_usage(c, "%s would %s: %s is %s, too\nhelp: another file for %s", out->what,
-    other->written ? "be written over" : "destroy what is read", out->path, other->what, out->what);
+             other->written ? "be written over" : "destroy what is read", out->path, other->what, out->what);
 }
 
 static void compare(const cli *c, const named *a, const named *b) {

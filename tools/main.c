@@ -7,18 +7,24 @@
 enum { V_TARGETS = 512 }; /* takes no options */
 const verb verbs[] = {
   {"run", V_RUN, "MODEL", "call a network once; write, summarise or compare its outputs",
-    "Inputs that are not given are drawn from the seed: floats normal, labels below the number of classes.", verb_run},
+   "Inputs that are not given are drawn from the seed: floats normal, labels below the number of classes.", verb_run},
   {"grad", V_GRAD, "MODEL", "gradients of the outputs in every float input and parameter",
-    "Writes D/grad_NAME.npy: the gradient of the sum of all float outputs, or the VJP with --output-grad.\n"
-    "With --hvp also D/hvp_NAME.npy: the Hessian of that sum times the directions given.", verb_grad},
+   "Writes D/grad_NAME.npy: the gradient of the sum of all float outputs, or the VJP with --output-grad.\n"
+   "With --hvp also D/hvp_NAME.npy: the Hessian of that sum times the directions given.",
+   verb_grad},
   {"train", V_TRAIN, "MODEL", "train a network on arrays in files",
-    "A builtin loss is applied to the network's first output; a network with a scalar output may name it instead, and\n"
-    "then its integer input gets the labels.", verb_train},
+   "A builtin loss is applied to the network's first output; a network with a scalar output may name it instead, and\n"
+   "then its integer input gets the labels.",
+   verb_train},
   {"compile", V_COMPILE, "MODEL", "a network as an object file and a C header, for this machine or another",
-    "Without --target the CPU is this machine's; with it, the target's generic one unless --cpu names another.", verb_compile},
+   "Without --target the CPU is this machine's; with it, the target's generic one unless --cpu names another.",
+   verb_compile},
   {"check", V_CHECK, "MODEL", "prove it: interpreter, compiled code and object agree, node by node and bit by bit; TAP",
-    "Each node is held against the interpreter in double precision, from the operands that the compiled code had; outputs\n"
-    "also end to end, with a hundred times --rtol. The object runs in a process of its own. Exit code 1 if a point fails.", verb_check},
+   "Each node is held against the interpreter in double precision, from the operands that the compiled code had; "
+   "outputs\n"
+   "also end to end, with a hundred times --rtol. The object runs in a process of its own. Exit code 1 if a point "
+   "fails.",
+   verb_check},
   {"check-object", 0, "F.o", NULL, NULL, verb_check_object},
   {"bench", V_BENCH, "MODEL", "time each kernel and the whole, against the machine's FMA peak", NULL, verb_bench},
   {"print", V_PRINT, "MODEL", "the network as text, which reads back as the same network", NULL, verb_print},
@@ -65,7 +71,7 @@ static void print_verb_help(const verb *v) {
   const option *o = options_table(&n);
   for (size_t i = 0; i < n; i++) mine += (o[i].verbs & v->bit) != 0;
   printf("usage: lathe %s%s%s%s\n\n%s\n", v->name, v->model ? " " : "", v->model ? v->model : "",
-    mine ? " [options]" : "", v->doc);
+         mine ? " [options]" : "", v->doc);
   if (v->notes) printf("%s\n", v->notes);
   if (mine) printf("\n");
   for (size_t i = 0; i < n; i++)

@@ -205,8 +205,8 @@ char *shape_text(lathe_dtype t, int rank, const int64_t *dim) {
   char text[LATHE_MAX_RANK * 24 + 16];
   int n = snprintf(text, sizeof text, "%s", dtype_names[t]);
   for (int i = 0; i < rank; i++)
-    n += snprintf(
-      text + n, sizeof text - (size_t)n, "%s%lld%s", i ? ", " : "[", (long long)dim[i], i + 1 == rank ? "]" : "");
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s%lld%s", i ? ", " : "[", (long long)dim[i],
+                  i + 1 == rank ? "]" : "");
   return need(strdup(text));
 }
 

@@ -145,7 +145,7 @@ void set_inputs(const cli *c, lathe_instance *s, const ports *inputs, bool stric
     } else if (strict) {
       char *shape = shape_text(port->dtype, port->rank, port->dim);
       fail_work(c, "input '%s' (%s) is not given\nhelp: with --expect every input is: --input %s=F.npy", port->name,
-        shape, port->name);
+                shape, port->name);
     } else if (lathe_fill(s, port->name, (uint64_t)int_of(c, "seed", 0), 0)) {
       fail_work(c, "cannot fill input '%s'", port->name);
     }

@@ -14,7 +14,7 @@ static void show_bar(const progress *p, int64_t done, double loss, double second
   fprintf(stderr, "\r  epoch %3lld/%lld |", (long long)(epoch < epochs ? epoch : epochs), (long long)epochs);
   for (int i = 0; i < filled / 8; i++) fputs("█", stderr);
   fprintf(stderr, "%s%*s| %lld/%lld steps  loss %-10.4g %.1f s, %.1f s left \033[K", eighths[filled % 8], WIDTH - cells,
-    "", (long long)done, (long long)p->total, loss, seconds, seconds / (double)done * (double)(p->total - done));
+          "", (long long)done, (long long)p->total, loss, seconds, seconds / (double)done * (double)(p->total - done));
   if (done == p->total) fputc('\n', stderr);
   fflush(stderr);
 }

@@ -65,13 +65,13 @@ static void grid(FILE *f, const axes *a, const page *p) {
       double v = mantissa[k] * pow(10, e);
       if (log10(v) < a->lo || log10(v) > a->hi || (k && a->hi - a->lo > 3)) continue;
       fprintf(f,
-        "<path d=\"M%d %.1fH%d\" stroke=\"#e3e7ee\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", LEFT,
-        y_of(a, v), W - RIGHT, LEFT - 6, y_of(a, v) + 4, v);
+              "<path d=\"M%d %.1fH%d\" stroke=\"#e3e7ee\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
+              LEFT, y_of(a, v), W - RIGHT, LEFT - 6, y_of(a, v) + 4, v);
     }
   int64_t epochs = (int64_t)ceil((double)p->steps / p->per_epoch), every = (epochs + 9) / 10;
   for (int64_t e = 0; (double)e * p->per_epoch < (double)p->steps; e += every)
-    fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%lld</text>\n", x_of(a, (double)e * p->per_epoch), H - 12,
-      (long long)e);
+    fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%lld</text>\n", x_of(a, (double)e * p->per_epoch),
+            H - 12, (long long)e);
   fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">epoch</text>\n", W - RIGHT, H - 12);
 }
 
@@ -127,14 +127,14 @@ static void image(FILE *f, const dataset *d, int64_t row) {
   for (int64_t i = 0; i < n; i++)
     lo = fmin(lo, value_at(d->x.dtype, data, i)), hi = fmax(hi, value_at(d->x.dtype, data, i));
   fprintf(f, "<svg width=\"80\" height=\"80\" viewBox=\"0 0 %lld %lld\" shape-rendering=\"crispEdges\">", (long long)w,
-    (long long)h);
+          (long long)h);
   for (int64_t y = 0; y < h; y++)
     for (int64_t x = 0, end; x < w; x = end) {
       double v = value_at(d->x.dtype, data, y * w + x);
       for (end = x + 1; end < w && value_at(d->x.dtype, data, y * w + end) == v;) end++;
       int shade = 255 - (int)(hi > lo ? (v - lo) / (hi - lo) * 225 : 0);
       fprintf(f, "<path fill=\"#%02x%02x%02x\" d=\"M%lld %lldh%lldv1h-%lldz\"/>", (unsigned)shade, (unsigned)shade,
-        (unsigned)shade, (long long)x, (long long)y, (long long)(end - x), (long long)(end - x));
+              (unsigned)shade, (long long)x, (long long)y, (long long)(end - x), (long long)(end - x));
     }
   fputs("</svg>", f);
 }
@@ -161,7 +161,7 @@ static void body(FILE *f, const page *p) {
   fputs("</h1>\n", f);
   if (p->test && p->test->classes)
     fprintf(f, "<p class=\"big\">test accuracy: %.1f %%</p>\n<p>%lld of %lld examples that were not trained on.</p>\n",
-      accuracy(p->test), (long long)p->test->right, (long long)p->test->rows);
+            accuracy(p->test), (long long)p->test->right, (long long)p->test->rows);
   fprintf(f, "<p>%lld steps in %.2f s.</p>\n", (long long)p->steps, p->seconds);
   if (p->peak) {
     fputs("<p>", f);

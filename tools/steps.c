@@ -1,8 +1,9 @@
-/* steps.c: the steps of a training: rows in, one call, what the log and the bar say, when weights are saved, and how it ends.
+/* steps.c: the steps of a training: rows in, one call, what the log and the bar say, when weights are saved, and how it
+ * ends.
  *
- * Nothing that was learned is lost: a step that is begun is finished; SIGINT and SIGTERM end the training after it, with the
- * weights saved (one more, a second later, ends the process at once); a loss or weight that is not finite ends it before anything is
- * saved; every line of the log is written whole as soon as it is known. */
+ * Nothing that was learned is lost: a step that is begun is finished; SIGINT and SIGTERM end the training after it,
+ * with the weights saved (one more, a second later, ends the process at once); a loss or weight that is not finite ends
+ * it before anything is saved; every line of the log is written whole as soon as it is known. */
 #include "train.h"
 
 #include <errno.h>
@@ -83,9 +84,9 @@ static _Noreturn void fail_not_finite(const training *t, int64_t step, const cha
   const char *save = text_of(t->c, "save", NULL);
   char *what = weight ? format("'%s' holds values that are not finite after step %lld", weight, (long long)step)
                       : format("the loss is %s in step %lld", isnan(t->last) ? "NaN" : "infinite", (long long)step);
-  char *kept = !save ? format("%s", "")
-    : t->saved ? format("; %s holds the weights of step %lld", save, (long long)t->saved_step)
-               : format("; %s is left as it was", save);
+  char *kept = !save      ? format("%s", "")
+               : t->saved ? format("; %s holds the weights of step %lld", save, (long long)t->saved_step)
+                          : format("; %s is left as it was", save);
   fail_work(t->c, "%s%s\nhelp: a smaller --lr, or --clip-norm 1; --keep-going trains on regardless", what, kept);
 }
 
@@ -99,9 +100,11 @@ void save_weights(training *t, int64_t step) {
   if (lathe_weights_save(t->s, save, optimizer, &e)) {
     bool rescued = other && lathe_weights_save(t->s, other, optimizer, &e2) == 0;
     fail_work(t->c, "%s\n%s%s", e.message,
-      rescued ? "the weights were written to --save-fallback instead: " : "what was there before is left as it was",
-      rescued ? other : other ? format("; nor could %s be written: %s", other, e2.message)
-                              : "\nhelp: --save-fallback F.npz names a second place to try");
+              rescued ? "the weights were written to --save-fallback instead: "
+                      : "what was there before is left as it was",
+              rescued ? other
+              : other ? format("; nor could %s be written: %s", other, e2.message)
+                      : "\nhelp: --save-fallback F.npz names a second place to try");
   }
   t->saved = true;
   t->saved_step = step;
@@ -117,7 +120,7 @@ static void read_save_every(training *t) {
   bool epochs = *end == 'e';
   if (end == text || end[epochs] || errno || n < 1 || text[0] == '+' || text[0] == ' ')
     fail_usage(t->c, "--save-every is '%s', which is neither a number of steps nor of epochs\nhelp: write 100, or 2e",
-      text);
+               text);
   if (epochs) t->save_epochs = n;
   else t->save_steps = n;
 }
@@ -153,8 +156,8 @@ static FILE *open_log(const cli *c) {
 
 static void log_step(const training *t, FILE *log, int64_t step) {
   if (!log) return;
-  fprintf(log, isfinite(t->last) ? "{\"step\":%lld,\"loss\":%.9g}\n" : "{\"step\":%lld,\"loss\":null}\n", (long long)step,
-    t->last);
+  fprintf(log, isfinite(t->last) ? "{\"step\":%lld,\"loss\":%.9g}\n" : "{\"step\":%lld,\"loss\":null}\n",
+          (long long)step, t->last);
   if (ferror(log)) fail_work(t->c, "cannot write %s: %s", text_of(t->c, "log", NULL), strerror(errno));
 }
 

@@ -51,17 +51,17 @@ static void print_table(const lathe_model *m, const result *r) {
     double t = r->kernel[i];
     sum += t;
     printf("%-32s %-22s %10.4f %10.3f %10.1f %8.1f\n", k.name, k.op, t * 1e3, k.gflop * 1e3, t > 0 ? k.gflop / t : 0,
-      share(k.gflop, t, r->peak));
+           share(k.gflop, t, r->peak));
   }
   printf("%-32s %-22s %10.4f %10.3f %10.1f %8.1f\n", "all kernels", "", sum * 1e3, r->stats.gflop * 1e3,
-    sum > 0 ? r->stats.gflop / sum : 0, share(r->stats.gflop, sum, r->peak));
+         sum > 0 ? r->stats.gflop / sum : 0, share(r->stats.gflop, sum, r->peak));
   printf("%-32s %-22s %10.4f %10.3f %10.1f %8.1f\n", "whole call, best", "", r->whole.best * 1e3, r->stats.gflop * 1e3,
-    r->stats.gflop / r->whole.best, share(r->stats.gflop, r->whole.best, r->peak));
-  printf(
-    "%-32s %-22s %10.4f  (%lld calls)\n", "whole call, median", "", r->whole.median * 1e3, (long long)r->whole.calls);
+         r->stats.gflop / r->whole.best, share(r->stats.gflop, r->whole.best, r->peak));
+  printf("%-32s %-22s %10.4f  (%lld calls)\n", "whole call, median", "", r->whole.median * 1e3,
+         (long long)r->whole.calls);
   printf("FMA peak %.1f GFLOP/s on %d thread%s; compiled in %.1f ms; arena %lld bytes, weights %lld bytes\n", r->peak,
-    r->threads, r->threads == 1 ? "" : "s", r->stats.compile_ms, (long long)r->stats.scratch_bytes,
-    (long long)(r->stats.state_bytes ? r->stats.state_bytes : r->stats.weights_bytes));
+         r->threads, r->threads == 1 ? "" : "s", r->stats.compile_ms, (long long)r->stats.scratch_bytes,
+         (long long)(r->stats.state_bytes ? r->stats.state_bytes : r->stats.weights_bytes));
 }
 
 static void print_json(const lathe_model *m, const result *r) {
@@ -70,9 +70,9 @@ static void print_json(const lathe_model *m, const result *r) {
          "\"calls\": %lld, "
          "\"gflop\": %.9g, \"peak_gflops\": %.6g, \"arena_bytes\": %lld, \"weight_bytes\": %lld, \"state_bytes\": "
          "%lld, \"kernels\": [",
-    r->entry, r->threads, r->stats.compile_ms, r->whole.best * 1e3, r->whole.median * 1e3, (long long)r->whole.calls,
-    r->stats.gflop, r->peak, (long long)r->stats.scratch_bytes, (long long)r->stats.weights_bytes,
-    (long long)r->stats.state_bytes);
+         r->entry, r->threads, r->stats.compile_ms, r->whole.best * 1e3, r->whole.median * 1e3,
+         (long long)r->whole.calls, r->stats.gflop, r->peak, (long long)r->stats.scratch_bytes,
+         (long long)r->stats.weights_bytes, (long long)r->stats.state_bytes);
   for (size_t i = 0; lathe_model_kernel(m, r->entry, i, &k); i++) {
     printf("%s\n  {\"name\": ", i ? "," : "");
     json_string(stdout, k.name);
@@ -102,7 +102,7 @@ char *peak_line(const cli *c, lathe_model *m, const char *entry, double seconds)
   free(in.at);
   lathe_instance_free(s);
   return format("kernels reach %.1f GFLOP/s, %.0f %% of one core's FMA peak (%.1f GFLOP/s)", reached,
-    peak > 0 ? 100 * reached / peak : 0, peak);
+                peak > 0 ? 100 * reached / peak : 0, peak);
 }
 
 int verb_bench(cli *c) {

@@ -1,7 +1,8 @@
 /* verb_check.c: one command that proves a model: interpreter, JIT and object agree, as TAP. Per entry:
  *
- *   the interpreter's points (lathe_prove) · the JIT on several threads · the object in a child process, loaded as it is ·
- *   the same after the system's linker (skipped without a C compiler) · for a train entry, what state_init begins with */
+ *   the interpreter's points (lathe_prove) · the JIT on several threads · the object in a child process, loaded as it
+ *   is · the same after the system's linker (skipped without a C compiler) · for a train entry, what state_init begins
+ *   with */
 #include "check.h"
 
 #include <signal.h>
@@ -16,7 +17,7 @@ typedef struct checking {
   int threads;
   char *prove_opts;
   bool no_compiler;
-  char *link_problem;         /* NULL: model.so is there */
+  char *link_problem; /* NULL: model.so is there */
   unsigned points, failed;
 } checking;
 
@@ -49,7 +50,9 @@ static bool same(checking *k, const char *entry, const char *what, char *differe
 
 static char *entry_name(const char *spec) { return format("%.*s", (int)strcspn(spec, "=:@"), spec); }
 
-static const char *nth_entry(const cli *c, size_t i) { return has(c, "entry") ? nth_of(c, "entry", i) : i ? NULL : "run"; }
+static const char *nth_entry(const cli *c, size_t i) {
+  return has(c, "entry") ? nth_of(c, "entry", i) : i ? NULL : "run";
+}
 
 static lathe_instance *open_on(const checking *k, int threads) {
   lathe_error e;
@@ -92,7 +95,8 @@ static void fill_inputs(checking *k) {
 static void emit_object(checking *k) {
   static const char *const not_here[] = {"weights", "weights-partial", "seed"};
   const option output = {.name = "output", .kind = O_FILE};
-  char *path = folder_path("model.o"), *opts = add_option(format("--prefix %s --parallel", CHECK_PREFIX), &output, path);
+  char *path = folder_path("model.o"),
+       *opts = add_option(format("--prefix %s --parallel", CHECK_PREFIX), &output, path);
   for (size_t i = 0; i < k->c->n; i++) {
     const given *x = &k->c->given[i];
     bool skip = !(x->o->to & TO_EMIT);
@@ -116,7 +120,8 @@ static void check_interpreter(checking *k, const char *entry) {
   lathe_error e;
   lathe_proof *proof = lathe_prove(k->g, k->one, entry, k->prove_opts, &e);
   if (!proof) fail_api(k->c, &e);
-  for (size_t i = 0; i < proof->n; i++) point(k, proof->point[i].ok, entry, proof->point[i].what, proof->point[i].notes);
+  for (size_t i = 0; i < proof->n; i++)
+    point(k, proof->point[i].ok, entry, proof->point[i].what, proof->point[i].notes);
   lathe_free(proof);
 }
 
@@ -141,7 +146,8 @@ static void check_threads(checking *k, const layout *l, const unsigned char *wan
 }
 
 /* One way to load the object. */
-static void check_object(checking *k, const layout *l, const unsigned char *want, const char *file, const char *what, unsigned seconds) {
+static void check_object(checking *k, const layout *l, const unsigned char *want, const char *file, const char *what,
+                         unsigned seconds) {
   unsigned char *record = record_new(l);
   bool first = strcmp(file, "model.o") == 0;
   record_put(k->c, l, record, k->one);

@@ -29,7 +29,8 @@ static void print_weights(const lathe_graph *g) {
   int64_t count = 0, states = 0;
   char buffer[32];
   bool any = false;
-  for (size_t i = 0; lathe_graph_port(g, i, &p); i++) any |= strcmp(p.kind, "param") == 0 || strcmp(p.kind, "state") == 0;
+  for (size_t i = 0; lathe_graph_port(g, i, &p); i++)
+    any |= strcmp(p.kind, "param") == 0 || strcmp(p.kind, "state") == 0;
   if (!any) return;
   printf("\n%-28s %-24s %12s %12s\n", "parameter", "type", "elements", "bytes");
   for (size_t i = 0; lathe_graph_port(g, i, &p); i++) {

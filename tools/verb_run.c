@@ -31,7 +31,7 @@ static void summarise(const lathe_port *p, const void *data) {
 static char *difference_text(const lathe_port *p, const difference *d, double rtol, double atol) {
   char *at = index_text(p->rank, p->dim, d->worst);
   char *text = format("%lld of %lld values differ, worst at %s: %.9g, expected %.9g (allowed %.3g)", (long long)d->bad,
-    (long long)d->count, at, d->got, d->want, atol + rtol * fabs(d->want));
+                      (long long)d->count, at, d->got, d->want, atol + rtol * fabs(d->want));
   free(at);
   return text;
 }

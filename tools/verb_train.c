@@ -1,4 +1,5 @@
-/* verb_train.c: a network trained on rows of files: what goes where, testing, what is said at the end. steps.c trains. */
+/* verb_train.c: a network trained on rows of files: what goes where, testing, what is said at the end. steps.c
+ * trains. */
 #include "train.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 static void check_flags(const cli *c) {
   static const char *const needs[][2] = {
     {"test-data", "test-labels"}, {"test-labels", "test-data"}, {"confusion", "test-data"}, {"save-optimizer", "save"},
-    {"save-every", "save"}, {"save-best", "save"}, {"save-best", "test-data"}, {"save-fallback", "save"}};
+    {"save-every", "save"},       {"save-best", "save"},        {"save-best", "test-data"}, {"save-fallback", "save"}};
   if (!has(c, "data") || !has(c, "labels"))
     fail_usage(c, "train needs data\nhelp: add --%s", has(c, "data") ? "labels Y.npy" : "data X.npy --labels Y.npy");
   for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++)
@@ -60,8 +61,8 @@ static void find_ports(training *t) {
   t->nets_inputs = graph_ports(t->g, "input");
   t->t = labels_port(t);
   if (!t->t)
-    fail_work(
-      t->c, "the loss has no input for labels\nhelp: give the network an integer input, or use a builtin --loss");
+    fail_work(t->c,
+              "the loss has no input for labels\nhelp: give the network an integer input, or use a builtin --loss");
   for (size_t i = 0; i < t->in.n; i++) {
     if (&t->in.at[i] == t->t) continue;
     if (t->x) fail_work(t->c, "train feeds one input, but the loss needs '%s' and '%s'", t->x->name, t->in.at[i].name);
@@ -101,9 +102,9 @@ static void plan_steps(training *t) {
   int64_t epochs = int_of(t->c, "epochs", 10), rows;
   if (t->data.rows < t->batch)
     fail_work(t->c, "--data has %lld rows, fewer than one batch of %lld\nhelp: a smaller --batch",
-      (long long)t->data.rows, (long long)t->batch);
-  if (__builtin_mul_overflow(epochs, t->data.rows, &rows)) fail_usage(t->c, "--epochs %lld of %lld rows are too many",
-    (long long)epochs, (long long)t->data.rows);
+              (long long)t->data.rows, (long long)t->batch);
+  if (__builtin_mul_overflow(epochs, t->data.rows, &rows))
+    fail_usage(t->c, "--epochs %lld of %lld rows are too many", (long long)epochs, (long long)t->data.rows);
   t->steps = int_of(t->c, "steps", (rows - 1) / t->batch + 1); /* every row at least `epochs` times */
   t->first = hidden_state(t, "step", 0);
   if (t->first < 0 || t->first > INT64_MAX / t->batch - t->steps)
@@ -112,7 +113,7 @@ static void plan_steps(training *t) {
   t->seed = (uint64_t)hidden_state(t, "seed", int_of(t->c, "seed", 0));
   if (has(t->c, "seed") && t->seed != (uint64_t)int_of(t->c, "seed", 0))
     fprintf(stderr, "lathe: note: the training goes on with seed %llu of the weights; --seed %s changes nothing\n",
-      (unsigned long long)t->seed, text_of(t->c, "seed", ""));
+            (unsigned long long)t->seed, text_of(t->c, "seed", ""));
 }
 
 /* ---- testing ---- */
@@ -143,9 +144,10 @@ evaluation test_now(training *t) {
 
 static void print_results(const training *t, const evaluation *v) {
   printf("%lld step%s of %lld in %.2f s, last loss %.6g\n", (long long)t->done, t->done == 1 ? "" : "s",
-    (long long)t->batch, t->seconds, t->last);
+         (long long)t->batch, t->seconds, t->last);
   if (has(t->c, "save-best") && t->saved)
-    printf("best test loss: %.6g after step %lld, saved to %s\n", t->best, (long long)t->saved_step, text_of(t->c, "save", ""));
+    printf("best test loss: %.6g after step %lld, saved to %s\n", t->best, (long long)t->saved_step,
+           text_of(t->c, "save", ""));
   if (!t->tested) return;
   if (has(t->c, "confusion") && v->classes) print_confusion(v);
   if (v->classes) printf("test accuracy: %.1f %%\n", accuracy(v));
@@ -157,13 +159,13 @@ static void report(const training *t, const evaluation *v) {
   if (!path) return;
   char *peak = peak_line(t->c, t->m, "train", 0.5);
   page p = {.model = t->c->model,
-    .loss = t->losses,
-    .steps = t->done,
-    .per_epoch = (double)t->data.rows / (double)t->batch,
-    .seconds = t->seconds,
-    .test = t->tested ? v : NULL,
-    .test_set = &t->test,
-    .peak = peak};
+            .loss = t->losses,
+            .steps = t->done,
+            .per_epoch = (double)t->data.rows / (double)t->batch,
+            .seconds = t->seconds,
+            .test = t->tested ? v : NULL,
+            .test_set = &t->test,
+            .peak = peak};
   write_page(t->c, path, &p);
   printf("%s\n", peak);
   free(peak);
@@ -203,7 +205,8 @@ static void close_training(training *t) {
 static int stopped(const training *t, int by) {
   const char *save = text_of(t->c, "save", NULL);
   fprintf(stderr, "lathe: stopped by %s after %lld of %lld steps%s%s\n", by == SIGINT ? "SIGINT" : "SIGTERM",
-    (long long)t->done, (long long)t->steps, save && t->saved ? "; the weights are in " : "", save && t->saved ? save : "");
+          (long long)t->done, (long long)t->steps, save && t->saved ? "; the weights are in " : "",
+          save && t->saved ? save : "");
   return 128 + by;
 }
 

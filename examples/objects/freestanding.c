@@ -1,5 +1,6 @@
-/* freestanding.c: a digit read without any library: no libc, no loader, two system calls. Standard input holds 8 lines of 8
- * pixels from '0' (white) to 'g' (16, black); the answer is a digit and a newline, the exit status 0. x86-64 and AArch64.
+/* freestanding.c: a digit read without any library: no libc, no loader, two system calls. Standard input holds 8 lines
+ * of 8 pixels from '0' (white) to 'g' (16, black); the answer is a digit and a newline, the exit status 0. x86-64 and
+ * AArch64.
  *
  *   make build/freestanding && build/freestanding <../build-make/two.txt
  *   make build/freestanding-aarch64 && qemu-aarch64 build/freestanding-aarch64 <../build-make/two.txt */

@@ -1,6 +1,6 @@
-/* halves.c: the training step in its two halves, as two machines would share it: each takes half of a batch backward, the
- * gradients are averaged, the step is applied. Beside it the same step over the whole batch: the losses and the params stay
- * the same up to rounding.
+/* halves.c: the training step in its two halves, as two machines would share it: each takes half of a batch backward,
+ * the gradients are averaged, the step is applied. Beside it the same step over the whole batch: the losses and the
+ * params stay the same up to rounding.
  *
  *   make build/halves && build/halves DATA      (DATA as for train.c) */
 #include "split.h"
@@ -8,15 +8,16 @@
 
 enum { BATCH = SPLIT_WHOLE_X_DIM0, HALF = SPLIT_HALF_X_DIM0, PIXELS = SPLIT_HALF_X_COUNT / HALF, STEPS = 200 };
 
-static _Alignas(SPLIT_ALIGN) unsigned char state[SPLIT_STATE_BYTES], alone[SPLIT_STATE_BYTES], scratch[SPLIT_SCRATCH_BYTES];
+static _Alignas(SPLIT_ALIGN) unsigned char state[SPLIT_STATE_BYTES], alone[SPLIT_STATE_BYTES],
+  scratch[SPLIT_SCRATCH_BYTES];
 static _Alignas(SPLIT_ALIGN) unsigned char grads[2][SPLIT_GRADS_BYTES];
 
 static void must(int status, const char *what) {
   if (status) fprintf(stderr, "%s: %d\n", what, status), exit(1);
 }
 
-/* Gradients are floats, from the first param on; what stands in gaps between them does not matter. An MPI program would call
- * MPI_Allreduce on this range. */
+/* Gradients are floats, from the first param on; what stands in gaps between them does not matter. An MPI program would
+ * call MPI_Allreduce on this range. */
 static void average(float *a, const float *b) {
   for (size_t i = SPLIT_CONV_W_OFFSET / sizeof *a; i < SPLIT_GRADS_BYTES / sizeof *a; i++) a[i] = (a[i] + b[i]) / 2;
 }

@@ -1,5 +1,5 @@
-/* npy.h: the rows of a .npy file: `python3 -m zipfile -e ../digits.npz .` leaves the digits as such files. It reads what
- * those hold: halves (2-byte floats, here without infinities) as float, bytes as int32_t. */
+/* npy.h: the rows of a .npy file: `python3 -m zipfile -e ../digits.npz .` leaves the digits as such files. It reads
+ * what those hold: halves (2-byte floats, here without infinities) as float, bytes as int32_t. */
 #ifndef NPY_H
 #define NPY_H
 #include <math.h>

@@ -1,13 +1,15 @@
 /* train.c: a network trained by its own object file. learn.o is the whole of Lathe in this program: the training step
  * (forward, loss, gradients, Adam), the start values, and the network itself for whoever is done learning.
  *
- *   make build/train && build/train DATA      DATA: the folder with train_x.npy … (python3 -m zipfile -e ../digits.npz DATA) */
+ *   make build/train && build/train DATA      DATA: the folder with train_x.npy … (python3 -m zipfile -e ../digits.npz
+ * DATA) */
 #include "learn.h"
 #include "npy.h"
 
 enum { BATCH = LEARN_TRAIN_X_DIM0, PIXELS = LEARN_RUN_X_COUNT, CLASSES = LEARN_RUN_LOGITS_COUNT, EPOCHS = 8 };
 
-static _Alignas(LEARN_ALIGN) unsigned char state[LEARN_STATE_BYTES], weights[LEARN_WEIGHTS_BYTES], scratch[LEARN_SCRATCH_BYTES];
+static _Alignas(LEARN_ALIGN) unsigned char state[LEARN_STATE_BYTES], weights[LEARN_WEIGHTS_BYTES],
+  scratch[LEARN_SCRATCH_BYTES];
 
 typedef struct digits { float *x; int32_t *t; size_t rows; } digits;
 

@@ -35,11 +35,11 @@
 
 /* ---- memory (mem.c) ------------------------------------------------------------------------------------------ */
 
-void *lt_mem_alloc(size_t bytes);            /* NULL when out of memory; bytes 0 counts as 1 */
-void *lt_mem_resize(void *p, size_t bytes);  /* like realloc */
-void *lt_mem_aligned(size_t bytes);          /* 64-aligned; freed with lt_mem_free like the others */
+void *lt_mem_alloc(size_t bytes);           /* NULL when out of memory; bytes 0 counts as 1 */
+void *lt_mem_resize(void *p, size_t bytes); /* like realloc */
+void *lt_mem_aligned(size_t bytes);         /* 64-aligned; freed with lt_mem_free like the others */
 void lt_mem_free(void *p);
-int64_t lt_mem_of_machine(void);             /* bytes; INT64_MAX: the system does not say */
+int64_t lt_mem_of_machine(void); /* bytes; INT64_MAX: the system does not say */
 /* Test hooks, process-wide and thread-safe: fail the n-th allocation from now (1 is the next; 0 turns it off); with
  * `forever`, all later ones too. lt_mem_live() counts blocks not yet freed, lt_mem_count() allocations ever made,
  * lt_mem_bytes() the bytes that they asked for. */
@@ -62,7 +62,8 @@ typedef struct lt_job {
   lt_deferred *deferred; /* last first */
 } lt_job;
 
-/* Run body(job, arg). Returns LATHE_OK, or the status that lt_fail() was called with; *error (may be NULL) is filled. */
+/* Run body(job, arg). Returns LATHE_OK, or the status that lt_fail() was called with; *error (may be NULL) is
+ * filled. */
 int lt_protect(lathe_error *error, void (*body)(lt_job *job, void *arg), void *arg);
 /* Fill the error and unwind. loc may be NULL. A message may hold a second line "help: …". */
 LT_NORETURN void lt_fail(lt_job *job, int status, const lt_loc *loc, const char *fmt, ...) LT_PRINTF(4, 5);
@@ -92,13 +93,13 @@ typedef struct lt_arena {
 
 void lt_arena_init(lt_arena *a, lt_job *job);
 lt_arena *lt_arena_new(lt_job *job); /* one that is freed when the protected body ends: the usual scratch of a call */
-void lt_arena_free(lt_arena *a); /* also fits lt_defer through lt_arena_free_fn */
+void lt_arena_free(lt_arena *a);     /* also fits lt_defer through lt_arena_free_fn */
 void lt_arena_free_fn(void *arena);
 /* Run fn(p) when the arena is freed: for what is not in it but belongs to it. Last in, first out. If registering runs
  * out of memory, fn(p) is called at once and the job fails. */
 void lt_arena_defer(lt_arena *a, void (*fn)(void *), void *p);
-void *lt_arena_alloc(lt_arena *a, size_t bytes);  /* not zeroed */
-void *lt_arena_zalloc(lt_arena *a, size_t bytes); /* zeroed */
+void *lt_arena_alloc(lt_arena *a, size_t bytes);              /* not zeroed */
+void *lt_arena_zalloc(lt_arena *a, size_t bytes);             /* zeroed */
 void *lt_arena_array(lt_arena *a, size_t count, size_t size); /* zeroed, product checked */
 char *lt_arena_strdup(lt_arena *a, const char *s);
 char *lt_arena_strndup(lt_arena *a, const char *s, size_t n);
@@ -106,13 +107,13 @@ char *lt_arena_printf(lt_arena *a, const char *fmt, ...) LT_PRINTF(2, 3);
 #define LT_NEW(arena, T) ((T *)lt_arena_zalloc((arena), sizeof(T)))
 #define LT_NEW_ARRAY(arena, T, n) ((T *)lt_arena_array((arena), (n), sizeof(T)))
 
-/* ---- vectors: LT_VEC(int) v = {0}; lt_vec_push(arena, &v, 3); v.at[i], v.n ---------------------------------------- */
+/* ---- vectors: LT_VEC(int) v = {0}; lt_vec_push(arena, &v, 3); v.at[i], v.n --------------------------------------- */
 
 #define LT_VEC(T) struct { T *at; uint32_t n, cap; }
 void *lt_vec_grow(lt_arena *a, void *at, uint32_t n, uint32_t *cap, size_t size);
 #define lt_vec_push(arena, v, x)                                                                                       \
   do {                                                                                                                 \
-    if ((v)->n == (v)->cap) (v)->at = lt_vec_grow((arena), (v)->at, (v)->n, &(v)->cap, sizeof *(v)->at);                \
+    if ((v)->n == (v)->cap) (v)->at = lt_vec_grow((arena), (v)->at, (v)->n, &(v)->cap, sizeof *(v)->at);               \
     (v)->at[(v)->n++] = (x);                                                                                           \
   } while (0)
 
@@ -152,14 +153,14 @@ typedef struct lt_bytes { const unsigned char *at; size_t n; } lt_bytes;
 /* The whole file, NUL-terminated past the end ("-" reads standard input). Larger than max, a directory, unreadable:
  * LATHE_E_IO with the reason. */
 lt_bytes lt_file_read(lt_job *job, lt_arena *a, const char *path, size_t max);
-/* A range of a regular file as read-only memory, for as long as it is mapped (mapped.c). NULL, or what is wrong as a text
- * in `a`: a name that leaves `folder` (absolute, `..`, by a link), a file that is too short or not regular. */
+/* A range of a regular file as read-only memory, for as long as it is mapped (mapped.c). NULL, or what is wrong as a
+ * text in `a`: a name that leaves `folder` (absolute, `..`, by a link), a file that is too short or not regular. */
 typedef struct lt_mapped { const unsigned char *at; void *base; size_t length; } lt_mapped;
 const char *lt_path_join(lt_arena *a, const char *folder, const char *name); /* "." leaves the name as it is */
 const char *lt_file_map(lt_arena *a, lt_mapped *out, const char *folder, const char *name, int64_t offset,
                         int64_t bytes);
-void lt_file_unmap(lt_mapped *m);           /* base NULL: nothing */
-void lt_mapped_rest(const lt_mapped *m);    /* gives the pages back until they are read again */
+void lt_file_unmap(lt_mapped *m);        /* base NULL: nothing */
+void lt_mapped_rest(const lt_mapped *m); /* gives the pages back until they are read again */
 /* Whole or not at all: written to a temporary beside it, synced, renamed. */
 void lt_file_write(lt_job *job, const char *path, const void *data, size_t n);
 void lt_dir_make(lt_job *job, const char *path); /* with parents */

@@ -41,7 +41,8 @@ int lt_protect(lathe_error *error, void (*body)(lt_job *job, void *arg), void *a
   return status;
 }
 
-/* ---- messages: text of files may be in them, so bytes that are no text are shown as \xNN; long lists lose their middle --- */
+/* ---- messages: text of files may be in them, so bytes that are no text are shown as \xNN; long lists lose their
+ * middle --- */
 
 /* Bytes of the character at p, 0: it is none that may be shown (control characters but newline, broken UTF-8). */
 static size_t character(const char *p, size_t n) {
@@ -51,12 +52,15 @@ static size_t character(const char *p, size_t n) {
   if (!want || want > n) return 0;
   for (size_t i = 1; i < want; i++)
     if ((c[i] & 0xC0) != 0x80) return 0;
-  if (want == 2 && c[0] == 0xC2 && c[1] < 0xA0) return 0;                                     /* control characters again */
-  if ((c[0] == 0xE0 && c[1] < 0xA0) || (c[0] == 0xED && c[1] >= 0xA0)) return 0;              /* too long; surrogates */
+  /* control characters again */
+  if (want == 2 && c[0] == 0xC2 && c[1] < 0xA0) return 0;
+  /* too long; surrogates */
+  if ((c[0] == 0xE0 && c[1] < 0xA0) || (c[0] == 0xED && c[1] >= 0xA0)) return 0;
   return (c[0] == 0xF0 && c[1] < 0x90) || (c[0] == 0xF4 && c[1] >= 0x90) ? 0 : want;
 }
 
-/* Shows n bytes of text in at most `room` bytes, whole characters only; `to` may be NULL to measure. Returns the bytes. */
+/* Shows n bytes of text in at most `room` bytes, whole characters only; `to` may be NULL to measure. Returns the
+ * bytes. */
 static size_t show(char *to, size_t room, const char *text, size_t n) {
   size_t used = 0;
   for (size_t i = 0; i < n;) {

@@ -40,6 +40,8 @@ bool lt_map_get(const lt_map *m, const char *key, size_t len, uintptr_t *value) 
   return s->key != NULL;
 }
 
-void lt_map_puts(lt_arena *a, lt_map *m, const char *key, uintptr_t value) { lt_map_put(a, m, key, strlen(key), value); }
+void lt_map_puts(lt_arena *a, lt_map *m, const char *key, uintptr_t value) {
+  lt_map_put(a, m, key, strlen(key), value);
+}
 
 bool lt_map_gets(const lt_map *m, const char *key, uintptr_t *value) { return lt_map_get(m, key, strlen(key), value); }

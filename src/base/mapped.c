@@ -59,7 +59,8 @@ const char *lt_file_map(lt_arena *a, lt_mapped *out, const char *folder, const c
   const char *path = lt_path_join(a, folder, name);
   char top[PATH_MAX], real[PATH_MAX];
   if (!*name || *name == '/' || goes_up(name))
-    return lt_arena_printf(a, "\"%.200s\" must be a name beneath the folder of this text: relative, without `..`", name);
+    return lt_arena_printf(a, "\"%.200s\" must be a name beneath the folder of this text: relative, without `..`",
+                           name);
   if (!realpath(folder, top)) return reason(a, folder, errno);
   if (!realpath(path, real)) return reason(a, path, errno);
   if (!beneath(top, real)) return lt_arena_printf(a, "%s is a link that leaves the folder of this text", path);

@@ -7,7 +7,7 @@
 
 static _Atomic int64_t live;
 static _Atomic uint64_t made, asked; /* blocks, bytes */
-static _Atomic uint64_t fail_in; /* 0: off; 1: the next allocation fails */
+static _Atomic uint64_t fail_in;     /* 0: off; 1: the next allocation fails */
 static _Atomic bool fail_forever;
 
 void lt_mem_fail_at(uint64_t n, bool forever) {

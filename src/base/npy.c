@@ -110,16 +110,15 @@ static void take_descr(reader *r, lt_npy *out) {
   size_t n = take_string(r, &s);
   if (n >= 1 && s[n > 1] == 'O')
     KIND_FAIL(
-        r,
-        "an array of Python objects, which is never read\nhelp: save it as numbers, for example x.astype('float32')");
+      r, "an array of Python objects, which is never read\nhelp: save it as numbers, for example x.astype('float32')");
   int order = n == 3 ? s[0] : 0, kind = n == 3 ? s[1] : 0, size = n == 3 ? s[2] - '0' : 0;
   bool known = (kind == 'f' && (size == 2 || size == 4 || size == 8)) || (kind == 'b' && size == 1) ||
                ((kind == 'i' || kind == 'u') && (size == 1 || size == 2 || size == 4 || size == 8));
   bool ordered = order == '<' || order == '>' || order == '=' || (order == '|' && size == 1);
   if (!known || !ordered)
     KIND_FAIL(r,
-                "dtype '%.*s' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')",
-                (int)LT_MIN(n, 40), s);
+              "dtype '%.*s' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')",
+              (int)LT_MIN(n, 40), s);
   out->kind = (char)kind, out->size = (uint8_t)size, out->big = order == '>';
 }
 
@@ -310,7 +309,8 @@ void lt_npy_convert(const lt_npy *n, lt_job *job, lt_npy_where w, lathe_dtype wa
     double f = n->kind == 'f' ? float_value(bits, n->size) : 0;
     if (want == LATHE_F32 && isfinite(f) && isinf((float)f)) {
       char at[200];
-      npy_fail(job, w, LATHE_E_MISMATCH, "element [%s] is %g, which does not fit in f32", index_text(n, index, at, sizeof at), f);
+      npy_fail(job, w, LATHE_E_MISMATCH, "element [%s] is %g, which does not fit in f32",
+               index_text(n, index, at, sizeof at), f);
     }
     store(data, i, want, f, v);
     offset = next_element(n, index, stride, offset);
@@ -324,7 +324,8 @@ void lt_npy_convert(const lt_npy *n, lt_job *job, lt_npy_where w, lathe_dtype wa
 void lt_npy_write(lt_str *out, lathe_dtype dtype, unsigned rank, const int64_t *dim, const void *data) {
   char text[512];
   int64_t count = 1;
-  size_t n = (size_t)snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", element_of(dtype).descr);
+  size_t n =
+    (size_t)snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", element_of(dtype).descr);
   for (unsigned i = 0; i < rank; i++) {
     n += (size_t)snprintf(text + n, sizeof text - n, "%s%" PRId64, i ? ", " : "", dim[i]);
     count *= dim[i];
@@ -333,7 +334,7 @@ void lt_npy_write(lt_str *out, lathe_dtype dtype, unsigned rank, const int64_t *
   if (rank) n += (size_t)snprintf(text + n, sizeof text - n, "%*s", 21 - snprintf(NULL, 0, "%" PRId64, dim[0]), "");
   size_t total = n + 1, pad = 64 - (10 + total) % 64, length = total + pad;
   unsigned char fixed[10] = {
-      0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(length & 255), (unsigned char)(length >> 8)};
+    0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(length & 255), (unsigned char)(length >> 8)};
   lt_str_put(out, (const char *)fixed, sizeof fixed);
   lt_str_put(out, text, n);
   for (size_t i = 0; i < pad; i++) lt_str_put(out, " ", 1);

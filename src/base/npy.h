@@ -1,17 +1,17 @@
 /* npy.h: arrays in NumPy's files: .npy (npy.c) and .npz (npz.c).
  *
  * Reading is strict: header of at most 10,000 bytes, a dictionary of exactly descr, fortran_order and shape, no object
- * dtype, every size checked against the bytes that are there before anything is allocated, nothing after the data. Names
- * of files stand in the error's location; a member of an archive is named in the message.
- * Writing gives the bytes that NumPy's own writer gives (.npy version 1.0; .npz stored, each member's data 64-aligned). */
+ * dtype, every size checked against the bytes that are there before anything is allocated, nothing after the data.
+ * Names of files stand in the error's location; a member of an archive is named in the message. Writing gives the bytes
+ * that NumPy's own writer gives (.npy version 1.0; .npz stored, each member's data 64-aligned). */
 #ifndef LT_NPY_H
 #define LT_NPY_H
 #include "base/base.h"
 
 /* One array in place: a view into the file's bytes. */
 typedef struct lt_npy {
-  char kind; /* 'f' float, 'i' signed, 'u' unsigned, 'b' bool */
-  uint8_t size; /* bytes of one element */
+  char kind;         /* 'f' float, 'i' signed, 'u' unsigned, 'b' bool */
+  uint8_t size;      /* bytes of one element */
   bool big, fortran; /* big-endian; first axis fastest */
   uint8_t rank;
   int64_t dim[LATHE_MAX_RANK];
@@ -37,7 +37,7 @@ size_t lt_npy_dtype_size(lathe_dtype t);
 const char *lt_npy_kind_name(const lt_npy *n, char out[16]); /* "f4", "u1" */
 
 typedef struct lt_npz_member {
-  const char *name; /* without ".npy" */
+  const char *name;                                          /* without ".npy" */
   lt_npy npy;
   const char *problem; /* text, Python objects and the like: why npy is empty; NULL: it is an array of numbers */
 } lt_npz_member;

@@ -1,7 +1,8 @@
-/* npz.c: archives of arrays: the part of ZIP that NumPy's .npz uses (PKWARE's APPNOTE 6.3), read strictly, written stored.
+/* npz.c: archives of arrays: the part of ZIP that NumPy's .npz uses (PKWARE's APPNOTE 6.3), read strictly, written
+ * stored.
  *
- * The central directory is the truth; each local header must agree with it. Sizes come from it and are checked against the
- * file and against deflate's largest ratio (1032 to 1), so a small file cannot make us allocate much. */
+ * The central directory is the truth; each local header must agree with it. Sizes come from it and are checked against
+ * the file and against deflate's largest ratio (1032 to 1), so a small file cannot make us allocate much. */
 #include "base/npy.h"
 
 #include <inttypes.h>
@@ -84,8 +85,8 @@ static void find_directory(zip *z) {
   if (z->file.n < END_SIZE || (get(z->file.at, 4) != 0x04034b50 && get(z->file.at, 4) != 0x06054b50))
     ZIP_FAIL(z, "not an .npz archive (its first bytes are wrong)%s",
              z->file.n > 6 && !memcmp(z->file.at, "\x93NUMPY", 6)
-                 ? "\nhelp: this is an .npy file, which holds one unnamed array"
-                 : "");
+               ? "\nhelp: this is an .npy file, which holds one unnamed array"
+               : "");
   uint64_t end = z->file.n - END_SIZE, lowest = end > 65535 ? end - 65535 : 0;
   while (get(z->file.at + end, 4) != 0x06054b50 || get(z->file.at + end + 20, 2) != z->file.n - end - END_SIZE) {
     if (end == lowest) ZIP_FAIL(z, "a damaged .npz archive (it has no end record; was it cut off?)");
@@ -195,10 +196,10 @@ static const unsigned char *inflate_member(zip *z, const member *m) {
 }
 #else
 static const unsigned char *inflate_member(zip *z, const member *m) {
-  zip_fail(
-      z, LATHE_E_UNSUPPORTED,
-      "array `%s` is packed, and this Lathe was built without zlib\nhelp: save it with np.savez instead of np.savez_compressed",
-      m->name);
+  zip_fail(z, LATHE_E_UNSUPPORTED,
+           "array `%s` is packed, and this Lathe was built without zlib\nhelp: save it with np.savez instead of "
+           "np.savez_compressed",
+           m->name);
 }
 #endif
 
@@ -282,7 +283,7 @@ typedef struct written {
 /* The fields that the local and the central header share, from "version needed" to the name's length. */
 static void put_common(lt_str *out, const written *w, size_t name, bool big) {
   put(out, big ? 45 : 20, 2), put(out, 0, 2), put(out, 0, 2); /* version, flags, stored */
-  put(out, 0, 2), put(out, 0x21, 2), put(out, w->crc, 4); /* 1980-01-01, so that equal arrays give equal files */
+  put(out, 0, 2), put(out, 0x21, 2), put(out, w->crc, 4);     /* 1980-01-01, so that equal arrays give equal files */
   put(out, big ? 0xffffffff : w->size, 4), put(out, big ? 0xffffffff : w->size, 4);
   put(out, name, 2);
 }

@@ -7,7 +7,8 @@
 typedef int (*lt_entry_fn)(const void *io, void *region, void *scratch);
 /* Halves of a training step; out: the gradient image. */
 typedef int (*lt_half_fn)(const void *io, void *region, void *out, void *scratch);
-typedef int (*lt_step_fn)(const void *io, void *region, void *out, void *scratch, int64_t kernel); /* one kernel, for bench */
+/* one kernel, for bench */
+typedef int (*lt_step_fn)(const void *io, void *region, void *out, void *scratch, int64_t kernel);
 
 typedef int (*lt_pack_fn)(void *out, const void *region);
 
@@ -35,35 +36,43 @@ void lt_emit_text(lt_str *out, lt_job *job, const lt_target *t, const lt_module_
 /* ---- objects for others to link (object.c) ---- */
 
 /* What stands in a state image, for the functions that fill one (state.c). */
-typedef struct lt_state_item { const char *name; lt_type type; int64_t offset; lt_init init; bool is_seed; } lt_state_item;
+typedef struct lt_state_item {
+  const char *name;
+  lt_type type;
+  int64_t offset;
+  lt_init init;
+  bool is_seed;
+} lt_state_item;
 typedef struct lt_state_code {
-  const char *init, *load;      /* symbols: init(state, u64 seed), load(state, image) */
+  const char *init, *load; /* symbols: init(state, u64 seed), load(state, image) */
   const lt_state_item *item;
   uint32_t n;
-  int64_t bytes, own_bytes;     /* of a state image; of an image of kind PARAMS, which is how it begins */
-  uint64_t model, state_model;  /* as in lt_plan */
+  int64_t bytes, own_bytes;    /* of a state image; of an image of kind PARAMS, which is how it begins */
+  uint64_t model, state_model; /* as in lt_plan */
 } lt_state_code;
 
 /* Bytes of the object that entries read when their region is null; they never pass through LLVM. */
 typedef struct lt_embedded { const char *symbol; const unsigned char *data; int64_t bytes; uint32_t kind; } lt_embedded;
 
 typedef struct lt_object {
-  const char *prefix;           /* names sections */
-  bool parallel;                /* io structs end in a `const lathe_parallel *` */
-  const lt_state_code *state;   /* NULL: none */
-  lt_embedded embedded[2];      /* symbol NULL: none */
+  const char *prefix;         /* names sections */
+  bool parallel;              /* io structs end in a `const lathe_parallel *` */
+  const lt_state_code *state; /* NULL: none */
+  lt_embedded embedded[2];    /* symbol NULL: none */
 } lt_object;
 
 typedef enum lt_form { LT_FORM_OBJECT, LT_FORM_ASSEMBLY, LT_FORM_LLVM } lt_form;
 typedef struct lt_emitted {
   lt_bytes bytes;
-  int64_t stack;                /* most that a call of an entry takes of the stack, what `parallel` takes apart */
+  int64_t stack; /* most that a call of an entry takes of the stack, what `parallel` takes apart */
   uint32_t functions;
 } lt_emitted;
-/* bytes in `keep`. The object leaves no symbol undefined but what its format wants (wasm: the linker's own; COFF: _fltused). */
-void lt_emit_linkable(lt_emitted *out, lt_job *job, lt_arena *keep, const lt_target *t, const lt_module_entry *entry, size_t n,
-                      const lt_object *o, lt_form form);
-/* FMA peak of one core for this target in GFLOP/s, measured now (about 20 ms) by generated code: the widest vectors, enough accumulators. */
+/* bytes in `keep`. The object leaves no symbol undefined but what its format wants (wasm: the linker's own; COFF:
+ * _fltused). */
+void lt_emit_linkable(lt_emitted *out, lt_job *job, lt_arena *keep, const lt_target *t, const lt_module_entry *entry,
+                      size_t n, const lt_object *o, lt_form form);
+/* FMA peak of one core for this target in GFLOP/s, measured now (about 20 ms) by generated code: the widest vectors,
+ * enough accumulators. */
 double lt_measure_peak(lt_job *job, const lt_target *t, lt_dtype dtype);
 const char *lt_llvm_version(void);
 #endif

@@ -1,8 +1,9 @@
-/* embed.c: constants and weights in an object. Their bytes never pass through LLVM: their global is a mark and zeros, and
- * the finished object is searched for the mark (it stands there once, in one piece, in every format) and written over.
+/* embed.c: constants and weights in an object. Their bytes never pass through LLVM: their global is a mark and zeros,
+ * and the finished object is searched for the mark (it stands there once, in one piece, in every format) and written
+ * over.
  *
- * In two cases LLVM has the bytes all the same: they are fewer than a mark has, or a text is made, which has to say them
- * (weights are in no text). */
+ * In two cases LLVM has the bytes all the same: they are fewer than a mark has, or a text is made, which has to say
+ * them (weights are in no text). */
 #include "codegen/module.h"
 
 enum { MARK = 32 };
@@ -38,7 +39,8 @@ static LLVMValueRef marked(lt_module *m, const lt_embedding *x) {
 
 LLVMValueRef lt_embed(lt_module *m, const char *name, lt_embedding x) {
   if (x.bytes > INT32_MAX) /* what code can reach in every code model */
-    lt_fail(m->l.job, LATHE_E_UNSUPPORTED, NULL, "constants of more than 2 GiB cannot stand in code\nhelp: make them params");
+    lt_fail(m->l.job, LATHE_E_UNSUPPORTED, NULL,
+            "constants of more than 2 GiB cannot stand in code\nhelp: make them params");
   LLVMValueRef all = x.bytes < MARK || m->text ? bytes_in_llvm(m, &x) : marked(m, &x);
   LLVMValueRef g = LLVMAddGlobal(m->l.mod, LLVMTypeOf(all), name);
   LLVMSetInitializer(g, all);

@@ -1,5 +1,5 @@
-/* emit_header.c: functions beside kernels: how they begin and end, headers of images checked and written, zeros. Entries (entry.c)
- * and the functions that fill a state (state.c) are made of it. */
+/* emit_header.c: functions beside kernels: how they begin and end, headers of images checked and written, zeros.
+ * Entries (entry.c) and the functions that fill a state (state.c) are made of it. */
 #include "codegen/module.h"
 
 void lt_ll_return(lt_ll *l, int value) { LLVMBuildRet(l->b, LLVMConstInt(l->i32, (uint64_t)(int64_t)value, true)); }
@@ -16,7 +16,8 @@ void lt_ll_return_if(lt_ll *l, LLVMValueRef bad, int status) {
 void lt_ll_begin(lt_ll *l, const char *name, LLVMTypeRef result, const LLVMTypeRef *param, unsigned n, bool internal) {
   LLVMTypeRef types[8];
   if (LLVMGetNamedFunction(l->mod, name))
-    lt_fail(l->job, LATHE_E_INVALID, NULL, "two entries would be called `%s`\nhelp: give one of them another name: --entry OTHER=run:…", name);
+    lt_fail(l->job, LATHE_E_INVALID, NULL,
+            "two entries would be called `%s`\nhelp: give one of them another name: --entry OTHER=run:…", name);
   memcpy(types, param, n * sizeof *types);
   l->fn = LLVMAddFunction(l->mod, name, LLVMFunctionType(result, types, n, false));
   if (internal) LLVMSetLinkage(l->fn, LLVMInternalLinkage);
@@ -51,7 +52,8 @@ LLVMValueRef lt_ll_bad_header(lt_ll *l, LLVMValueRef image, lt_header_of want) {
   for (uint32_t k = 0; k < 32; k++) {
     if (!(want.kinds >> k & 1)) continue;
     LLVMValueRef is = equals(l, kind, k);
-    is = LLVMBuildAnd(l->b, is, equals(l, model, holds_state(k) && want.state_model ? want.state_model : want.model), "");
+    is =
+      LLVMBuildAnd(l->b, is, equals(l, model, holds_state(k) && want.state_model ? want.state_model : want.model), "");
     fits = LLVMBuildOr(l->b, fits, is, "");
   }
   fits = LLVMBuildAnd(l->b, fits, equals(l, magic, magic_word()), "");

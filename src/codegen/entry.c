@@ -14,9 +14,10 @@ typedef struct entry {
   lt_ll *l;
   const lt_plan *plan;
   lt_kernels *kernels;
-  LLVMValueRef *function;        /* by kernel of the plan */
+  LLVMValueRef *function; /* by kernel of the plan */
   LLVMValueRef consts;
-  LLVMValueRef io, region, out, scratch, parallel, *slot, *present; /* in the function being filled; present: i1 or NULL */
+  /* in the function being filled; present: i1 or NULL */
+  LLVMValueRef io, region, out, scratch, parallel, *slot, *present;
   LLVMValueRef bufs;
   const lt_module *module;
   const lt_module_entry *as;
@@ -76,9 +77,11 @@ static void emit_prologue(entry *e) {
   if (e->out) bad = bad_region(l, bad, e->out, p->out_bytes);
   lt_ll_return_if(l, bad, LATHE_E_POINTER);
   if (p->region_kinds)
-    lt_ll_return_if(l, lt_ll_bad_header(l, e->region, (lt_header_of){p->region_kinds, p->model, p->state_model}), LATHE_E_MODEL);
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->region, (lt_header_of){p->region_kinds, p->model, p->state_model}),
+                    LATHE_E_MODEL);
   if (p->out_kinds && e->out)
-    lt_ll_return_if(l, lt_ll_bad_header(l, e->out, (lt_header_of){p->out_kinds, p->model, p->state_model}), LATHE_E_MODEL);
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->out, (lt_header_of){p->out_kinds, p->model, p->state_model}),
+                    LATHE_E_MODEL);
   bool parallel = e->io && !e->module->serial;
   e->parallel = parallel ? lt_ll_load_ptr(l, e->io, p->n_slot) : LLVMConstNull(l->ptr);
 }
@@ -94,11 +97,13 @@ static LLVMValueRef address_of(const entry *e, const lt_buffer *b) {
   lt_fail(e->l->job, LATHE_E_INTERNAL, NULL, "code generation: no region %d", (int)b->region);
 }
 
-/* An i1 that says whether to run k at all, NULL: always. Stores into outputs that the caller does not want are skipped. */
+/* An i1 that says whether to run k at all, NULL: always. Stores into outputs that the caller does not want are
+ * skipped. */
 static LLVMValueRef wanted(const entry *e, const lt_kernel *k) {
   for (uint32_t i = 0; i < k->n_store; i++) {
     const lt_buffer *b = &e->plan->buffer[k->store[i].to.buffer];
-    if (b->region == LT_REGION_IO && e->plan->slot[b->slot].role == LT_SLOT_OUTPUT && e->present[b->slot]) return e->present[b->slot];
+    if (b->region == LT_REGION_IO && e->plan->slot[b->slot].role == LT_SLOT_OUTPUT && e->present[b->slot])
+      return e->present[b->slot];
   }
   return NULL;
 }
@@ -117,7 +122,8 @@ static void emit_call(entry *e, uint32_t index) {
   uint32_t n, *ids = lt_kernel_buffers_all(l->arena, k, &n);
   for (uint32_t i = 0; i < n; i++) {
     LLVMValueRef at = lt_ll_i64(l, i);
-    LLVMBuildStore(l->b, address_of(e, &e->plan->buffer[ids[i]]), LLVMBuildInBoundsGEP2(l->b, l->ptr, e->bufs, &at, 1, ""));
+    LLVMBuildStore(l->b, address_of(e, &e->plan->buffer[ids[i]]),
+                   LLVMBuildInBoundsGEP2(l->b, l->ptr, e->bufs, &at, 1, ""));
   }
   lt_kernels_call(e->kernels, k, e->function[index], e->bufs, e->parallel);
   if (!after) return;
@@ -159,8 +165,8 @@ static void zero_gaps(const entry *e) {
   }
 }
 
-/* Packing that reads nothing but constants makes what stands in the module already: it is copied, and the module need not
- * hold the constants as well. */
+/* Packing that reads nothing but constants makes what stands in the module already: it is copied, and the module need
+ * not hold the constants as well. */
 static LLVMValueRef packed_already(const lt_module *m, const lt_module_entry *x) {
   for (unsigned i = 0; x->pack && !x->plan->region_bytes && i < LT_COUNT(m->own); i++)
     if (m->own[i].kind == LT_IMAGE_PACKED) return m->own[i].at;

@@ -1,7 +1,8 @@
 /* jit.c: modules as code in this process (ORC's LLJIT over the same object that a file would hold) and as text.
  *
- * Each lt_code has a JIT of its own, so that freeing it gives everything back; its symbols are looked up once, so that it
- * is immutable afterwards. The object must need nothing: what it leaves undefined is an error, never found in the process. */
+ * Each lt_code has a JIT of its own, so that freeing it gives everything back; its symbols are looked up once, so that
+ * it is immutable afterwards. The object must need nothing: what it leaves undefined is an error, never found in the
+ * process. */
 #include "codegen/module.h"
 
 #include <llvm-c/LLJIT.h>
@@ -36,7 +37,8 @@ static void check(lt_job *job, const lt_code *c, LLVMErrorRef error) {
   char text[256], *message = LLVMGetErrorMessage(error);
   snprintf(text, sizeof text, "%s", message);
   LLVMDisposeErrorMessage(message);
-  lt_fail(job, LATHE_E_UNSUPPORTED, NULL, "cannot load the compiled code: %s\nhelp: does this system let a process make memory executable?",
+  lt_fail(job, LATHE_E_UNSUPPORTED, NULL,
+          "cannot load the compiled code: %s\nhelp: does this system let a process make memory executable?",
           *c->problem ? c->problem : text);
 }
 
@@ -50,7 +52,8 @@ static void check_closed(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object) {
 
 static void find_symbol(lt_job *job, lt_code *c, const char *name) {
   symbol *s = &c->symbol[c->n++];
-  if ((size_t)snprintf(s->name, sizeof s->name, "%s", name) >= sizeof s->name) lt_fail(job, LATHE_E_INVALID, NULL, "the entry name `%s` is too long", name);
+  if ((size_t)snprintf(s->name, sizeof s->name, "%s", name) >= sizeof s->name)
+    lt_fail(job, LATHE_E_INVALID, NULL, "the entry name `%s` is too long", name);
   LLVMOrcExecutorAddress at = 0;
   check(job, c, LLVMOrcLLJITLookup(c->jit, &at, name));
   s->at = (void *)(uintptr_t)at;
@@ -107,7 +110,8 @@ static void check_file(lt_job *job, const char *path, LLVMMemoryBufferRef object
   else LLVMDisposeMessage(message);
   if (why) lt_fail(job, LATHE_E_IO, NULL, "%s is not an object file: %s", path, why);
   const char *const *open = lt_undefined(job, a, object);
-  if (*open) lt_fail(job, LATHE_E_INVALID, NULL, "%s needs `%s`: objects made by `lathe compile` need nothing", path, *open);
+  if (*open)
+    lt_fail(job, LATHE_E_INVALID, NULL, "%s needs `%s`: objects made by `lathe compile` need nothing", path, *open);
 }
 
 lt_code *lt_jit_file(lt_job *job, const char *path, lt_bytes file) {

@@ -1,6 +1,7 @@
 /* libcalls.c: what a code generator calls by name where a machine has no instruction for it, as local functions of the
- * object: 64-bit division, 32-bit division on cores without a divider, conversions between 64-bit integers and floats, as
- * the ABI of 32-bit ARM names them (Run-time ABI for the Arm Architecture, IHI0043, 4.1.2 and 4.3.1: arguments in core registers).
+ * object: 64-bit division, 32-bit division on cores without a divider, conversions between 64-bit integers and floats,
+ * as the ABI of 32-bit ARM names them (Run-time ABI for the Arm Architecture, IHI0043, 4.1.2 and 4.3.1: arguments in
+ * core registers).
  *
  * A row is a name, what else it calls, and its text in LLVM's language. Code may refer to a name before its function
  * stands in the module: the object's symbol is the same. */
@@ -110,7 +111,8 @@ static void add(lt_module *m, const row *r) {
   }
   LLVMSetTarget(part, l->target->triple);
   LLVMSetDataLayout(part, LLVMGetDataLayoutStr(l->mod));
-  if (LLVMLinkModules2(l->mod, part)) lt_fail(l->job, LATHE_E_INTERNAL, NULL, "`%s` cannot be put into the module", r->name);
+  if (LLVMLinkModules2(l->mod, part))
+    lt_fail(l->job, LATHE_E_INTERNAL, NULL, "`%s` cannot be put into the module", r->name);
   LLVMValueRef fn = LLVMGetNamedFunction(l->mod, r->name);
   lt_ll_attributes(l, fn);
 }

@@ -90,9 +90,13 @@ LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes) {
   return bytes ? LLVMBuildInBoundsGEP2(l->b, l->i8, base, &n, 1, "") : base;
 }
 
-LLVMValueRef lt_ll_both(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return !a ? b : !b ? a : LLVMBuildAnd(l->b, a, b, ""); }
+LLVMValueRef lt_ll_both(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
+  return !a ? b : !b ? a : LLVMBuildAnd(l->b, a, b, "");
+}
 
-LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p) { return LLVMBuildICmp(l->b, LLVMIntEQ, p, LLVMConstNull(l->ptr), ""); }
+LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p) {
+  return LLVMBuildICmp(l->b, LLVMIntEQ, p, LLVMConstNull(l->ptr), "");
+}
 
 LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align) {
   LLVMValueRef low = LLVMBuildAnd(l->b, LLVMBuildPtrToInt(l->b, p, l->i64, ""), lt_ll_i64(l, align - 1), "");
@@ -180,8 +184,9 @@ void lt_ll_loop_end(lt_ll *l, lt_ll_loop *loop) {
 }
 
 static void attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value) {
-  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
-                          LLVMCreateStringAttribute(l->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
+  LLVMAddAttributeAtIndex(
+    fn, LLVMAttributeFunctionIndex,
+    LLVMCreateStringAttribute(l->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
 void lt_ll_attributes(lt_ll *l, LLVMValueRef fn) {

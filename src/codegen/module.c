@@ -1,4 +1,5 @@
-/* module.c: an LLVM module from its context to its bytes: what LLVM keeps for it, the machine it is for, what LLVM says on the way. */
+/* module.c: an LLVM module from its context to its bytes: what LLVM keeps for it, the machine it is for, what LLVM says
+ * on the way. */
 #include "codegen/module.h"
 
 #include <llvm-c/Analysis.h>
@@ -78,7 +79,8 @@ void lt_module_verify(lt_module *m) {
   if (!getenv("LATHE_VERIFY_LLVM")) return;
 #endif
   char *message = NULL;
-  if (LLVMVerifyModule(m->l.mod, LLVMReturnStatusAction, &message)) fail_llvm(m, "code generation made a broken module", message);
+  if (LLVMVerifyModule(m->l.mod, LLVMReturnStatusAction, &message))
+    fail_llvm(m, "code generation made a broken module", message);
   LLVMDisposeMessage(message);
 }
 
@@ -93,7 +95,8 @@ lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t) {
   return m;
 }
 
-lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, bool text) {
+lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n,
+                        bool text) {
   lt_module *m = lt_module_new(job, a, t);
   m->text = text;
   lt_module_entries(m, entry, n);
@@ -113,7 +116,8 @@ static void write_embedded(lt_module *m, LLVMMemoryBufferRef buffer) {
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type) {
   char *message = NULL;
   LLVMMemoryBufferRef buffer = NULL;
-  if (LLVMTargetMachineEmitToMemoryBuffer(m->machine, m->l.mod, type, &message, &buffer)) fail_llvm(m, "code generation", message);
+  if (LLVMTargetMachineEmitToMemoryBuffer(m->machine, m->l.mod, type, &message, &buffer))
+    fail_llvm(m, "code generation", message);
   if (*m->problem) {
     LLVMDisposeMemoryBuffer(buffer);
     lt_fail(m->l.job, LATHE_E_INTERNAL, NULL, "code generation: %s", m->problem);

@@ -1,11 +1,19 @@
-/* module.h: plans as one LLVM module, and what is made of it: an object in memory, or text. One path for JIT and files. */
+/* module.h: plans as one LLVM module, and what is made of it: an object in memory, or text. One path for JIT and
+ * files. */
 #ifndef LT_MODULE_H
 #define LT_MODULE_H
 #include "codegen/codegen.h"
 #include "codegen/llvm_util.h"
 
 /* What a function needs of the stack, as LLVM has told. */
-typedef struct lt_frame { LLVMValueRef fn; int64_t bytes; bool open; int64_t deepest; /* with what it calls; 0: not known yet */ } lt_frame;
+typedef struct lt_frame {
+  LLVMValueRef fn;
+  int64_t bytes;
+  bool open;
+  int64_t deepest;
+  /* with what it calls;
+  0: not known yet */
+} lt_frame;
 
 /* An image that stands in the module itself; at NULL: none. */
 typedef struct lt_own_image { LLVMValueRef at; uint32_t kind; } lt_own_image;
@@ -20,29 +28,31 @@ typedef struct lt_embedding {
 
 typedef struct lt_module {
   lt_ll l;
-  bool text;                    /* IR or assembly is made of it, which says all constants */
+  bool text; /* IR or assembly is made of it, which says all constants */
   LT_VEC(lt_embedding) embedding;
-  lt_own_image own[2];          /* what a null region means */
-  bool serial;                  /* io structs do not end in a `const lathe_parallel *` */
-  lt_frame *frame;              /* by function, where somebody wants to know (object.c) */
+  lt_own_image own[2]; /* what a null region means */
+  bool serial;         /* io structs do not end in a `const lathe_parallel *` */
+  lt_frame *frame;     /* by function, where somebody wants to know (object.c) */
   uint32_t n_frame;
   LLVMTargetMachineRef machine;
-  uint32_t functions;           /* kernels after sharing */
-  char problem[256];            /* what LLVM said first; "": nothing */
+  uint32_t functions; /* kernels after sharing */
+  char problem[256];  /* what LLVM said first; "": nothing */
 } lt_module;
 
 /* libcalls.c: local functions for what a code generator calls by name. */
 typedef struct lt_libcalls { uint64_t wanted; } lt_libcalls; /* bits of rows there */
-bool lt_libcalls_want(lt_libcalls *all, const char *name);   /* false: nobody knows it */
+bool lt_libcalls_want(lt_libcalls *all, const char *name); /* false: nobody knows it */
 void lt_libcalls_add(lt_module *m, const lt_libcalls *all);
 
 /* In the order of calls; what is made is released when the job ends. */
-lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t); /* empty */
+lt_module *lt_module_new(lt_job *job, lt_arena *a, const lt_target *t);       /* empty */
 void lt_module_entries(lt_module *m, const lt_module_entry *entry, size_t n); /* entry.c: kernels and entries */
-void lt_emit_state(lt_module *m, const lt_state_code *s);    /* state.c: the functions that fill a state image */
-void lt_module_verify(lt_module *m);                         /* where asserts are on or LATHE_VERIFY_LLVM asks for it */
+void lt_emit_state(lt_module *m, const lt_state_code *s); /* state.c: the functions that fill a state image */
+/* where asserts are on or LATHE_VERIFY_LLVM asks for it */
+void lt_module_verify(lt_module *m);
 /* Of entries alone. */
-lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n, bool text);
+lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n,
+                        bool text);
 /* A constant global; lt_module_emit writes the bytes into the object. What they point at must live until then. */
 LLVMValueRef lt_embed(lt_module *m, const char *name, lt_embedding x);
 void lt_embed_write(lt_module *m, unsigned char *object, size_t n);

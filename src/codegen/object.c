@@ -1,5 +1,5 @@
-/* object.c: modules as objects for others to link: sections that a linker can leave out, embedded bytes, nothing undefined,
- * a stack that is known.
+/* object.c: modules as objects for others to link: sections that a linker can leave out, embedded bytes, nothing
+ * undefined, a stack that is known.
  *
  * Functions that the code generator calls by name on some targets (64-bit division on a 32-bit machine) are found as
  * undefined symbols of a first object and then put into the module as local functions; see libcalls.c. */
@@ -39,12 +39,14 @@ static void set_section(lt_module *m, const char *prefix, LLVMValueRef v, const 
   size_t n;
   const char *name = LLVMGetValueName2(v, &n);
   bool prefixed = strncmp(name, prefix, strlen(prefix)) == 0;
-  LLVMSetSection(v, lt_arena_printf(m->l.arena, "%s.%s%s%.*s", kind, prefixed ? "" : prefix, prefixed ? "" : ".", (int)n, name));
+  LLVMSetSection(
+    v, lt_arena_printf(m->l.arena, "%s.%s%s%.*s", kind, prefixed ? "" : prefix, prefixed ? "" : ".", (int)n, name));
 }
 
 static void add_attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value) {
-  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
-                          LLVMCreateStringAttribute(l->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
+  LLVMAddAttributeAtIndex(
+    fn, LLVMAttributeFunctionIndex,
+    LLVMCreateStringAttribute(l->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
 static void add_flag(lt_ll *l, LLVMValueRef fn, const char *name) {
@@ -52,8 +54,8 @@ static void add_flag(lt_ll *l, LLVMValueRef fn, const char *name) {
                           LLVMCreateEnumAttribute(l->ctx, LLVMGetEnumAttributeKindForName(name, strlen(name)), 0));
 }
 
-/* Each function and each piece of data in a section of its own where the format has such sections; on Mach-O and wasm the
- * linker leaves out what is not used without them. Functions tell how much stack they take. */
+/* Each function and each piece of data in a section of its own where the format has such sections; on Mach-O and wasm
+ * the linker leaves out what is not used without them. Functions tell how much stack they take. */
 static void finish(lt_module *m, const lt_object *o) {
   bool elf = format_of(m->l.target->triple) == ELF;
   for (LLVMValueRef f = LLVMGetFirstFunction(m->l.mod); f; f = LLVMGetNextFunction(f)) {
@@ -68,7 +70,8 @@ static void finish(lt_module *m, const lt_object *o) {
   m->n_frame = 0;
   for (LLVMValueRef f = LLVMGetFirstFunction(m->l.mod); f; f = LLVMGetNextFunction(f))
     if (!LLVMIsDeclaration(f)) m->frame[m->n_frame++].fn = f;
-  for (LLVMValueRef g = LLVMGetFirstGlobal(m->l.mod); g && elf; g = LLVMGetNextGlobal(g)) set_section(m, o->prefix, g, ".rodata");
+  for (LLVMValueRef g = LLVMGetFirstGlobal(m->l.mod); g && elf; g = LLVMGetNextGlobal(g))
+    set_section(m, o->prefix, g, ".rodata");
 }
 
 /* ---- the stack ---- */
@@ -84,7 +87,8 @@ static lt_frame *frame_of(const lt_module *m, LLVMValueRef fn) {
 
 static int64_t deepest(lt_module *m, lt_frame *f);
 
-/* A function that is called, and one that is handed over to be called from there (a kernel to the loop over its tasks). */
+/* A function that is called, and one that is handed over to be called from there (a kernel to the loop over its
+ * tasks). */
 static int64_t depth_of_call(lt_module *m, LLVMValueRef call) {
   int64_t sum = 0;
   for (int i = 0; i < LLVMGetNumOperands(call); i++) {
@@ -149,8 +153,8 @@ const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef ob
   return open.at;
 }
 
-/* What the linker itself defines. LLVM's names of wasm symbols run on into the bytes behind them; COFF's table also holds
- * a file's name and a value (@feat.00), which are in no section either. */
+/* What the linker itself defines. LLVM's names of wasm symbols run on into the bytes behind them; COFF's table also
+ * holds a file's name and a value (@feat.00), which are in no section either. */
 static bool linkers_own(format f, const char *name) {
   static const char *const wasm[] = {"__stack_pointer", "__linear_memory", "__indirect_function_table"};
   static const char *const coff[] = {"_fltused", "@feat.00", ".file"};
@@ -197,8 +201,9 @@ static bool make_object(const making *k, lt_emitted *out, lt_arena *keep, lt_lib
     if (linkers_own(format_of(k->t->triple), open[i])) continue;
     lt_libcalls one = had; /* what was defined and is undefined all the same would go on for ever */
     if (!lt_libcalls_want(wanted, open[i]) || (lt_libcalls_want(&one, open[i]), one.wanted == had.wanted))
-      lt_fail(k->job, LATHE_E_UNSUPPORTED, NULL, "code for %s (%s) would call `%s`, which nobody provides\nhelp: another --cpu or --features", k->t->triple,
-              k->t->row, open[i]);
+      lt_fail(k->job, LATHE_E_UNSUPPORTED, NULL,
+              "code for %s (%s) would call `%s`, which nobody provides\nhelp: another --cpu or --features",
+              k->t->triple, k->t->row, open[i]);
     again = true;
   }
   if (again) return false;
@@ -223,11 +228,12 @@ static void make_text(const making *k, lt_emitted *out, lt_arena *keep, bool ass
     lt_defer(k->job, (void (*)(void *))LLVMDisposeMessage, llvm);
     lt_str_puts(&s, llvm);
   }
-  *out = (lt_emitted){.bytes = {(const unsigned char *)s.at, s.n}, .stack = assembly ? stack_of(m) : 0, .functions = m->functions};
+  *out = (lt_emitted){
+    .bytes = {(const unsigned char *)s.at, s.n}, .stack = assembly ? stack_of(m) : 0, .functions = m->functions};
 }
 
-void lt_emit_linkable(lt_emitted *out, lt_job *job, lt_arena *keep, const lt_target *t, const lt_module_entry *entry, size_t n,
-                      const lt_object *o, lt_form form) {
+void lt_emit_linkable(lt_emitted *out, lt_job *job, lt_arena *keep, const lt_target *t, const lt_module_entry *entry,
+                      size_t n, const lt_object *o, lt_form form) {
   making k = {job, lt_arena_new(job), t, entry, n, o};
   lt_libcalls wanted = {0};
   if (form != LT_FORM_OBJECT) {

@@ -1,8 +1,9 @@
-/* state.c: the functions of an object that fill a state image, so that a program can start training with nothing but the
- * object:
+/* state.c: the functions of an object that fill a state image, so that a program can start training with nothing but
+ * the object:
  *
- *   int NAME(state, u64 seed)     every param from its initial value, moments and step zero: what `lathe train` starts from
- *   int NAME(state, image)        from an image: params and the network's states, the rest zero; all of it from a state
+ *   int NAME(state, u64 seed)     every param from its initial value, moments and step zero: what `lathe train` starts
+ * from int NAME(state, image)        from an image: params and the network's states, the rest zero; all of it from a
+ * state
  *
  * The random numbers are those of src/ir/random.c operation by operation, in plain double arithmetic without fused
  * operations, so that every machine draws the same bits. */
@@ -20,7 +21,9 @@ static LLVMValueRef plus(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVM
 static LLVMValueRef minus(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(l->b, a, b, ""); }
 static LLVMValueRef times(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFMul(l->b, a, b, ""); }
 static LLVMValueRef over(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFDiv(l->b, a, b, ""); }
-static LLVMValueRef pick(lt_ll *l, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildSelect(l->b, c, a, b, ""); }
+static LLVMValueRef pick(lt_ll *l, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildSelect(l->b, c, a, b, "");
+}
 
 static LLVMValueRef xor_shift(lt_ll *l, LLVMValueRef z, unsigned by) {
   return LLVMBuildXor(l->b, z, LLVMBuildLShr(l->b, z, word(l, by), ""), "");
@@ -136,7 +139,9 @@ static LLVMValueRef fill_function(lt_ll *l, lt_init_kind kind, lt_dtype t) {
 }
 
 /* void(to, from, blocks): blocks of 64 bytes; from null: zeros. */
-static LLVMTypeRef copy_type(lt_ll *l) { return LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->ptr, l->i64}, 3, false); }
+static LLVMTypeRef copy_type(lt_ll *l) {
+  return LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->ptr, l->i64}, 3, false);
+}
 
 static LLVMValueRef copy_function(lt_ll *l, bool zero) {
   lt_ll_begin(l, zero ? "state.zero" : "state.copy", l->void_, (LLVMTypeRef[]){l->ptr, l->ptr, l->i64}, 3, true);
@@ -144,7 +149,8 @@ static LLVMValueRef copy_function(lt_ll *l, bool zero) {
   lt_ll_loop loop = {0};
   lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), LLVMGetParam(l->fn, 2), 1);
   LLVMValueRef v = LLVMConstNull(block);
-  if (!zero) v = LLVMBuildLoad2(l->b, block, LLVMBuildInBoundsGEP2(l->b, block, LLVMGetParam(l->fn, 1), &loop.i, 1, ""), "");
+  if (!zero)
+    v = LLVMBuildLoad2(l->b, block, LLVMBuildInBoundsGEP2(l->b, block, LLVMGetParam(l->fn, 1), &loop.i, 1, ""), "");
   LLVMBuildStore(l->b, v, LLVMBuildInBoundsGEP2(l->b, block, LLVMGetParam(l->fn, 0), &loop.i, 1, ""));
   lt_ll_loop_end(l, &loop);
   LLVMBuildRetVoid(l->b);
@@ -223,7 +229,8 @@ static void emit_load(const state *c) {
   LLVMValueRef body = lt_ll_bytes_on(l, image, LT_IMAGE_HEADER), body_from = lt_ll_bytes_on(l, from, LT_IMAGE_HEADER);
   LLVMValueRef kind = LLVMBuildLoad2(l->b, l->i32, lt_ll_bytes_on(l, from, offsetof(lt_image_header, kind)), "");
   LLVMBasicBlockRef whole = lt_ll_block(l), part = lt_ll_block(l);
-  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntEQ, kind, LLVMConstInt(l->i32, LT_IMAGE_STATE, false), ""), whole, part);
+  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntEQ, kind, LLVMConstInt(l->i32, LT_IMAGE_STATE, false), ""), whole,
+                  part);
   LLVMPositionBuilderAtEnd(l->b, whole);
   put(c, c->copy, body, body_from, s->bytes - LT_IMAGE_HEADER);
   finish(c, image);

@@ -1,9 +1,9 @@
 /* target.c: the host as LLVM sees it, limited by --cpu and --features, or another machine by its triple; and the row of
  * targets.def that fits.
  *
- * --cpu takes the host's own name (all its features), a level (x86-64-v3) or a CPU of targets.def (its level's features,
- * its tuning). --features "+a,-b" then adds and removes. Whatever is asked for must be among the host's features, so that
- * the code runs here; taking away is how one machine compares vector widths. */
+ * --cpu takes the host's own name (all its features), a level (x86-64-v3) or a CPU of targets.def (its level's
+ * features, its tuning). --features "+a,-b" then adds and removes. Whatever is asked for must be among the host's
+ * features, so that the code runs here; taking away is how one machine compares vector widths. */
 #include "codegen/llvm_util.h"
 #include "codegen/codegen.h"
 
@@ -12,7 +12,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-typedef struct lt_row { const char *name, *arch, *needs; unsigned bytes, regs; bool fma; unsigned latency; const char *doc; } lt_row;
+typedef struct lt_row {
+  const char *name, *arch, *needs;
+  unsigned bytes, regs;
+  bool fma;
+  unsigned latency;
+  const char *doc;
+} lt_row;
 typedef struct lt_level { const char *name, *arch, *cpu, *features; } lt_level;
 typedef struct lt_cpu { const char *name, *level; } lt_cpu;
 typedef struct lt_arch { const char *words, *arch; unsigned pointer; const char *level, *abi, *doc; } lt_arch;
@@ -53,8 +59,9 @@ static void start_native(void) {
 
 /* Distributions' LLVM has all of these; one that was built without a target lacks its functions, and does not link. */
 static void start_others(void) {
-#define START(name) LLVMInitialize##name##TargetInfo(), LLVMInitialize##name##Target(), LLVMInitialize##name##TargetMC(), \
-                    LLVMInitialize##name##AsmPrinter()
+#define START(name)                                                                                                    \
+  LLVMInitialize##name##TargetInfo(), LLVMInitialize##name##Target(), LLVMInitialize##name##TargetMC(),                \
+    LLVMInitialize##name##AsmPrinter()
   START(X86);
   START(AArch64);
   START(ARM);
@@ -124,7 +131,8 @@ static const char *const *cpu_names(lt_arena *a, const char *arch, const char *h
     if (strcmp(levels[i].arch, arch) == 0) lt_vec_push(a, &v, levels[i].name);
   for (size_t i = 0; i < LT_COUNT(cpus); i++)
     for (size_t k = 0; k < LT_COUNT(levels); k++)
-      if (strcmp(levels[k].name, cpus[i].level) == 0 && strcmp(levels[k].arch, arch) == 0 && strcmp(cpus[i].name, host) != 0)
+      if (strcmp(levels[k].name, cpus[i].level) == 0 && strcmp(levels[k].arch, arch) == 0 &&
+          strcmp(cpus[i].name, host) != 0)
         lt_vec_push(a, &v, cpus[i].name);
   lt_vec_push(a, &v, NULL);
   return v.at;
@@ -155,8 +163,8 @@ LT_NORETURN static void unknown_cpu(lt_job *job, lt_arena *a, const char *cpu, c
 }
 
 /* The features of the CPU asked for, as "+a,+b"; out->cpu and out->tune are set. */
-static const char *cpu_features(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, const char *arch, const char *host,
-                                const char *host_features) {
+static const char *cpu_features(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, const char *arch,
+                                const char *host, const char *host_features) {
   out->cpu = host;
   if (!cpu || !*cpu || strcmp(cpu, "native") == 0 || strcmp(cpu, host) == 0) return host_features;
   const lt_level *level = level_of(cpu, arch);
@@ -166,8 +174,10 @@ static const char *cpu_features(lt_target *out, lt_job *job, lt_arena *a, const 
   for (const char *p = level->features; *p;) {
     size_t len = strcspn(p, ",");
     if (feature_of(host_features, p, len) == '-')
-      lt_fail(job, LATHE_E_INVALID, NULL, "--cpu %s: this machine (%s) has no %.*s\nhelp: code is run here, so it can use at most what the host has", cpu,
-              host, (int)len, p);
+      lt_fail(
+        job, LATHE_E_INVALID, NULL,
+        "--cpu %s: this machine (%s) has no %.*s\nhelp: code is run here, so it can use at most what the host has", cpu,
+        host, (int)len, p);
     lt_str_printf(&s, "%s+%.*s", s.n ? "," : "", (int)len, p);
     p += len + (p[len] == ',');
   }
@@ -181,16 +191,23 @@ static void check_features(lt_job *job, lt_arena *a, const char *list, const cha
   for (const char *p = list; *p;) {
     size_t len = strcspn(p, ",");
     if (len < 2 || (*p != '+' && *p != '-'))
-      lt_fail(job, LATHE_E_INVALID, NULL, "--features: `%.*s` is not +NAME or -NAME\nhelp: write --features=-avx512f,+fma", (int)len, p);
+      lt_fail(job, LATHE_E_INVALID, NULL,
+              "--features: `%.*s` is not +NAME or -NAME\nhelp: write --features=-avx512f,+fma", (int)len, p);
     char sign = feature_of(host_features, p + 1, len - 1);
     if (!sign) {
       const char *near = lt_nearest(lt_arena_strndup(a, p + 1, len - 1), names_of(a, host_features));
-      if (near) lt_fail(job, LATHE_E_INVALID, NULL, "--features: unknown feature `%.*s`\nhelp: did you mean `%s`?", (int)len - 1, p + 1, near);
-      lt_fail(job, LATHE_E_INVALID, NULL, "--features: unknown feature `%.*s`\nhelp: names as in clang, such as avx2, fma, avx512f", (int)len - 1, p + 1);
+      if (near)
+        lt_fail(job, LATHE_E_INVALID, NULL, "--features: unknown feature `%.*s`\nhelp: did you mean `%s`?",
+                (int)len - 1, p + 1, near);
+      lt_fail(job, LATHE_E_INVALID, NULL,
+              "--features: unknown feature `%.*s`\nhelp: names as in clang, such as avx2, fma, avx512f", (int)len - 1,
+              p + 1);
     }
     if (*p == '+' && sign != '+')
-      lt_fail(job, LATHE_E_INVALID, NULL, "--features: this machine (%s) has no %.*s\nhelp: code is run here, so it can use at most what the host has", host,
-              (int)len - 1, p + 1);
+      lt_fail(
+        job, LATHE_E_INVALID, NULL,
+        "--features: this machine (%s) has no %.*s\nhelp: code is run here, so it can use at most what the host has",
+        host, (int)len - 1, p + 1);
     p += len + (p[len] == ',');
   }
 }
@@ -198,14 +215,16 @@ static void check_features(lt_job *job, lt_arena *a, const char *list, const cha
 /* LLVM takes away what depends on a feature that is taken away; say so in the list, so that has_all sees it. */
 static const char *take_away(lt_arena *a, const char *list) {
   static const struct { const char *gone, *with; } rule[] = {
-    {"sse4.2", "avx"}, {"avx", "avx2"}, {"avx", "fma"}, {"avx", "f16c"}, {"avx2", "avx512f"}, {"fma", "avx512f"}, {"f16c", "avx512f"},
-    {"avx512f", "avx512bw"}, {"avx512f", "avx512dq"}, {"avx512f", "avx512vl"}, {"avx512f", "avx512cd"},
+    {"sse4.2", "avx"},       {"avx", "avx2"},         {"avx", "fma"},          {"avx", "f16c"},
+    {"avx2", "avx512f"},     {"fma", "avx512f"},      {"f16c", "avx512f"},     {"avx512f", "avx512bw"},
+    {"avx512f", "avx512dq"}, {"avx512f", "avx512vl"}, {"avx512f", "avx512cd"},
   };
   lt_str s;
   lt_str_init(&s, a);
   lt_str_puts(&s, list);
   for (size_t i = 0; i < LT_COUNT(rule); i++)
-    if (feature_of(s.at, rule[i].gone, strlen(rule[i].gone)) == '-' && feature_of(s.at, rule[i].with, strlen(rule[i].with)) == '+')
+    if (feature_of(s.at, rule[i].gone, strlen(rule[i].gone)) == '-' &&
+        feature_of(s.at, rule[i].with, strlen(rule[i].with)) == '+')
       lt_str_printf(&s, ",-%s", rule[i].with);
   return s.at;
 }
@@ -300,12 +319,15 @@ static const lt_arch *read_triple(lt_target *out, lt_job *job, lt_arena *a, cons
   out->triple = copy_message(a, LLVMNormalizeTargetTriple(triple));
   const lt_arch *arch = arch_of(out->triple);
   const char *other = unserved_machine(out->triple);
-  if (other) lt_fail(job, LATHE_E_UNSUPPORTED, NULL, "--target: %.60s is %s, which is not served\nhelp: " SERVED, triple, other);
+  if (other)
+    lt_fail(job, LATHE_E_UNSUPPORTED, NULL, "--target: %.60s is %s, which is not served\nhelp: " SERVED, triple, other);
   if (arch) return arch;
   const char **names = LT_NEW_ARRAY(a, const char *, LT_COUNT(archs) + 1);
-  for (size_t i = 0; i < LT_COUNT(archs); i++) names[i] = lt_arena_strndup(a, archs[i].words, strcspn(archs[i].words, "|"));
+  for (size_t i = 0; i < LT_COUNT(archs); i++)
+    names[i] = lt_arena_strndup(a, archs[i].words, strcspn(archs[i].words, "|"));
   const char *word = lt_arena_strndup(a, triple, strcspn(triple, "-")), *near = lt_nearest(word, names);
-  if (near) lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: did you mean `%s`?", word, near);
+  if (near)
+    lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: did you mean `%s`?", word, near);
   lt_fail(job, LATHE_E_INVALID, NULL, "--target: unknown architecture `%.60s`\nhelp: " SERVED, word);
 }
 
@@ -329,7 +351,8 @@ static const char *all_features(lt_arena *a, const char *arch) {
   return s.n ? s.at : "";
 }
 
-void lt_target_cross(lt_target *out, lt_job *job, lt_arena *a, const char *triple, const char *cpu, const char *features) {
+void lt_target_cross(lt_target *out, lt_job *job, lt_arena *a, const char *triple, const char *cpu,
+                     const char *features) {
   bool here = !triple || !*triple;
   if (here && (!cpu || !*cpu || strcmp(cpu, "native") == 0) && (!features || !*features)) {
     lt_target_host(out, job, a, NULL, NULL);
@@ -339,7 +362,8 @@ void lt_target_cross(lt_target *out, lt_job *job, lt_arena *a, const char *tripl
   lt_llvm_init();
   init_others();
   lt_target_host(&host, job, a, NULL, NULL);
-  *out = (lt_target){.l1_bytes = 32 << 10, .l2_bytes = 512 << 10}; /* not this machine's: objects are the same wherever made */
+  *out = (lt_target){.l1_bytes = 32 << 10,
+                     .l2_bytes = 512 << 10}; /* not this machine's: objects are the same wherever made */
   const lt_arch *arch = read_triple(out, job, a, here ? host.triple : triple);
   bool native = (here && (!cpu || !*cpu)) || (cpu && strcmp(cpu, "native") == 0);
   if (native && arch_of(host.triple) != arch)

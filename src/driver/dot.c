@@ -1,5 +1,5 @@
-/* dot.c: graphs as drawings and as tables. In a drawing ops are boxes, edges carry shapes, params stay inside the boxes that
- * use them, and clusters that the pass `fuse` has marked are drawn as one. */
+/* dot.c: graphs as drawings and as tables. In a drawing ops are boxes, edges carry shapes, params stay inside the boxes
+ * that use them, and clusters that the pass `fuse` has marked are drawn as one. */
 #include "driver/print_api.h"
 
 static void escaped(lt_str *s, const char *text) { /* for a quoted string of Graphviz */
@@ -11,7 +11,9 @@ static void escaped(lt_str *s, const char *text) { /* for a quoted string of Gra
 
 static bool is_weight(const lt_node *n) { return n->op == LT_OP_param || n->op == LT_OP_state || n->op == LT_OP_const; }
 
-static const char *type_of(lt_str *s, const lt_graph *g, lt_value v) { return lt_type_text(s->arena, lt_type_of(g, v)); }
+static const char *type_of(lt_str *s, const lt_graph *g, lt_value v) {
+  return lt_type_text(s->arena, lt_type_of(g, v));
+}
 
 static const char *color_of(const lt_node *n) {
   unsigned flags = lt_op_table[n->op].flags;
@@ -41,7 +43,8 @@ static void draw_node(lt_str *s, const lt_graph *g, const lt_node *n) {
   else lt_str_puts(s, "  ");
   lt_str_printf(s, "n%u [label=\"", n->id);
   label(s, g, n);
-  lt_str_printf(s, "\", fillcolor=\"%s\"%s];%s\n", color_of(n), n->op == LT_OP_input ? ", shape=ellipse" : "", n->cluster ? " }" : "");
+  lt_str_printf(s, "\", fillcolor=\"%s\"%s];%s\n", color_of(n), n->op == LT_OP_input ? ", shape=ellipse" : "",
+                n->cluster ? " }" : "");
 }
 
 static void draw_edges(lt_str *s, const lt_graph *g, const lt_node *n) {
@@ -54,15 +57,17 @@ static void draw_edges(lt_str *s, const lt_graph *g, const lt_node *n) {
 static void draw_end(lt_str *s, const lt_graph *g, const char *kind, uint32_t i, const char *name, lt_value v) {
   lt_str_printf(s, "  %s%u [label=\"%s", kind, i, kind[0] == 'u' ? "update " : "");
   escaped(s, name);
-  lt_str_printf(s, "\\n%s\", shape=ellipse, fillcolor=\"#ffd6e7\"];\n  n%u -> %s%u;\n", type_of(s, g, v), lt_node_of(g, v)->id, kind, i);
+  lt_str_printf(s, "\\n%s\", shape=ellipse, fillcolor=\"#ffd6e7\"];\n  n%u -> %s%u;\n", type_of(s, g, v),
+                lt_node_of(g, v)->id, kind, i);
 }
 
 void lt_dot_print(lt_str *s, const lt_graph *g) {
   const bool *live = lt_live_nodes(s->arena, g);
   lt_str_puts(s, "digraph \"");
   escaped(s, g->name);
-  lt_str_puts(s, "\" {\n  node [shape=box, style=\"filled,rounded\", fontname=\"Helvetica\", fontsize=11, color=\"#888888\"];\n"
-                 "  edge [fontname=\"Helvetica\", fontsize=9, color=\"#666666\"];\n");
+  lt_str_puts(
+    s, "\" {\n  node [shape=box, style=\"filled,rounded\", fontname=\"Helvetica\", fontsize=11, color=\"#888888\"];\n"
+       "  edge [fontname=\"Helvetica\", fontsize=9, color=\"#666666\"];\n");
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     const lt_node *n = g->nodes.at[i];
     bool ends = false; /* a weight that is an output or a new value as it is */
@@ -95,7 +100,8 @@ void lt_info_print(lt_str *s, const lt_graph *g) {
     if (n->op == LT_OP_param) params += lt_type_count(lt_type_of(g, n->out));
     if (is_weight(n)) continue;
     const char *name = lt_name_of(g, n->out), *layer = n->label ? n->label : name ? name : "";
-    lt_str_printf(s, "%-24s %-20s %-24s %12lld\n", layer, lt_op_table[n->op].name, type_of(s, g, n->out), (long long)weights_of(g, n));
+    lt_str_printf(s, "%-24s %-20s %-24s %12lld\n", layer, lt_op_table[n->op].name, type_of(s, g, n->out),
+                  (long long)weights_of(g, n));
   }
   lt_str_printf(s, "%-24s %-20s %-24s %12lld\n", "total", "", "", (long long)params);
 }

@@ -1,4 +1,5 @@
-/* entry.c: entries as graphs: what is chosen of the network is copied with what it needs; gradients and updates are added. */
+/* entry.c: entries as graphs: what is chosen of the network is copied with what it needs; gradients and updates are
+ * added. */
 #include "driver/entry.h"
 #include "ir/pass/pass.h"
 
@@ -27,14 +28,15 @@ static lt_entry_kind read_kind(lt_job *job, const char *text, const char *p, siz
 
 static void check_spec(lt_job *job, const lt_entry_spec *s) {
   for (uint32_t i = 0; i < s->outputs.n; i++)
-    if (!s->outputs.at[i][0]) lt_fail(job, LATHE_E_INVALID, NULL, "entry `%.80s` has an output without a name", s->text);
+    if (!s->outputs.at[i][0])
+      lt_fail(job, LATHE_E_INVALID, NULL, "entry `%.80s` has an output without a name", s->text);
   for (uint32_t i = 0; i < s->dims.n; i++) {
     const char *eq = strchr(s->dims.at[i], '=');
     char *end = NULL;
     long long v = eq ? strtoll(eq + 1, &end, 10) : 0;
     if (!eq || eq == s->dims.at[i] || *end || v < 1)
-      lt_fail(job, LATHE_E_INVALID, NULL, "entry `%.80s`: `%.60s` is not NAME=V with a whole number V of at least 1", s->text,
-              s->dims.at[i]);
+      lt_fail(job, LATHE_E_INVALID, NULL, "entry `%.80s`: `%.60s` is not NAME=V with a whole number V of at least 1",
+              s->text, s->dims.at[i]);
   }
   for (const char *p = s->name; *p; p++)
     if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *p) || strlen(s->name) > 40)
@@ -65,7 +67,7 @@ typedef struct entry {
   const lt_graph *from;
   const lt_entry_spec *spec;
   const lt_options *o;
-  lt_value *map;      /* values of `from` in g */
+  lt_value *map; /* values of `from` in g */
   const lt_output **chosen;
   uint32_t n_chosen;
 } entry;
@@ -77,7 +79,9 @@ LT_NORETURN static void fail_output(const entry *e, const char *what, const char
   lt_str list;
   lt_str_init(&list, &e->g->arena);
   for (uint32_t i = 0; i < e->from->outputs.n && i < 12; i++) lt_str_printf(&list, "%s%s", i ? ", " : "", names[i]);
-  if (near) lt_fail(e->g->job, LATHE_E_INVALID, NULL, "%s: the network has no output `%.80s`\nhelp: did you mean `%s`?", what, name, near);
+  if (near)
+    lt_fail(e->g->job, LATHE_E_INVALID, NULL, "%s: the network has no output `%.80s`\nhelp: did you mean `%s`?", what,
+            name, near);
   lt_fail(e->g->job, LATHE_E_INVALID, NULL, "%s: the network has no output `%.80s`\nhelp: it has %s", what, name,
           list.n ? list.at : "none");
 }
@@ -95,7 +99,8 @@ static void choose_outputs(entry *e) {
   for (uint32_t i = 0; i < n; i++)
     e->chosen[i] = want->n ? find_output(e, e->spec->text, want->at[i]) : &e->from->outputs.at[i];
   e->n_chosen = n;
-  if (!n) lt_fail(e->g->job, LATHE_E_INVALID, NULL, "entry `%s`: network `%s` has no output", e->spec->text, e->from->name);
+  if (!n)
+    lt_fail(e->g->job, LATHE_E_INVALID, NULL, "entry `%s`: network `%s` has no output", e->spec->text, e->from->name);
 }
 
 /* Mark what the marked nodes need, last to first. */
@@ -119,7 +124,8 @@ static void copy_needed(entry *e, const bool *need) {
   e->g->loc = (lt_loc){0}, e->g->label = e->g->origin = NULL;
 }
 
-/* The chosen outputs with what they need; `updates`: the network's own, and `leaves`: all float inputs and params too. */
+/* The chosen outputs with what they need; `updates`: the network's own, and `leaves`: all float inputs and params
+ * too. */
 static void copy_chosen(entry *e, bool updates, bool leaves) {
   bool *need = LT_NEW_ARRAY(&e->g->arena, bool, e->from->nodes.n + 1);
   for (uint32_t i = 0; i < e->n_chosen; i++) need[lt_node_of(e->from, e->chosen[i]->value)->id] = true;
@@ -129,7 +135,8 @@ static void copy_chosen(entry *e, bool updates, bool leaves) {
   }
   for (uint32_t i = 0; leaves && i < e->from->nodes.n; i++) {
     const lt_node *n = e->from->nodes.at[i];
-    if (n->op == LT_OP_param || (n->op == LT_OP_input && lt_is_float(lt_type_of(e->from, n->out)->dtype))) need[i] = true;
+    if (n->op == LT_OP_param || (n->op == LT_OP_input && lt_is_float(lt_type_of(e->from, n->out)->dtype)))
+      need[i] = true;
   }
   close_over(e->from, need);
   copy_needed(e, need);
@@ -158,7 +165,8 @@ static lt_value sum_of(lt_graph *g, lt_value v) {
 
 void lt_grad_node(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny, const lt_value *wrt,
                   unsigned n) {
-  if (!ny || !n) lt_fail(g->job, LATHE_E_INVALID, NULL, "gradients need at least one output and one value to differentiate in");
+  if (!ny || !n)
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "gradients need at least one output and one value to differentiate in");
   lt_value *in = LT_NEW_ARRAY(&g->arena, lt_value, n + 2), total = 0;
   for (unsigned i = 0; ny > 1 && i < ny; i++) {
     lt_value part = seed && seed[i] ? lt_binary(g, LT_OP_mul, y[i], seed[i]) : y[i];
@@ -176,7 +184,8 @@ void lt_grad_node(lt_graph *g, lt_value *out, const lt_value *y, const lt_value 
 static lt_value named_input(entry *e, const char *prefix, const char *name, lt_value like) {
   lt_graph *g = e->g;
   const char *full = lt_arena_printf(&g->arena, "%s%s", prefix, name);
-  if (lt_find(g, full)) lt_fail(g->job, LATHE_E_INVALID, NULL, "the entry needs the name `%s`, which the network has taken", full);
+  if (lt_find(g, full))
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "the entry needs the name `%s`, which the network has taken", full);
   return lt_leaf(g, LT_OP_input, full, *lt_type_of(g, like), NULL);
 }
 
@@ -248,8 +257,11 @@ static void make_grad(entry *e) {
     y[n] = v;
     seed[n++] = given ? named_input(e, "output_grad_", e->chosen[i]->name, v) : 0;
   }
-  if (!n) lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: no output holds floats, so there is no gradient", e->spec->text);
-  if (!l.n) lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: the network has no float input and no param", e->spec->text);
+  if (!n)
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: no output holds floats, so there is no gradient",
+            e->spec->text);
+  if (!l.n)
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: the network has no float input and no param", e->spec->text);
   lt_grad_node(g, out, y, seed, n, l.at, l.n);
   for (unsigned i = 0; i < l.n; i++) add_named_output(g, "grad_", lt_name_of(g, l.at[i]), out[i]);
   if (e->o->hvp.n) add_hvp(e, &l, out);
@@ -262,9 +274,10 @@ static lt_value builtin_loss(entry *e, lt_value y, bool classes) {
   lt_type t = *lt_type_of(g, y);
   if (classes) {
     if (t.rank != 2 || !lt_is_float(t.dtype))
-      lt_fail(g->job, LATHE_E_INVALID, NULL,
-              "the loss cross_entropy needs a first output [N, C] of floats, `%s` is %s\nhelp: --loss mse, or --loss OUTPUT",
-              e->chosen[0]->name, lt_type_text(&g->arena, &t));
+      lt_fail(
+        g->job, LATHE_E_INVALID, NULL,
+        "the loss cross_entropy needs a first output [N, C] of floats, `%s` is %s\nhelp: --loss mse, or --loss OUTPUT",
+        e->chosen[0]->name, lt_type_text(&g->arena, &t));
     t = lt_make_type(LT_I32, 1, t.dim);
   }
   lt_value labels = lt_leaf(g, LT_OP_input, lt_free_name(g, "labels"), t, NULL);
@@ -275,13 +288,15 @@ static lt_value builtin_loss(entry *e, lt_value y, bool classes) {
 static lt_value make_loss(entry *e, const char **name) {
   lt_graph *g = e->g;
   const char *loss = e->o->loss ? e->o->loss : e->spec->outputs.n ? e->spec->outputs.at[0] : "cross_entropy";
-  if (e->spec->outputs.n > 1) lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: training has one loss", e->spec->text);
+  if (e->spec->outputs.n > 1)
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: training has one loss", e->spec->text);
   bool own = false, classes = !strcmp(loss, "cross_entropy");
   for (uint32_t i = 0; i < e->from->outputs.n; i++) own |= !strcmp(e->from->outputs.at[i].name, loss);
   bool builtin = !own && (classes || !strcmp(loss, "mse"));
   e->chosen = LT_NEW_ARRAY(&g->arena, const lt_output *, 1);
   e->n_chosen = 1;
-  if (builtin && !e->from->outputs.n) lt_fail(g->job, LATHE_E_INVALID, NULL, "network `%s` has no output", e->from->name);
+  if (builtin && !e->from->outputs.n)
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "network `%s` has no output", e->from->name);
   e->chosen[0] = builtin ? &e->from->outputs.at[0] : find_output(e, e->o->loss ? "--loss" : e->spec->text, loss);
   copy_chosen(e, true, false);
   *name = builtin ? "loss" : e->chosen[0]->name;
@@ -300,12 +315,14 @@ static bool updates_params(const lt_graph *g) {
 }
 
 static void check_no_hooks(const entry *e) {
-  static const struct { lt_option_id id; const char *name; } options[] = {
-    {LT_OPT_optimizer, "optimizer"}, {LT_OPT_weight_decay, "weight-decay"}, {LT_OPT_clip_norm, "clip-norm"}, {LT_OPT_freeze, "freeze"}};
+  static const struct { lt_option_id id; const char *name; } options[] = { {LT_OPT_optimizer, "optimizer"},
+              {LT_OPT_weight_decay, "weight-decay"},
+              {LT_OPT_clip_norm, "clip-norm"},
+              {LT_OPT_freeze, "freeze"}};
   for (size_t i = 0; i < LT_COUNT(options); i++)
     if (e->o->given[options[i].id])
-      lt_fail(e->g->job, LATHE_E_INVALID, NULL, "network `%s` updates its params itself, so --%s has nothing to act on", e->from->name,
-              options[i].name);
+      lt_fail(e->g->job, LATHE_E_INVALID, NULL, "network `%s` updates its params itself, so --%s has nothing to act on",
+              e->from->name, options[i].name);
 }
 
 /* A network that updates its params itself is a step already (so the dump of a train entry compiles to the same). */
@@ -320,7 +337,9 @@ static void make_train(entry *e) {
     return;
   }
   leaves l = find_leaves(g, false);
-  if (!l.n) lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: the loss depends on no param, there is nothing to train", e->spec->text);
+  if (!l.n)
+    lt_fail(g->job, LATHE_E_INVALID, NULL, "entry `%s`: the loss depends on no param, there is nothing to train",
+            e->spec->text);
   l.n = lt_freeze(g, e->from, e->o, l.at, l.n);
   lt_value *grad = LT_NEW_ARRAY(&g->arena, lt_value, l.n);
   lt_grad_node(g, grad, &loss, NULL, 1, l.at, l.n);

@@ -30,13 +30,13 @@ void lt_grad_node(lt_graph *g, lt_value *out, const lt_value *y, const lt_value 
 /* ---- optimizers (optim.c) ---- */
 
 typedef struct lt_optimizer lt_optimizer;
-extern const char lt_hyper_name[];                        /* "lr": the input that is a hyperparameter */
-const lt_optimizer *lt_optimizer_find(const char *name);  /* NULL: the default */
-double lt_optimizer_rate(const lt_optimizer *o);          /* its default lr */
+extern const char lt_hyper_name[];                       /* "lr": the input that is a hyperparameter */
+const lt_optimizer *lt_optimizer_find(const char *name); /* NULL: the default */
+double lt_optimizer_rate(const lt_optimizer *o);         /* its default lr */
 /* Add states and updates: each param[i] moves against grad[i]. Adds the input `lr`. */
 void lt_optimizer_emit(lt_graph *g, const lt_optimizer *o, const lt_value *param, const lt_value *grad, unsigned n);
-/* Gradients on their way to the optimizer (gradient_hooks.c). Take the params named by --freeze out of param[0..n): returns how
- * many are left. A pattern that matches no param of the network is an error. */
+/* Gradients on their way to the optimizer (gradient_hooks.c). Take the params named by --freeze out of param[0..n):
+ * returns how many are left. A pattern that matches no param of the network is an error. */
 unsigned lt_freeze(lt_graph *g, const lt_graph *network, const lt_options *o, lt_value *param, unsigned n);
 /* --weight-decay, then --clip-norm, on grad[0..n) in place. */
 void lt_hooks_emit(lt_graph *g, const lt_options *o, const lt_value *param, lt_value *grad, unsigned n);

@@ -1,5 +1,5 @@
-/* graph_api.c: networks read from text or built in C, behind lathe_graph. While a graph is built the first error sticks:
- * later calls do nothing and give id 0, and lathe_check (or lathe_compile) reports it. */
+/* graph_api.c: networks read from text or built in C, behind lathe_graph. While a graph is built the first error
+ * sticks: later calls do nothing and give id 0, and lathe_check (or lathe_compile) reports it. */
 #include "driver/graph_api.h"
 #include "driver/entry.h"
 
@@ -37,7 +37,8 @@ static void set_options(lathe_graph *g, lt_job *job, const char *opts) {
   lt_options_read(&o, job, &g->arena, opts, TO_LOAD);
   lt_dim_override *dims = LT_NEW_ARRAY(&g->arena, lt_dim_override, o.dim.n + 1);
   for (uint32_t i = 0; i < o.dim.n; i++) dims[i] = read_dim(&g->arena, o.dim.at[i]);
-  g->options = (lt_read_options){.network = o.network, .dims = dims, .n_dims = o.dim.n, .batch = o.batch, .max_bytes = o.max_bytes};
+  g->options = (lt_read_options){
+    .network = o.network, .dims = dims, .n_dims = o.dim.n, .batch = o.batch, .max_bytes = o.max_bytes};
 }
 
 typedef struct load_args {
@@ -51,10 +52,13 @@ static void load_body(lt_job *job, void *arg) {
   lathe_graph *g = graph_alloc(job);
   set_options(g, job, p->opts);
   if (p->path) lt_source_open(&g->source, job, &g->arena, p->path);
-  else lt_source_of_bytes(&g->source, job, &g->arena, (lt_bytes){(const unsigned char *)p->text, p->bytes}, p->file ? p->file : "<text>");
+  else
+    lt_source_of_bytes(&g->source, job, &g->arena, (lt_bytes){(const unsigned char *)p->text, p->bytes},
+                       p->file ? p->file : "<text>");
   lt_graph *read = lt_source_read(job, &g->source, &g->options);
   p->out = g;
-  g->g = read; /* last: from here on nothing fails, so it is freed once: by this job until now, by graph_delete from now on */
+  /* last: from here on nothing fails, so it is freed once: by this job until now, by graph_delete from now on */
+  g->g = read;
 }
 
 lathe_graph *lathe_load(const char *path, const char *opts, lathe_error *e) {
@@ -134,7 +138,8 @@ static void leaf_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
   lt_graph *g = s->g->g;
-  if (!s->name || !*s->name) lt_fail(job, LATHE_E_INVALID, NULL, "a%s needs a name", s->op == LT_OP_input ? "n input" : " weight");
+  if (!s->name || !*s->name)
+    lt_fail(job, LATHE_E_INVALID, NULL, "a%s needs a name", s->op == LT_OP_input ? "n input" : " weight");
   lt_type t = read_type(job, s->name, s->type);
   lt_init init = {0};
   if (s->op != LT_OP_input) init = lt_init_read(g, &t, s->text ? s->text : "zeros()");
@@ -147,7 +152,9 @@ static lathe_value leaf(lathe_graph *g, lt_op op, const char *name, const char *
   return v;
 }
 
-lathe_value lathe_input(lathe_graph *g, const char *name, const char *type) { return leaf(g, LT_OP_input, name, type, NULL); }
+lathe_value lathe_input(lathe_graph *g, const char *name, const char *type) {
+  return leaf(g, LT_OP_input, name, type, NULL);
+}
 lathe_value lathe_param(lathe_graph *g, const char *name, const char *type, const char *init) {
   return leaf(g, LT_OP_param, name, type, init);
 }
@@ -223,8 +230,8 @@ static void form_body(lt_job *job, void *arg) {
   for (size_t i = 0; i < s->n_out; i++) s->out[i].id = out[i];
 }
 
-void lathe_apply(lathe_graph *g, const lathe_form *form, const void *attrs, const lathe_value *in, size_t n, lathe_value *out,
-                 size_t n_out) {
+void lathe_apply(lathe_graph *g, const lathe_form *form, const void *attrs, const lathe_value *in, size_t n,
+                 lathe_value *out, size_t n_out) {
   build(g, form_body, &(step){.form = form, .data = attrs, .in = in, .n = n, .out = out, .n_out = n_out});
 }
 
@@ -265,7 +272,8 @@ static void output_body(lt_job *job, void *arg) {
   if (!s->name || !*s->name) lt_fail(job, LATHE_E_INVALID, NULL, "an output needs a name");
   lt_value v = *take_values(job, g, s->in, 1, false);
   for (uint32_t i = 0; i < g->outputs.n; i++)
-    if (!strcmp(g->outputs.at[i].name, s->name)) lt_fail(job, LATHE_E_INVALID, NULL, "output `%.80s` is given twice", s->name);
+    if (!strcmp(g->outputs.at[i].name, s->name))
+      lt_fail(job, LATHE_E_INVALID, NULL, "output `%.80s` is given twice", s->name);
   if (!lt_name_of(g, v) && !lt_find(g, s->name)) lt_set_name(g, v, s->name);
   lt_add_output(g, s->name, v);
 }
@@ -285,7 +293,7 @@ void lathe_update(lathe_graph *g, lathe_value leaf_value, lathe_value v) {
   build(g, update_body, &(step){.in = (lathe_value[]){leaf_value, v}, .n = 2});
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------ */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 lathe_value lathe_get(const lathe_graph *g, const char *name) {
   return (lathe_value){g && !g->error.status && name ? lt_find(g->g, name) : 0};
@@ -322,8 +330,12 @@ _Static_assert((int)LATHE_F32 == LT_F32 && (int)LATHE_F64 == LT_F64 && (int)LATH
                "public and inner dtypes and limits agree");
 
 void lt_port_of(lathe_port *out, const char *name, const char *kind, const lt_type *t, int64_t offset) {
-  *out = (lathe_port){.name = name, .kind = kind, .dtype = (lathe_dtype)t->dtype, .rank = t->rank,
-                      .bytes = lt_type_bytes(t), .offset = offset};
+  *out = (lathe_port){.name = name,
+                      .kind = kind,
+                      .dtype = (lathe_dtype)t->dtype,
+                      .rank = t->rank,
+                      .bytes = lt_type_bytes(t),
+                      .offset = offset};
   memcpy(out->dim, t->dim, sizeof out->dim);
 }
 
@@ -344,7 +356,7 @@ int lathe_graph_port(const lathe_graph *g, size_t i, lathe_port *out) {
   return 1;
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 typedef struct size_args { int64_t v[4]; const int64_t *x; size_t n; int64_t *out; bool conv; } size_args;
 

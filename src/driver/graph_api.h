@@ -9,7 +9,7 @@ struct lathe_graph {
   lt_arena arena;    /* of what follows */
   lathe_error error; /* the first one of building; status 0: none */
   lt_namer names;
-  lt_source source;  /* where it is from, so that an entry with other dimensions can read it again */
+  lt_source source;        /* where it is from, so that an entry with other dimensions can read it again */
   lt_read_options options; /* of reading it */
 };
 

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 enum { ONE, MANY };
-typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_OUT, O_DIM, O_NAME_FILE } option_kind; /* kinds of the table */
+/* kinds of the table */
+typedef enum option_kind { O_FLAG, O_INT, O_REAL, O_CHOICE, O_TEXT, O_FILE, O_OUT, O_DIM, O_NAME_FILE } option_kind;
 typedef struct option {
   const char *name, *arg;
   option_kind kind;
@@ -165,7 +166,7 @@ void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text
   }
 }
 
-/* ---- the table as text --------------------------------------------------------------------------------------------- */
+/* ---- the table as text ------------------------------------------------------------------------------------------- */
 
 static void print_calls(lt_str *out, unsigned to) {
   const char *sep = "";
@@ -174,7 +175,8 @@ static void print_calls(lt_str *out, unsigned to) {
 }
 
 static void print_verbs(lt_str *out, unsigned verbs) {
-  static const char *const names[] = {"run", "grad", "train", "bench", "print", "opt", "viz", "info", "ops", "targets", "compile", "check"};
+  static const char *const names[] = {"run", "grad", "train", "bench",   "print",   "opt",
+                                      "viz", "info", "ops",   "targets", "compile", "check"};
   const char *sep = "";
   for (unsigned i = 0; i < LT_COUNT(names); i++)
     if (verbs & 1u << i) lt_str_printf(out, "%s%s", sep, names[i]), sep = " ";

@@ -1,7 +1,7 @@
 /* pipeline.c: the whole way from a network to machine code. Each step has a file of its own; the order is here.
  *
- *   network   frontend/source.c   a source (text, a program) as a graph; read again where an entry gives dimensions other values
- *   entry     entry.c             what is asked for as a graph: outputs, gradients, a loss with its updates
+ *   network   frontend/source.c   a source (text, a program) as a graph; read again where an entry gives dimensions
+ * other values entry     entry.c             what is asked for as a graph: outputs, gradients, a loss with its updates
  *   mode      ir/pass/mode.c      the first pass: running or batch statistics, so a step's states and updates
  *   passes    ir/pass/            the rest of the list below
  *   image     model/image.c       params and states of all entries in one image
@@ -18,8 +18,8 @@
 
 /* Folding and simplifying make work for each other; twice is enough for every network in the tests to come to rest. */
 static const lt_pass pipeline[] = {
-  LT_PASS_mode, LT_PASS_spell, LT_PASS_raise, LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse, LT_PASS_fold,
-  LT_PASS_simplify, LT_PASS_cse, LT_PASS_fuse, LT_PASS_choose, LT_PASS_layout,
+  LT_PASS_mode, LT_PASS_spell, LT_PASS_raise,    LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,   LT_PASS_simplify,
+  LT_PASS_cse,  LT_PASS_fold,  LT_PASS_simplify, LT_PASS_cse,      LT_PASS_fuse,  LT_PASS_choose, LT_PASS_layout,
 };
 
 const lt_pass *lt_pipeline(size_t *n) {
@@ -83,8 +83,9 @@ static void check_halves(const lathe_model *m, lt_job *job) {
     if (e->spec.kind != LT_ENTRY_TRAIN) continue;
     trains = true;
     if (!e->halves)
-      lt_fail(job, LATHE_E_UNSUPPORTED, NULL, "--halves: network `%s` updates its params in a way of its own, so entry `%s` is not cut in two",
-              m->name, e->spec.name);
+      lt_fail(job, LATHE_E_UNSUPPORTED, NULL,
+              "--halves: network `%s` updates its params in a way of its own, so entry `%s` is not cut in two", m->name,
+              e->spec.name);
   }
   if (!trains) lt_fail(job, LATHE_E_INVALID, NULL, "--halves: no entry trains\nhelp: --entry train");
 }

@@ -13,8 +13,8 @@ lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, l
 lt_graph *lt_apply_mode(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, lt_pass_options *po);
 lt_graph *lt_run_later_passes(lt_job *job, lt_graph *settled, lt_pass_options *po);
 
-/* Everything but the target and the code: entries, passes, plans, the image. `call` is TO_COMPILE or TO_EMIT. The job frees
- * it when it fails. */
+/* Everything but the target and the code: entries, passes, plans, the image. `call` is TO_COMPILE or TO_EMIT. The job
+ * frees it when it fails. */
 lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, int call);
 
 #endif

@@ -38,7 +38,8 @@ static lt_pass read_pass(printing *p, const char *option, const char *name, size
   lt_pass pass = lt_pass_find(word);
   if (pass) return pass;
   const char *near = lt_nearest(word, lt_pass_names());
-  const char *help = near ? lt_arena_printf(p->a, "did you mean `%s`?", near) : lt_arena_printf(p->a, "lathe opt knows %s", all_passes(p->a));
+  const char *help = near ? lt_arena_printf(p->a, "did you mean `%s`?", near)
+                          : lt_arena_printf(p->a, "lathe opt knows %s", all_passes(p->a));
   lt_fail(p->job, LATHE_E_INVALID, NULL, "%s: there is no pass `%.60s`\nhelp: %s", option, word, help);
 }
 
@@ -91,7 +92,8 @@ static void print_body(lt_job *job, void *arg) {
   printing p = {.job = job, .a = lt_arena_new(job)};
   lt_options_read(&p.o, job, p.a, args->opts, TO_PRINT);
   lt_str_init(&p.out, p.a);
-  if (p.o.passes && p.o.print_after) lt_fail(job, LATHE_E_INVALID, NULL, "--passes and --print-after exclude each other");
+  if (p.o.passes && p.o.print_after)
+    lt_fail(job, LATHE_E_INVALID, NULL, "--passes and --print-after exclude each other");
   if (p.o.entry.n || p.o.print_after) show_entry(&p, args->g);
   else if (p.o.passes) show_passes(&p, args->g->g);
   else show(&p, args->g->g);

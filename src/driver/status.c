@@ -16,7 +16,8 @@ static void host_body(lt_job *job, void *arg) {
 
 static void make_version(void) {
   lathe_error e;
-  if (lt_protect(&e, host_body, NULL)) snprintf(version, sizeof version, "%s (LLVM %s)", LATHE_VERSION, lt_llvm_version());
+  if (lt_protect(&e, host_body, NULL))
+    snprintf(version, sizeof version, "%s (LLVM %s)", LATHE_VERSION, lt_llvm_version());
 }
 
 const char *lathe_version(void) {
@@ -37,7 +38,7 @@ const char *lathe_status_text(int status) {
     case LATHE_E_INTERNAL: return "internal error";
     case LATHE_E_MODEL: return "memory of another model or version";
     case LATHE_E_POINTER: return "null or misaligned pointer";
-    default: return "unknown status";
+  default: return "unknown status";
   }
 }
 

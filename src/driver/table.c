@@ -38,7 +38,8 @@ static void print_ops(lt_str *s) {
 }
 
 static void print_passes(lt_str *s) {
-  for (unsigned i = 1; i < LT_PASSES; i++) lt_str_printf(s, "%-10s %s\n", lt_pass_name((lt_pass)i), lt_pass_doc((lt_pass)i));
+  for (unsigned i = 1; i < LT_PASSES; i++)
+    lt_str_printf(s, "%-10s %s\n", lt_pass_name((lt_pass)i), lt_pass_doc((lt_pass)i));
 }
 
 typedef struct table_args {

@@ -1,13 +1,12 @@
-/* attrs.c: values of attributes → the typed attribute structs of ops and layers. Where the values come from (an expression of
- * the text language, a struct of a program) makes no difference: the checks, the defaults and the messages are these. */
+/* attrs.c: values of attributes → the typed attribute structs of ops and layers. Where the values come from (an
+ * expression of the text language, a struct of a program) makes no difference: the checks, the defaults and the
+ * messages are these. */
 #include "frontend/attrs.h"
 
 #include <assert.h>
 #include <math.h>
 
-lt_loc lt_loc_at(const char *file, lt_pos pos) {
-  return file ? (lt_loc){file, pos.line, pos.column} : (lt_loc){0};
-}
+lt_loc lt_loc_at(const char *file, lt_pos pos) { return file ? (lt_loc){file, pos.line, pos.column} : (lt_loc){0}; }
 
 void lt_fail_at(const lt_caller *by, lt_pos pos, const char *fmt, ...) {
   lt_loc loc = lt_loc_at(by->file, pos);
@@ -71,7 +70,8 @@ static bool store_numbers(const lt_attr_info *info, void *at, const lt_attr_valu
   int64_t n, i[LT_MAX_INTS] = {0};
   bool word = v->kind == LT_V_WORD;
   if (info->kind == LT_ATTR_ints && word && !strcmp(v->text, "all")) n = 0;
-  else if (info->kind == LT_ATTR_pair && word && !strcmp(v->text, info->name[0] == 's' ? "kernel" : "")) n = 1; /* stride=kernel */
+  /* stride=kernel */
+  else if (info->kind == LT_ATTR_pair && word && !strcmp(v->text, info->name[0] == 's' ? "kernel" : "")) n = 1;
   else n = whole_numbers(v, i, LT_MAX_INTS);
   if (n < 0) return false;
   if (info->kind == LT_ATTR_ints) {
@@ -85,8 +85,9 @@ static bool store_numbers(const lt_attr_info *info, void *at, const lt_attr_valu
     *(lt_pair *)at = n == 1 ? (lt_pair){{i[0], i[0]}} : (lt_pair){{i[0], i[1]}};
     return n == 1 || n == 2;
   }
-  *(lt_quad *)at = n == 1 ? (lt_quad){{i[0], i[0], i[0], i[0]}} : n == 2 ? (lt_quad){{i[0], i[1], i[0], i[1]}} :
-    (lt_quad){{i[0], i[1], i[2], i[3]}};
+  *(lt_quad *)at = n == 1   ? (lt_quad){{i[0], i[0], i[0], i[0]}}
+                   : n == 2 ? (lt_quad){{i[0], i[1], i[0], i[1]}}
+                            : (lt_quad){{i[0], i[1], i[2], i[3]}};
   return n == 1 || n == 2 || n == 4;
 }
 
@@ -97,18 +98,22 @@ static bool store(lt_arena *keep, const lt_attr_info *info, void *at, const lt_a
   case LT_ATTR_float: return (v->kind == LT_V_INT || v->kind == LT_V_FLOAT) && (*(double *)at = v->f, true);
   case LT_ATTR_bool: return v->kind == LT_V_BOOL && (*(int64_t *)at = v->i, true);
   case LT_ATTR_str: return v->kind == LT_V_STRING && (*(const char **)at = lt_arena_strdup(keep, v->text), true);
-  case LT_ATTR_dtype: return v->kind == LT_V_WORD && lt_dtype_parse(&t, v->text, strlen(v->text)) && (*(int64_t *)at = t, true);
+  case LT_ATTR_dtype:
+    return v->kind == LT_V_WORD && lt_dtype_parse(&t, v->text, strlen(v->text)) && (*(int64_t *)at = t, true);
   case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_ints: return store_numbers(info, at, v);
   case LT_ATTR_init: case LT_ATTR_data: break; /* of leaves only, which are no calls */
   }
   return false;
 }
 
-static void store_attr(const lt_caller *by, lt_arena *keep, const char *op, const lt_attr_info *info, void *attrs, const lt_attr_value *v) {
+static void store_attr(const lt_caller *by, lt_arena *keep, const char *op, const lt_attr_info *info, void *attrs,
+                       const lt_attr_value *v) {
   if (info->kind == LT_ATTR_ints && v->kind == LT_V_LIST && v->n > LT_MAX_INTS)
-    lt_fail_at(by, v->pos, "attribute `%s` of %s has %u numbers, at most %d are allowed", info->name, op, v->n, (int)LT_MAX_INTS);
+    lt_fail_at(by, v->pos, "attribute `%s` of %s has %u numbers, at most %d are allowed", info->name, op, v->n,
+               (int)LT_MAX_INTS);
   if (!store(keep, info, (char *)attrs + info->offset, v)) {
-    lt_fail_at(by, v->pos, "attribute `%s` of %s is %s, not %s", info->name, op, wanted(info->kind), lt_attr_value_text(by->arena, v));
+    lt_fail_at(by, v->pos, "attribute `%s` of %s is %s, not %s", info->name, op, wanted(info->kind),
+               lt_attr_value_text(by->arena, v));
   }
 }
 
@@ -118,7 +123,8 @@ static const lt_attr_info *find_info(const lt_attr_info *infos, unsigned n, cons
   return strcmp(key, "kernel_size") ? NULL : find_info(infos, n, "kernel");
 }
 
-LT_NORETURN static void fail_unknown(const lt_caller *by, const char *op, const lt_attr_info *infos, unsigned n, const lt_attr_arg *a) {
+LT_NORETURN static void fail_unknown(const lt_caller *by, const char *op, const lt_attr_info *infos, unsigned n,
+                                     const lt_attr_arg *a) {
   lt_str all;
   lt_str_init(&all, by->arena);
   const char **names = LT_NEW_ARRAY(by->arena, const char *, n + 2);
@@ -135,8 +141,8 @@ LT_NORETURN static void fail_unknown(const lt_caller *by, const char *op, const 
   lt_fail_at(by, a->pos, "%s has no attribute `%.60s`\nhelp: it has %s", op, a->key, all.at);
 }
 
-void lt_attrs_fill(const lt_caller *by, lt_arena *keep, const char *op, const lt_attr_info *infos, unsigned n_infos, void *attrs,
-  const lt_attr_arg *args, unsigned n_args, lt_pos pos) {
+void lt_attrs_fill(const lt_caller *by, lt_arena *keep, const char *op, const lt_attr_info *infos, unsigned n_infos,
+                   void *attrs, const lt_attr_arg *args, unsigned n_args, lt_pos pos) {
   uint64_t given = 0, set = 0;
   assert(n_infos <= 64);
   for (unsigned i = 0; i < n_args; i++) {
@@ -151,6 +157,7 @@ void lt_attrs_fill(const lt_caller *by, lt_arena *keep, const char *op, const lt
   }
   for (unsigned i = 0; i < n_infos; i++) {
     if (infos[i].def[0] || set >> i & 1) continue;
-    lt_fail_at(by, pos, "%s needs the attribute `%s`, %s\nhelp: add `%s=…`", op, infos[i].name, wanted(infos[i].kind), infos[i].name);
+    lt_fail_at(by, pos, "%s needs the attribute `%s`, %s\nhelp: add `%s=…`", op, infos[i].name, wanted(infos[i].kind),
+               infos[i].name);
   }
 }

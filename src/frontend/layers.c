@@ -1,4 +1,5 @@
-/* layers.c: layers.def → the table of layers, and a layer with its attributes → nodes: the params it makes, then its ops. */
+/* layers.c: layers.def → the table of layers, and a layer with its attributes → nodes: the params it makes, then its
+ * ops. */
 #include "frontend/layers.h"
 
 #include <assert.h>
@@ -11,15 +12,18 @@ enum { WEIGHTS = 1, OPS = 0, NO_DTYPE = -1 };
 
 #define LAYER(name, operands, weights, doc) static lt_attr_info attrs_of_##name[] = {
 #define ATTR(kind, name, def, doc) {#name, def, doc, LT_ATTR_##kind, 0},
-#define END(name) {0}};
+#define END(name) {0}}                                                                                                 \
+  ;
 #include "frontend/layers.def"
 
-#define LAYER(name, operands, weights, doc) static const lt_attr_info *infos_of_##name(void) { return attrs_of_##name; }
+#define LAYER(name, operands, weights, doc)                                                                            \
+  static const lt_attr_info *infos_of_##name(void) { return attrs_of_##name; }
 #include "frontend/layers.def"
 
 const lt_layer_info lt_layer_table[LT_LAYERS] = {
 #define LAYER(name, operands, weights, doc)                                                                            \
-  [LT_LAYER_##name] = {#name, operands, doc, infos_of_##name, LT_COUNT(attrs_of_##name) - 1, sizeof(lt_##name##_layer), weights},
+  [LT_LAYER_##name] = {                                                                                                \
+    #name, operands, doc, infos_of_##name, LT_COUNT(attrs_of_##name) - 1, sizeof(lt_##name##_layer), weights},
 #include "frontend/layers.def"
 };
 
@@ -51,13 +55,13 @@ static void layer_fail(lt_graph *g, lt_layer layer, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s%s%s%s: %s", lt_layer_table[layer].name, g->label ? " `" : "", g->label ? g->label : "",
-    g->label ? "`" : "", text);
+  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s%s%s%s: %s", lt_layer_table[layer].name, g->label ? " `" : "",
+          g->label ? g->label : "", g->label ? "`" : "", text);
 }
 
 /* Messages about a leaf call it by its own name; in dumps that name is there already. */
-static lt_value leaf(lt_graph *g, lt_op op, const char *layer, const char *part, lt_dtype t, unsigned rank, const int64_t *dim,
-  lt_init init) {
+static lt_value leaf(lt_graph *g, lt_op op, const char *layer, const char *part, lt_dtype t, unsigned rank,
+                     const int64_t *dim, lt_init init) {
   g->label = lt_arena_printf(&g->arena, "%s.%s", layer, part);
   lt_value v = lt_leaf(g, op, g->label, lt_make_type(t, rank, dim), &init);
   lt_node_of(g, v)->label = NULL;
@@ -75,7 +79,7 @@ static lt_type operand_type(lt_graph *g, lt_layer layer, lt_value x, unsigned ra
   if (!lt_is_float(t.dtype)) layer_fail(g, layer, "x is %s, should be f32 or f64", lt_type_text(&g->arena, &t));
   if (rank ? t.rank != rank : t.rank < 2) {
     layer_fail(g, layer, "x is %s, should be %s%s", lt_type_text(&g->arena, &t), letters,
-      rank == 2 && t.rank > 2 ? "\nhelp: write `flatten(x)`" : "");
+               rank == 2 && t.rank > 2 ? "\nhelp: write `flatten(x)`" : "");
   }
   return t;
 }
@@ -84,16 +88,17 @@ static void check_positive(lt_graph *g, lt_layer layer, const char *what, int64_
   if (v < 1) layer_fail(g, layer, "%s is %lld, should be at least 1", what, (long long)v);
 }
 
-static void check_channels(lt_graph *g, lt_layer layer, const lt_type *x, int64_t in_channels, int64_t out_channels, int64_t groups) {
+static void check_channels(lt_graph *g, lt_layer layer, const lt_type *x, int64_t in_channels, int64_t out_channels,
+                           int64_t groups) {
   check_positive(g, layer, "out_channels", out_channels);
   check_positive(g, layer, "groups", groups);
   if (in_channels && in_channels != x->dim[1]) {
-    layer_fail(g, layer, "in_channels is %lld, but x %s has %lld channels", (long long)in_channels, lt_type_text(&g->arena, x),
-      (long long)x->dim[1]);
+    layer_fail(g, layer, "in_channels is %lld, but x %s has %lld channels", (long long)in_channels,
+               lt_type_text(&g->arena, x), (long long)x->dim[1]);
   }
   if (x->dim[1] % groups || out_channels % groups) {
     layer_fail(g, layer, "groups=%lld must divide the channels of x, %lld, and out_channels, %lld", (long long)groups,
-      (long long)x->dim[1], (long long)out_channels);
+               (long long)x->dim[1], (long long)out_channels);
   }
 }
 
@@ -101,7 +106,7 @@ static void check_channels(lt_graph *g, lt_layer layer, const lt_type *x, int64_
 static void check_dtype(lt_graph *g, lt_layer layer, const lt_type *x, int64_t dtype) {
   if (dtype == NO_DTYPE || dtype == (int64_t)x->dtype) return;
   layer_fail(g, layer, "dtype is %s, but x is %s, and weights are of the type of x\nhelp: cast(x, dtype=%s) converts x",
-    lt_dtype_name((lt_dtype)dtype), lt_type_text(&g->arena, x), lt_dtype_name((lt_dtype)dtype));
+             lt_dtype_name((lt_dtype)dtype), lt_type_text(&g->arena, x), lt_dtype_name((lt_dtype)dtype));
 }
 
 static lt_value emit_conv2d(lt_graph *g, const lt_conv2d_layer *a, const char *name, lt_value x) {
@@ -128,9 +133,11 @@ static lt_value emit_deconv2d(lt_graph *g, const lt_deconv2d_layer *a, const cha
   const int64_t dim[] = {t.dim[1], a->out_channels / a->groups, a->kernel.v[0], a->kernel.v[1]};
   lt_value in[3] = {x, 0, 0};
   bool bias = a->bias && !a->nobias;
-  in[1] = leaf(g, LT_OP_param, name, "W", t.dtype, 4, dim, normal((double)(dim[0] / a->groups) * (double)dim[2] * (double)dim[3]));
+  in[1] = leaf(g, LT_OP_param, name, "W", t.dtype, 4, dim,
+               normal((double)(dim[0] / a->groups) * (double)dim[2] * (double)dim[3]));
   if (bias) in[2] = leaf(g, LT_OP_param, name, "b", t.dtype, 1, &a->out_channels, zeros);
-  lt_deconv2d_attrs attrs = {.stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups, .outsize = a->outsize};
+  lt_deconv2d_attrs attrs = {
+    .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups, .outsize = a->outsize};
   return lt_emit(g, LT_OP_deconv2d, &attrs, in, bias ? 3 : 2);
 }
 
@@ -158,16 +165,18 @@ static lt_value emit_batch_norm(lt_graph *g, const lt_batch_norm_layer *a, const
   return lt_emit(g, LT_OP_batch_norm, &attrs, in, 5);
 }
 
-/* ---- composites --------------------------------------------------------------------------------------------------- */
+/* ---- composites -------------------------------------------------------------------------------------------------- */
 
 /* The windows along H and W, or the composite's own message about why there are none. with: its other operand, or 0. */
-static lt_pair windows(lt_graph *g, lt_layer layer, const lt_type *x, lt_value with, lt_pair kernel, lt_pair stride, lt_quad pad) {
+static lt_pair windows(lt_graph *g, lt_layer layer, const lt_type *x, lt_value with, lt_pair kernel, lt_pair stride,
+                       lt_quad pad) {
   lt_pair out;
   for (int k = 0; k < 2; k++) {
-    const char *why = lt_conv_size(&g->arena, &out.v[k], x->dim[2 + k], kernel.v[k], stride.v[k], pad.v[k], pad.v[2 + k]);
+    const char *why =
+      lt_conv_size(&g->arena, &out.v[k], x->dim[2 + k], kernel.v[k], stride.v[k], pad.v[k], pad.v[2 + k]);
     if (!why) continue;
-    layer_fail(g, layer, "%s: %s (x %s%s%s)", k ? "width" : "height", why, lt_type_text(&g->arena, x), with ? ", W " : "",
-      with ? lt_type_text(&g->arena, lt_type_of(g, with)) : "");
+    layer_fail(g, layer, "%s: %s (x %s%s%s)", k ? "width" : "height", why, lt_type_text(&g->arena, x),
+               with ? ", W " : "", with ? lt_type_text(&g->arena, lt_type_of(g, with)) : "");
   }
   return out;
 }
@@ -184,15 +193,16 @@ static lt_value emit_conv2d_simple(lt_graph *g, const lt_conv2d_simple_layer *a,
   if (!in[1]) layer_fail(g, self, "operand W is missing");
   lt_type w = *lt_type_of(g, in[1]);
   if (w.rank != 4 || w.dim[1] != x.dim[1]) {
-    layer_fail(g, self, "x is %s, W is %s, should be [OC, %lld, KH, KW]", lt_type_text(&g->arena, &x), lt_type_text(&g->arena, &w),
-      (long long)x.dim[1]);
+    layer_fail(g, self, "x is %s, W is %s, should be [OC, %lld, KH, KW]", lt_type_text(&g->arena, &x),
+               lt_type_text(&g->arena, &w), (long long)x.dim[1]);
   }
   lt_type b = lt_make_type(x.dtype, 1, w.dim);
   if (in[2] && !lt_type_eq(&b, lt_type_of(g, in[2]))) {
-    layer_fail(g, self, "x is %s, W is %s, b is %s, should be %s", lt_type_text(&g->arena, &x), lt_type_text(&g->arena, &w),
-      lt_type_text(&g->arena, lt_type_of(g, in[2])), lt_type_text(&g->arena, &b));
+    layer_fail(g, self, "x is %s, W is %s, b is %s, should be %s", lt_type_text(&g->arena, &x),
+               lt_type_text(&g->arena, &w), lt_type_text(&g->arena, lt_type_of(g, in[2])), lt_type_text(&g->arena, &b));
   }
-  lt_im2col_attrs attrs = {.kernel = {{w.dim[2], w.dim[3]}}, .stride = a->stride, .pad = a->pad, .dilation = {{1, 1}}, .to_matrix = true};
+  lt_im2col_attrs attrs = {
+    .kernel = {{w.dim[2], w.dim[3]}}, .stride = a->stride, .pad = a->pad, .dilation = {{1, 1}}, .to_matrix = true};
   lt_pair out = windows(g, self, &x, in[1], attrs.kernel, a->stride, a->pad);
   lt_value col = lt_emit(g, LT_OP_im2col, &attrs, in, 1);
   const int64_t flat[] = {w.dim[0], w.dim[1] * w.dim[2] * w.dim[3]};
@@ -203,7 +213,8 @@ static lt_value emit_conv2d_simple(lt_graph *g, const lt_conv2d_simple_layer *a,
 
 static lt_value emit_pooling_simple(lt_graph *g, const lt_pooling_simple_layer *a, const lt_value *in) {
   lt_type x = operand_type(g, LT_LAYER_pooling_simple, in[0], 4, "[N, C, H, W]");
-  lt_im2col_attrs attrs = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = {{1, 1}}, .to_matrix = true};
+  lt_im2col_attrs attrs = {
+    .kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = {{1, 1}}, .to_matrix = true};
   lt_pair out = windows(g, LT_LAYER_pooling_simple, &x, 0, a->kernel, a->stride, a->pad);
   lt_value col = lt_emit(g, LT_OP_im2col, &attrs, in, 1);
   const lt_type *t = lt_type_of(g, col);

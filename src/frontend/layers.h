@@ -1,5 +1,5 @@
-/* layers.h: layers and composites (rows of layers.def), shown by tables and typed constructors as ops are. Shared by all
- * sources of networks. */
+/* layers.h: layers and composites (rows of layers.def), shown by tables and typed constructors as ops are. Shared by
+ * all sources of networks. */
 #ifndef LT_LAYERS_H
 #define LT_LAYERS_H
 #include "ir/ir.h"
@@ -9,12 +9,15 @@ typedef struct lt_layer_info {
   const lt_attr_info *(*attrs)(void); /* n_attrs rows */
   uint8_t n_attrs;
   uint32_t attrs_size;
-  bool weights;        /* a layer proper, which needs a name; else a composite of ops */
+  bool weights; /* a layer proper, which needs a name; else a composite of ops */
 } lt_layer_info;
 
 #define LAYER(name, operands, weights, doc) typedef struct lt_##name##_layer {
 #define ATTR(kind, name, def, doc) lt_attr_##kind name;
-#define END(name) char end_; } lt_##name##_layer;
+#define END(name)                                                                                                      \
+  char end_;                                                                                                           \
+  }                                                                                                                    \
+  lt_##name##_layer;
 #include "frontend/layers.def"
 
 typedef enum lt_layer {

@@ -17,7 +17,8 @@ static const char *take_numbered(lt_graph *g, lt_name_table *t, const char *base
   uintptr_t next = 1;
   const char *name = base;
   lt_map_gets(&t->next, base, &next);
-  while (!is_free(t, name, name == base)) name = lt_arena_printf(&g->arena, "%s.%llu", base, (unsigned long long)next++);
+  while (!is_free(t, name, name == base))
+    name = lt_arena_printf(&g->arena, "%s.%llu", base, (unsigned long long)next++);
   lt_map_puts(&g->arena, &t->next, lt_arena_strdup(&g->arena, base), next);
   return name;
 }
@@ -26,11 +27,13 @@ const char *lt_namer_take(lt_graph *g, lt_name_table *t, const char *name, bool 
   uintptr_t line;
   size_t n = strlen(name);
   if (n > LT_MAX_NAME)
-    lt_fail(g->job, LATHE_E_INVALID, &g->loc, "the name `%.40s…` has %zu bytes, at most %d are allowed", name, n, (int)LT_MAX_NAME);
+    lt_fail(g->job, LATHE_E_INVALID, &g->loc, "the name `%.40s…` has %zu bytes, at most %d are allowed", name, n,
+            (int)LT_MAX_NAME);
   if (exact && lt_map_gets(&t->taken, name, &line)) {
     const char *where = line && line != RESERVED ? lt_arena_printf(&g->arena, ", on line %d", (int)line) : "";
-    lt_fail(g->job, LATHE_E_INVALID, &g->loc, "the name `%s` is taken already%s\nhelp: every layer needs a name of its own%s", name, where,
-      line && line == (uintptr_t)g->loc.line ? "; in a loop, put its variable in: name=\"…{i}\"" : "");
+    lt_fail(g->job, LATHE_E_INVALID, &g->loc,
+            "the name `%s` is taken already%s\nhelp: every layer needs a name of its own%s", name, where,
+            line && line == (uintptr_t)g->loc.line ? "; in a loop, put its variable in: name=\"…{i}\"" : "");
   }
   name = exact ? lt_arena_strdup(&g->arena, name) : take_numbered(g, t, lt_arena_strdup(&g->arena, name));
   take(g, t, name);

@@ -28,7 +28,9 @@ static const lt_reader *reader_of_bytes(lt_bytes b) {
 
 static void check_can_read(lt_job *job, const lt_reader *r, const char *file) {
   const lt_loc loc = {.file = file};
-  if (!r->read) lt_fail(job, LATHE_E_UNSUPPORTED, &loc, "%s are not read yet\nhelp: write the network as a text (docs/language.md)", r->what);
+  if (!r->read)
+    lt_fail(job, LATHE_E_UNSUPPORTED, &loc, "%s are not read yet\nhelp: write the network as a text (docs/language.md)",
+            r->what);
 }
 
 static const char *folder_of(lt_arena *a, const char *path) {
@@ -37,7 +39,8 @@ static const char *folder_of(lt_arena *a, const char *path) {
 }
 
 void lt_source_open(lt_source *out, lt_job *job, lt_arena *keep, const char *path) {
-  *out = (lt_source){.reader = reader_of_name(path), .file = strcmp(path, "-") ? lt_arena_strdup(keep, path) : "<stdin>"};
+  *out =
+    (lt_source){.reader = reader_of_name(path), .file = strcmp(path, "-") ? lt_arena_strdup(keep, path) : "<stdin>"};
   if (out->reader) check_can_read(job, out->reader, out->file); /* before a large file is read for nothing */
   out->folder = folder_of(keep, path);
   out->bytes = lt_file_read(job, keep, path, (out->reader ? out->reader : readers[0])->max_bytes);
@@ -52,4 +55,6 @@ void lt_source_of_bytes(lt_source *out, lt_job *job, lt_arena *keep, lt_bytes by
   out->bytes = (lt_bytes){(const unsigned char *)lt_arena_strndup(keep, (const char *)bytes.at, bytes.n), bytes.n};
 }
 
-lt_graph *lt_source_read(lt_job *job, const lt_source *s, const lt_read_options *o) { return s->reader->read(job, s, o); }
+lt_graph *lt_source_read(lt_job *job, const lt_source *s, const lt_read_options *o) {
+  return s->reader->read(job, s, o);
+}

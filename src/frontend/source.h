@@ -1,8 +1,9 @@
 /* source.h: where a network comes from. A source can be read with these dimensions, and read again with others.
  *
- * A source is a reader and what it reads: a file, bytes in memory, or a network that a program has built. What it is read with
- * is the same for all (lt_read_options), and so is what comes of it: a graph of its own, owned by the caller, or lt_fail with a
- * message that names the source's file. A file's reader is chosen by its name, else by its first bytes; the table is in source.c. */
+ * A source is a reader and what it reads: a file, bytes in memory, or a network that a program has built. What it is
+ * read with is the same for all (lt_read_options), and so is what comes of it: a graph of its own, owned by the caller,
+ * or lt_fail with a message that names the source's file. A file's reader is chosen by its name, else by its first
+ * bytes; the table is in source.c. */
 #ifndef LT_SOURCE_H
 #define LT_SOURCE_H
 #include "ir/ir.h"
@@ -12,9 +13,9 @@ typedef struct lt_read_options {
   const char *network;         /* --network; NULL: the only one of the source */
   const lt_dim_override *dims; /* of several with one name the last holds */
   size_t n_dims;
-  int64_t batch;               /* --batch sets the dimension N where dims do not; 0: not given */
-  int64_t max_bytes;           /* of one value; 0: the machine's memory */
-  uint32_t max_nodes;          /* 0: LT_READ_MAX_NODES */
+  int64_t batch;      /* --batch sets the dimension N where dims do not; 0: not given */
+  int64_t max_bytes;  /* of one value; 0: the machine's memory */
+  uint32_t max_nodes; /* 0: LT_READ_MAX_NODES */
 } lt_read_options;
 
 enum { LT_READ_MAX_NODES = 1000000 };
@@ -27,15 +28,15 @@ typedef struct lt_reader {
   const char *suffix; /* files whose name ends so are its own; NULL: no files */
   const char *first;  /* other files are when they begin with these bytes; NULL: none do */
   size_t max_bytes;   /* of a file */
-  /* The graph is freed with the job when the job fails, otherwise by the caller with lt_graph_free. o may be NULL. NULL: a
-   * known kind that cannot be read yet. */
+  /* The graph is freed with the job when the job fails, otherwise by the caller with lt_graph_free. o may be NULL.
+   * NULL: a known kind that cannot be read yet. */
   lt_graph *(*read)(lt_job *job, const lt_source *s, const lt_read_options *o);
 } lt_reader;
 
 struct lt_source {
   const lt_reader *reader;
-  const char *file; /* what messages call it; NULL: built in C */
-  lt_bytes bytes;   /* of the file; none of what a program has built */
+  const char *file;   /* what messages call it; NULL: built in C */
+  lt_bytes bytes;     /* of the file; none of what a program has built */
   const char *folder; /* where files that it names stand: that of the file; NULL: the current one */
 };
 

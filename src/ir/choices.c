@@ -1,17 +1,15 @@
-/* choices.c: algorithms, layouts and panels: their names, and where each fits. The pass `choose` asks before it decides,
- * the verifier and the text reader ask about what they are given. */
+/* choices.c: algorithms, layouts and panels: their names, and where each fits. The pass `choose` asks before it
+ * decides, the verifier and the text reader ask about what they are given. */
 #include "ir/window.h"
 
 static const char *const algorithms[] = {
 #define ALGORITHM(name, doc) #name,
 #include "ir/choices.def"
-  NULL
-};
+  NULL};
 static const char *const panels[] = {
 #define PANEL(name, doc) #name,
 #include "ir/choices.def"
-  NULL
-};
+  NULL};
 
 const char *const *lt_algorithm_names(void) { return algorithms; }
 const char *const *lt_panel_names(void) { return panels; }
@@ -36,10 +34,12 @@ bool lt_conv_channels_of(lt_conv_channels *out, const lt_graph *g, const lt_node
     *out = (lt_conv_channels){a[1], lt_type_of(g, n->out)->dim[1], ((const lt_conv2d_attrs *)n->attrs)->groups};
     return true;
   case LT_BLOCKS_DGRAD:
-    *out = (lt_conv_channels){lt_type_of(g, n->out)->dim[1], a[1], ((const lt_conv2d_grad_input_attrs *)n->attrs)->groups};
+    *out =
+      (lt_conv_channels){lt_type_of(g, n->out)->dim[1], a[1], ((const lt_conv2d_grad_input_attrs *)n->attrs)->groups};
     return true;
   case LT_BLOCKS_WGRAD:
-    *out = (lt_conv_channels){a[1], lt_type_of(g, n->in[1])->dim[1], ((const lt_conv2d_grad_weight_attrs *)n->attrs)->groups};
+    *out = (lt_conv_channels){a[1], lt_type_of(g, n->in[1])->dim[1],
+                              ((const lt_conv2d_grad_weight_attrs *)n->attrs)->groups};
     return true;
   case LT_BLOCKS__: case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: case LT_BLOCKS_AXES: case LT_BLOCKS_RIGHT: break;
   }
@@ -89,7 +89,8 @@ static const char *panel_misfit(lt_arena *a, const lt_type *t, const lt_panel *p
   if (p->kind == LT_PANEL_depthwise && t->dim[1] != 1)
     return lt_arena_printf(a, "a panel depthwise, which is for filters of one channel, not %lld", (long long)t->dim[1]);
   if (p->groups < 1 || (grouped && t->dim[0] % p->groups != 0))
-    return lt_arena_printf(a, "%lld groups, which do not divide %lld filters", (long long)p->groups, (long long)t->dim[0]);
+    return lt_arena_printf(a, "%lld groups, which do not divide %lld filters", (long long)p->groups,
+                           (long long)t->dim[0]);
   return NULL;
 }
 
@@ -97,7 +98,8 @@ static const char *panel_misfit(lt_arena *a, const lt_type *t, const lt_panel *p
 const char *lt_layout_misfit(lt_arena *a, const lt_type *t, const lt_layout *l) {
   for (int i = 0; i < 4; i++)
     if (l->halo[i] < 0) return "a negative halo";
-  if ((l->kind == LT_BLOCKED || lt_has_halo(l)) && t->rank != 4) return lt_arena_printf(a, "a layout for rank 4, not %u", t->rank);
+  if ((l->kind == LT_BLOCKED || lt_has_halo(l)) && t->rank != 4)
+    return lt_arena_printf(a, "a layout for rank 4, not %u", t->rank);
   return l->kind == LT_PANEL ? panel_misfit(a, t, &l->panel) : NULL;
 }
 

@@ -1,6 +1,6 @@
 /* data.c: constant data: a block that holds the elements, or says where a file is mapped, and counts who refers to it.
- * What is found out about the elements (hash, splat) is kept beside them; two threads that find it out at once write the
- * same. */
+ * What is found out about the elements (hash, splat) is kept beside them; two threads that find it out at once write
+ * the same. */
 #include "ir/ir.h"
 
 #include <stdatomic.h>
@@ -21,7 +21,7 @@ struct lt_data_shared {
 typedef struct block { lt_data d; struct lt_data_shared s; } block;
 enum { HEADER = (sizeof(block) + 15) / 16 * 16 };
 
-/* ---- references --------------------------------------------------------------------------------------------------- */
+/* ---- references -------------------------------------------------------------------------------------------------- */
 
 static void release(void *p) {
   block *x = p;
@@ -59,7 +59,7 @@ const lt_data *lt_data_in(const lt_node *n) {
   return init && init->kind == LT_INIT_LITERAL ? init->literal : NULL;
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------------------------------------ */
 
 static void copy(const lt_type *t, unsigned char *to, const unsigned char *from, size_t n) {
   memcpy(to, from, n);
@@ -91,7 +91,7 @@ const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, co
   return &x->d;
 }
 
-/* ---- looking ------------------------------------------------------------------------------------------------------ */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 /* All of a file's range has been read: its pages need not stay in memory for that. */
 static void rest(const lt_data *d) {

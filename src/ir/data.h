@@ -4,16 +4,17 @@
 #include "ir/op.h"
 
 /* The elements of a constant or of a literal initial value, as files and code have them: in their own type, row-major,
- * little endian. They never change and are held once: whoever keeps data refers to it, no pass copies it, and the last to
- * let go frees it or unmaps the file. Any thread may read it.
+ * little endian. They never change and are held once: whoever keeps data refers to it, no pass copies it, and the last
+ * to let go frees it or unmaps the file. Any thread may read it.
  *
  * References belong to arenas. What makes data gives one to `a`; lt_data_keep gives one to another arena; freeing the
  * arena gives it back. So lt_attrs_copy copies references, and a graph's data lives at least as long as the graph. */
 struct lt_data {
   lt_type type;
-  const unsigned char *at;     /* at any address: to be read with memcpy. Bytes of a bool that are not 0 are all true */
+  /* at any address: to be read with memcpy. Bytes of a bool that are not 0 are all true */
+  const unsigned char *at;
   int64_t bytes;
-  const char *file, *path;     /* as data("FILE", OFFSET, BYTES) names it; as it was opened. NULL: own memory */
+  const char *file, *path; /* as data("FILE", OFFSET, BYTES) names it; as it was opened. NULL: own memory */
   int64_t offset;
   struct lt_data_shared *shared;
 };
@@ -22,7 +23,7 @@ const lt_data *lt_data_of(lt_arena *a, const lt_tensor *t);
 /* A range of a file beneath `folder`, mapped; it must stay as it is meanwhile. NULL: *why says what is wrong. */
 const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, const char *file, int64_t offset,
                            const char **why);
-const lt_data *lt_data_keep(lt_arena *a, const lt_data *d);          /* d; NULL: none */
+const lt_data *lt_data_keep(lt_arena *a, const lt_data *d); /* d; NULL: none */
 const lt_data *lt_data_in(const lt_node *n);         /* a constant's value, a literal initial value; NULL: none */
 bool lt_data_eq(const lt_data *a, const lt_data *b); /* same type, same bits; at once when they are the same */
 uint64_t lt_data_hash(const lt_data *d);             /* of type and bytes; computed once */

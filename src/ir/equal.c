@@ -1,11 +1,12 @@
 /* equal.c: comparing and hashing whole graphs. Two graphs are equal when they have the same name, leaves, outputs and
- * updates and their statements are the same in the same order, clusters, algorithms and layouts included (hashes leave these
- * out). Names of leaves and outputs count (they are keys), names
- * of other values, labels and locations do not. Constants that the text writes as numbers have no place of their own, so
- * they count where they are used. */
+ * updates and their statements are the same in the same order, clusters, algorithms and layouts included (hashes leave
+ * these out). Names of leaves and outputs count (they are keys), names of other values, labels and locations do not.
+ * Constants that the text writes as numbers have no place of their own, so they count where they are used. */
 #include "ir/ir.h"
 
-static bool is_number(const lt_graph *g, const lt_node *n) { return n->op == LT_OP_const && lt_is_inline_const(g, n->out); }
+static bool is_number(const lt_graph *g, const lt_node *n) {
+  return n->op == LT_OP_const && lt_is_inline_const(g, n->out);
+}
 
 static bool same_text(const char *a, const char *b) { return a == b || (a && b && strcmp(a, b) == 0); }
 
@@ -21,7 +22,8 @@ static uint32_t *positions(lt_arena *arena, const lt_graph *g) {
   return at;
 }
 
-static bool same_value(const lt_graph *a, lt_value x, const uint32_t *ax, const lt_graph *b, lt_value y, const uint32_t *by) {
+static bool same_value(const lt_graph *a, lt_value x, const uint32_t *ax, const lt_graph *b, lt_value y,
+                       const uint32_t *by) {
   if (!x || !y) return x == y;
   if (!ax[x] && !by[y]) return lt_data_eq(const_of(a, x), const_of(b, y));
   return ax[x] == by[y];
@@ -30,7 +32,8 @@ static bool same_value(const lt_graph *a, lt_value x, const uint32_t *ax, const 
 static bool same_choices(const lt_node *m, const lt_node *n) {
   if (m->cluster != n->cluster || m->algorithm != n->algorithm || m->n_copies != n->n_copies) return false;
   for (uint32_t i = 0; i < m->n_copies; i++)
-    if (m->copies[i].operand != n->copies[i].operand || !lt_layout_eq(&m->copies[i].layout, &n->copies[i].layout)) return false;
+    if (m->copies[i].operand != n->copies[i].operand || !lt_layout_eq(&m->copies[i].layout, &n->copies[i].layout))
+      return false;
   return true;
 }
 
@@ -38,7 +41,8 @@ static bool same_node(const lt_graph *a, const lt_node *m, const uint32_t *ax, c
                       const uint32_t *by) {
   if (m->op != n->op || m->n_in != n->n_in || m->n_out != n->n_out || !same_choices(m, n)) return false;
   if (!lt_attrs_eq(m->op, m->attrs, n->attrs)) return false;
-  if (m->op != LT_OP_const && lt_op_table[m->op].flags & LT_LEAF && !same_text(lt_name_of(a, m->out), lt_name_of(b, n->out)))
+  if (m->op != LT_OP_const && lt_op_table[m->op].flags & LT_LEAF &&
+      !same_text(lt_name_of(a, m->out), lt_name_of(b, n->out)))
     return false;
   for (unsigned i = 0; i < m->n_in; i++)
     if (!same_value(a, m->in[i], ax, b, n->in[i], by)) return false;
@@ -96,7 +100,8 @@ uint64_t lt_graph_hash(const lt_graph *g) {
     if (n->op != LT_OP_const && lt_op_table[n->op].flags & LT_LEAF) h = hash_text(lt_name_of(g, n->out), h);
     for (unsigned k = 0; k < n->n_in; k++) h = hash_value(g, n->in[k], at, h);
   }
-  for (uint32_t i = 0; i < g->outputs.n; i++) h = hash_value(g, g->outputs.at[i].value, at, hash_text(g->outputs.at[i].name, h));
+  for (uint32_t i = 0; i < g->outputs.n; i++)
+    h = hash_value(g, g->outputs.at[i].value, at, hash_text(g->outputs.at[i].name, h));
   for (uint32_t i = 0; i < g->updates.n; i++)
     h = hash_value(g, g->updates.at[i].value, at, hash_value(g, g->updates.at[i].leaf, at, h));
   return h;

@@ -1,4 +1,5 @@
-/* eval.c: the interpreter. It computes what a value needs, node by node in the graph's order, with the ops' eval hooks. */
+/* eval.c: the interpreter. It computes what a value needs, node by node in the graph's order, with the ops' eval
+ * hooks. */
 #include "ir/op_hooks.h"
 
 void lt_eval_init(lt_eval *e, lt_job *job, lt_arena *a, const lt_graph *g, lt_eval_mode mode) {

@@ -1,14 +1,14 @@
-/* gradients.c: reverse-mode differentiation on the graph: walks the nodes between the outputs and what is differentiated
- * from last to first and lets each node's vjp hook emit how a gradient of its results becomes one of its operands. All
- * that is emitted consists of ordinary ops, so the result can be differentiated again.
+/* gradients.c: reverse-mode differentiation on the graph: walks the nodes between the outputs and what is
+ * differentiated from last to first and lets each node's vjp hook emit how a gradient of its results becomes one of its
+ * operands. All that is emitted consists of ordinary ops, so the result can be differentiated again.
  *
- * A `grad` node in between (a gradient inside a loss) is expanded when the walk meets it: what it stands for is appended,
- * walked first, and reaches the values before the node, which are still to come. */
+ * A `grad` node in between (a gradient inside a loss) is expanded when the walk meets it: what it stands for is
+ * appended, walked first, and reaches the values before the node, which are still to come. */
 #include "ir/op_util.h"
 
 void lt_expand(lt_graph *g, const lt_node *n, const lt_value *in, lt_value *out) { lt_facts(n)->expand(g, n, in, out); }
 
-/* ---- checks ------------------------------------------------------------------------------------------------------- */
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 static void check_seed(lt_graph *g, lt_value y, lt_value seed) {
   if (seed && !lt_type_eq(lt_type_of(g, y), lt_type_of(g, seed)))
@@ -23,7 +23,7 @@ void lt_grad_check(lt_graph *g, const lt_value *y, const lt_value *seed, unsigne
   for (unsigned i = 0; i < n; i++) lt_need_float(g, LT_OP_grad, "x", wrt[i]);
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------------------- */
+/* ---- the walk ---------------------------------------------------------------------------------------------------- */
 
 /* By value, growing with the graph: does it depend on what is differentiated; its gradient so far (0: none). */
 typedef struct walk {

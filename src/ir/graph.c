@@ -6,7 +6,8 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* The arena is ready and everything else zero. One allocation, so that running out of memory here leaves nothing behind. */
+/* The arena is ready and everything else zero. One allocation, so that running out of memory here leaves nothing
+ * behind. */
 static void graph_start(lt_graph *g, const char *name) {
   enum { VALUES = 8 };
   g->job = g->arena.job;
@@ -65,7 +66,8 @@ void lt_node_fail(lt_graph *g, lt_op op, const char *fmt, ...) {
   va_start(ap, fmt);
   vsnprintf(text, sizeof text, fmt, ap);
   va_end(ap);
-  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s%s%s: %s", g->call ? g->call : "", g->call ? ": " : "", title(g, op), text);
+  lt_fail(g->job, LATHE_E_INVALID, &g->loc, "%s%s%s: %s", g->call ? g->call : "", g->call ? ": " : "", title(g, op),
+          text);
 }
 
 /* ---- emit -------------------------------------------------------------------------------------------------------- */
@@ -92,7 +94,9 @@ static const char *operands_text(lt_graph *g, lt_op op, const lt_value *in, unsi
   lt_str_init(&s, &g->arena);
   lt_str_puts(&s, "");
   for (unsigned i = 0; i < n_in && i < 4; i++)
-    if (in[i]) lt_str_printf(&s, "%s%s %s", s.n ? ", " : " (", lt_operand_name(&g->arena, op, i), lt_type_text(&g->arena, lt_type_of(g, in[i])));
+    if (in[i])
+      lt_str_printf(&s, "%s%s %s", s.n ? ", " : " (", lt_operand_name(&g->arena, op, i),
+                    lt_type_text(&g->arena, lt_type_of(g, in[i])));
   if (s.n) lt_str_puts(&s, ")");
   return s.at;
 }
@@ -102,7 +106,8 @@ static void check_result(lt_graph *g, lt_op op, const lt_type *t, const lt_value
   for (unsigned i = 0; i < t->rank; i++)
     if (t->dim[i] < 1) lt_node_fail(g, op, "the result %s has an empty axis", lt_type_text(&g->arena, t));
   bool ok = lt_type_count_ok(t, &count) && lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t->dtype));
-  if (!ok) lt_node_fail(g, op, "the size of %s overflows%s", lt_type_text(&g->arena, t), operands_text(g, op, in, n_in));
+  if (!ok)
+    lt_node_fail(g, op, "the size of %s overflows%s", lt_type_text(&g->arena, t), operands_text(g, op, in, n_in));
   if (g->max_bytes && bytes > g->max_bytes)
     lt_node_fail(g, op, "%s takes %lld bytes, more than the limit of %lld\nhelp: raise it with --max-bytes",
                  lt_type_text(&g->arena, t), (long long)bytes, (long long)g->max_bytes);
@@ -119,8 +124,16 @@ static lt_value append(lt_graph *g, lt_op op, void *attrs, const lt_value *in, u
   o->infer(g, attrs, operands, all, types, &n_out);
   for (unsigned i = 0; i < n_out; i++) check_result(g, op, &types[i], operands, all);
   lt_node *n = LT_NEW(&g->arena, lt_node);
-  *n = (lt_node){.op = op, .id = g->nodes.n, .n_in = (uint16_t)all, .n_out = (uint16_t)n_out, .in = operands,
-                 .out = g->values.n, .attrs = attrs, .label = g->label, .origin = g->origin, .loc = g->loc};
+  *n = (lt_node){.op = op,
+                 .id = g->nodes.n,
+                 .n_in = (uint16_t)all,
+                 .n_out = (uint16_t)n_out,
+                 .in = operands,
+                 .out = g->values.n,
+                 .attrs = attrs,
+                 .label = g->label,
+                 .origin = g->origin,
+                 .loc = g->loc};
   lt_vec_push(&g->arena, &g->nodes, n);
   for (unsigned i = 0; i < n_out; i++) {
     lt_value_info v = {.type = types[i], .node = n->id, .result = i};
@@ -165,7 +178,7 @@ const char *lt_free_name(lt_graph *g, const char *base) {
   }
 }
 
-/* ---- leaves, outputs, updates ------------------------------------------------------------------------------------- */
+/* ---- leaves, outputs, updates ------------------------------------------------------------------------------------ */
 
 lt_value lt_leaf(lt_graph *g, lt_op op, const char *name, lt_type type, const lt_init *init) {
   union { lt_input_attrs input; lt_param_attrs param; lt_state_attrs state; } attrs; /* begin alike */
@@ -180,7 +193,8 @@ lt_value lt_leaf(lt_graph *g, lt_op op, const char *name, lt_type type, const lt
 }
 
 _Static_assert(offsetof(lt_param_attrs, init) == offsetof(lt_state_attrs, init) &&
-                 offsetof(lt_param_attrs, shape) == offsetof(lt_input_attrs, shape), "leaves begin alike");
+                 offsetof(lt_param_attrs, shape) == offsetof(lt_input_attrs, shape),
+               "leaves begin alike");
 
 lt_value lt_const_data(lt_graph *g, const lt_data *d) {
   return lt_emit(g, LT_OP_const, &(lt_const_attrs){.value = d}, NULL, 0);
@@ -263,7 +277,8 @@ lt_value lt_reduce(lt_graph *g, lt_op op, lt_value x, const lt_ints *axes, bool 
 
 _Static_assert(offsetof(lt_sum_attrs, keepdims) == offsetof(lt_reduce_max_attrs, keepdims) &&
                  offsetof(lt_mean_attrs, keepdims) == offsetof(lt_reduce_max_attrs, keepdims) &&
-                 sizeof(lt_sum_attrs) <= sizeof(lt_reduce_max_attrs) && sizeof(lt_mean_attrs) <= sizeof(lt_reduce_max_attrs),
+                 sizeof(lt_sum_attrs) <= sizeof(lt_reduce_max_attrs) &&
+                 sizeof(lt_mean_attrs) <= sizeof(lt_reduce_max_attrs),
                "reductions are alike");
 
 lt_value lt_sum_to(lt_graph *g, lt_value x, const lt_type *shape) {

@@ -1,5 +1,5 @@
-/* op.c: the op table made from ops.def, and everything about attributes that follows from it: defaults, comparison, hash,
- * copies.
+/* op.c: the op table made from ops.def, and everything about attributes that follows from it: defaults, comparison,
+ * hash, copies.
  *
  * What C cannot compute in a static initialiser (offsets, since ATTR does not know its op, and the operand counts) is
  * filled in before main by a constructor; afterwards the table never changes. */
@@ -11,21 +11,35 @@
 
 #define OP(name, ...) static lt_attr_info attrs_of_##name[] = {
 #define ATTR(kind, name, def, doc) {#name, def, doc, LT_ATTR_##kind, 0},
-#define END(name) {0}};
+#define END(name) {0}}                                                                                                 \
+  ;
 #include "ir/ops.def"
 
 enum { LEAF = LT_LEAF, MAP = LT_MAP, HEAVY = LT_HEAVY, MOVE = LT_MOVE, SUGAR = LT_SUGAR, HIDDEN = LT_HIDDEN };
-#define OP(name_, family_, vjp_, kind_, writes_, reads_, moves_, blocks_, window_, rounds_, same_, operands_, results_, doc_)\
-  [LT_OP_##name_] = {.name = #name_, .family = #family_, .operands = operands_, .results = results_, .doc = doc_,      \
-                       .flags = kind_, .writes = LT_WRITES_##writes_, .reads = LT_READS_##reads_,                      \
-                       .moves = LT_MOVES_##moves_, .blocks = LT_BLOCKS_##blocks_, .window = LT_WINDOW_##window_,       \
-                       .rounds = LT_ROUNDS_##rounds_, .same = LT_SAME_##same_,                                         \
-                       .attrs_size = sizeof(lt_##name_##_attrs), .attrs = attrs_of_##name_,                            \
-                       .n_attrs = LT_COUNT(attrs_of_##name_) - 1, .infer = lt_infer_##name_, .eval = lt_eval_##name_,  \
-                       .vjp = LT_VJP_IF_##vjp_(lt_vjp_##name_, NULL),                                                  \
-                       .expand = LT_EXPAND_IF_##kind_(lt_expand_##name_, NULL),                                        \
-                       .axes = LT_AXES_IF_##blocks_(lt_axes_##name_, NULL),                                            \
-                       .terms = LT_TERMS_IF_##rounds_(lt_terms_##name_, NULL)},
+#define OP(name_, family_, vjp_, kind_, writes_, reads_, moves_, blocks_, window_, rounds_, same_, operands_,          \
+           results_, doc_)                                                                                             \
+  [LT_OP_##name_] = {.name = #name_,                                                                                   \
+                     .family = #family_,                                                                               \
+                     .operands = operands_,                                                                            \
+                     .results = results_,                                                                              \
+                     .doc = doc_,                                                                                      \
+                     .flags = kind_,                                                                                   \
+                     .writes = LT_WRITES_##writes_,                                                                    \
+                     .reads = LT_READS_##reads_,                                                                       \
+                     .moves = LT_MOVES_##moves_,                                                                       \
+                     .blocks = LT_BLOCKS_##blocks_,                                                                    \
+                     .window = LT_WINDOW_##window_,                                                                    \
+                     .rounds = LT_ROUNDS_##rounds_,                                                                    \
+                     .same = LT_SAME_##same_,                                                                          \
+                     .attrs_size = sizeof(lt_##name_##_attrs),                                                         \
+                     .attrs = attrs_of_##name_,                                                                        \
+                     .n_attrs = LT_COUNT(attrs_of_##name_) - 1,                                                        \
+                     .infer = lt_infer_##name_,                                                                        \
+                     .eval = lt_eval_##name_,                                                                          \
+                     .vjp = LT_VJP_IF_##vjp_(lt_vjp_##name_, NULL),                                                    \
+                     .expand = LT_EXPAND_IF_##kind_(lt_expand_##name_, NULL),                                          \
+                     .axes = LT_AXES_IF_##blocks_(lt_axes_##name_, NULL),                                              \
+                     .terms = LT_TERMS_IF_##rounds_(lt_terms_##name_, NULL)},
 static lt_op_info table[LT_OPS] = {
 #include "ir/ops.def"
 };
@@ -34,14 +48,14 @@ const lt_op_info *const lt_op_table = table;
 static const char *const names[LT_OPS] = {
 #define OP(name, ...) #name,
 #include "ir/ops.def"
-  NULL
-};
+  NULL};
 
 /* ---- kinds ----------------------------------------------------------------------------------------------------- */
 
 static const struct { uint32_t size, align; } kinds[] = {
 #define KIND(k) [LT_ATTR_##k] = {sizeof(lt_attr_##k), _Alignof(lt_attr_##k)}
-  KIND(int), KIND(float), KIND(bool), KIND(pair), KIND(quad), KIND(ints), KIND(str), KIND(dtype), KIND(init), KIND(data),
+  KIND(int),  KIND(float), KIND(bool),  KIND(pair), KIND(quad),
+  KIND(ints), KIND(str),   KIND(dtype), KIND(init), KIND(data),
 #undef KIND
 };
 
@@ -172,7 +186,8 @@ static bool attr_eq(lt_attr_kind kind, const void *a, const void *b) {
   case LT_ATTR_str: return strcmp(text_of(a), text_of(b)) == 0;
   case LT_ATTR_init: return init_eq(a, b);
   case LT_ATTR_data: return lt_data_eq(*(const lt_attr_data *)a, *(const lt_attr_data *)b);
-  case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_dtype: break;
+  case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad:
+  case LT_ATTR_dtype: break;
   }
   return memcmp(a, b, kinds[kind].size) == 0; /* floats by their bits: 0.0 is not -0.0, NaN is NaN */
 }
@@ -200,14 +215,16 @@ static uint64_t hash_attr(lt_attr_kind kind, const void *a, uint64_t seed) {
     if (init->kind == LT_INIT_LITERAL) return hash_data(init->literal, seed);
     if (init->kind == LT_INIT_NORMAL) return lt_hash(&init->a, sizeof init->a, seed);
     return init->kind == LT_INIT_UNIFORM ? lt_hash(&init->a, 2 * sizeof init->a, seed) : seed;
-  case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad: case LT_ATTR_dtype: break;
+  case LT_ATTR_int: case LT_ATTR_float: case LT_ATTR_bool: case LT_ATTR_pair: case LT_ATTR_quad:
+  case LT_ATTR_dtype: break;
   }
   return lt_hash(a, kinds[kind].size, seed);
 }
 
 uint64_t lt_attrs_hash(lt_op op, const void *a, uint64_t seed) {
   seed += (uint64_t)op;
-  for (const lt_attr_info *i = table[op].attrs; i->name; i++) seed = hash_attr(i->kind, (const char *)a + i->offset, seed);
+  for (const lt_attr_info *i = table[op].attrs; i->name; i++)
+    seed = hash_attr(i->kind, (const char *)a + i->offset, seed);
   return seed;
 }
 

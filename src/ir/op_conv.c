@@ -1,8 +1,8 @@
 /* op_conv.c: convolution, its two adjoints, the transposed convolution, and the windows written out (im2col, col2im).
  *
- * conv2d is linear in x and in W; conv2d_grad_input and conv2d_grad_weight are the adjoints of these two linear maps, so
- * the gradients of the three are the three themselves. Letters: N images, C input channels, O output channels, G groups,
- * H W image, KH KW kernel, OH OW result. */
+ * conv2d is linear in x and in W; conv2d_grad_input and conv2d_grad_weight are the adjoints of these two linear maps,
+ * so the gradients of the three are the three themselves. Letters: N images, C input channels, O output channels, G
+ * groups, H W image, KH KW kernel, OH OW result. */
 #include "ir/op_util.h"
 
 /* Sizes of one convolution that infer has checked. */
@@ -25,17 +25,19 @@ static bool windows_are(const lt_window *w, const lt_type *y) {
 }
 
 /* groups must divide the channels of both operands, in[0] and in[1], called as `names` says. */
-static void need_groups(lt_graph *g, lt_op op, int64_t groups, const char *const names[2], const lt_value *in, const char *what,
-                        int64_t channels) {
+static void need_groups(lt_graph *g, lt_op op, int64_t groups, const char *const names[2], const lt_value *in,
+                        const char *what, int64_t channels) {
   if (groups >= 1 && channels % groups == 0) return;
-  const char *shapes = lt_arena_printf(&g->arena, "%s %s, %s %s", names[0], lt_text_of(g, in[0]), names[1], lt_text_of(g, in[1]));
+  const char *shapes =
+    lt_arena_printf(&g->arena, "%s %s, %s %s", names[0], lt_text_of(g, in[0]), names[1], lt_text_of(g, in[1]));
   if (groups < 1) lt_node_fail(g, op, "groups is %lld, it must be at least 1 (%s)", (long long)groups, shapes);
-  lt_node_fail(g, op, "groups=%lld does not divide the %lld %s channels (%s)", (long long)groups, (long long)channels, what, shapes);
+  lt_node_fail(g, op, "groups=%lld does not divide the %lld %s channels (%s)", (long long)groups, (long long)channels,
+               what, shapes);
 }
 
 static const char *const x_w[2] = {"x", "W"}, *const gy_w[2] = {"gy", "W"}, *const x_gy[2] = {"x", "gy"};
 
-/* ---- the one loop behind the three: walks all products x·W that meet in y, a row of outputs at a time ------------- */
+/* ---- the one loop behind the three: walks all products x·W that meet in y, a row of outputs at a time ------------ */
 
 typedef enum conv_part { CONV_Y, CONV_X, CONV_W } conv_part;
 
@@ -80,7 +82,7 @@ static inline void conv_all(const conv_shape *s, conv_part part, double *y, doub
                    w + (o * cg + c) * taps);
 }
 
-/* ---- conv2d ------------------------------------------------------------------------------------------------------- */
+/* ---- conv2d ------------------------------------------------------------------------------------------------------ */
 
 LT_INFER(conv2d) {
   const lt_conv2d_attrs *a = attrs;
@@ -117,7 +119,8 @@ LT_EVAL(conv2d) {
   conv_all(&s, CONV_Y, out[0]->f, in[0]->f, in[1]->f);
 }
 
-static lt_value emit_conv(lt_graph *g, lt_value x, lt_value w, lt_pair stride, lt_quad pad, lt_pair dilation, int64_t groups) {
+static lt_value emit_conv(lt_graph *g, lt_value x, lt_value w, lt_pair stride, lt_quad pad, lt_pair dilation,
+                          int64_t groups) {
   lt_conv2d_attrs a = {.stride = stride, .pad = pad, .dilation = dilation, .groups = groups};
   return lt_emit(g, LT_OP_conv2d, &a, (lt_value[]){x, w}, 2);
 }
@@ -126,7 +129,7 @@ static lt_value emit_grad_input(lt_graph *g, lt_value gy, lt_value w, lt_value l
                                 lt_pair dilation, int64_t groups) {
   const lt_type *x = lt_type_of(g, like);
   lt_conv2d_grad_input_attrs a = {
-      .size = {{x->dim[2], x->dim[3]}}, .stride = stride, .pad = pad, .dilation = dilation, .groups = groups};
+    .size = {{x->dim[2], x->dim[3]}}, .stride = stride, .pad = pad, .dilation = dilation, .groups = groups};
   return lt_emit(g, LT_OP_conv2d_grad_input, &a, (lt_value[]){gy, w}, 2);
 }
 
@@ -134,7 +137,7 @@ static lt_value emit_grad_weight(lt_graph *g, lt_value x, lt_value gy, lt_value 
                                  lt_pair dilation, int64_t groups) {
   const lt_type *w = lt_type_of(g, like);
   lt_conv2d_grad_weight_attrs a = {
-      .kernel = {{w->dim[2], w->dim[3]}}, .stride = stride, .pad = pad, .dilation = dilation, .groups = groups};
+    .kernel = {{w->dim[2], w->dim[3]}}, .stride = stride, .pad = pad, .dilation = dilation, .groups = groups};
   return lt_emit(g, LT_OP_conv2d_grad_weight, &a, (lt_value[]){x, gy}, 2);
 }
 
@@ -149,7 +152,7 @@ LT_VJP(conv2d) {
   if (in[2]) gin[2] = lt_reduce(g, LT_OP_sum, gout[0], &(lt_ints){3, {0, 2, 3}}, false);
 }
 
-/* ---- conv2d_grad_input: gy [N, O, OH, OW], W [O, C/G, KH, KW] → gx [N, C, H, W] ------------------------------------ */
+/* ---- conv2d_grad_input: gy [N, O, OH, OW], W [O, C/G, KH, KW] → gx [N, C, H, W] ---------------------------------- */
 
 LT_INFER(conv2d_grad_input) {
   const lt_conv2d_grad_input_attrs *a = attrs;
@@ -193,7 +196,7 @@ LT_VJP(conv2d_grad_input) {
   gin[1] = emit_grad_weight(v->g, gout[0], in[0], in[1], a->stride, a->pad, a->dilation, a->groups);
 }
 
-/* ---- conv2d_grad_weight: x [N, C, H, W], gy [N, O, OH, OW] → gW [O, C/G, KH, KW] ----------------------------------- */
+/* ---- conv2d_grad_weight: x [N, C, H, W], gy [N, O, OH, OW] → gW [O, C/G, KH, KW] --------------------------------- */
 
 LT_INFER(conv2d_grad_weight) {
   const lt_conv2d_grad_weight_attrs *a = attrs;
@@ -231,7 +234,8 @@ LT_VJP(conv2d_grad_weight) {
   gin[1] = emit_conv(v->g, in[0], gout[0], a->stride, a->pad, a->dilation, a->groups);
 }
 
-/* ---- deconv2d: x [N, C, H, W], W [C, OC/G, KH, KW] → y [N, OC, *outsize]: conv2d_grad_input with its names turned round ---- */
+/* ---- deconv2d: x [N, C, H, W], W [C, OC/G, KH, KW] → y [N, OC, *outsize]: conv2d_grad_input with its names turned
+ * round */
 
 static void need_deconv_operands(lt_graph *g, const lt_deconv2d_attrs *a, const lt_value *in) {
   const lt_op op = LT_OP_deconv2d;
@@ -250,7 +254,8 @@ static void need_deconv_operands(lt_graph *g, const lt_deconv2d_attrs *a, const 
 static const char *smallest_size(lt_graph *g, const lt_window_axis *a, int64_t size, int64_t *out) {
   int64_t extent;
   if (a->dilation < 1) return "dilation must be at least 1";
-  if (!lt_mul_ok(&extent, a->kernel - 1, a->dilation) || !lt_add_ok(&extent, extent, 1)) return "the extent of the window overflows";
+  if (!lt_mul_ok(&extent, a->kernel - 1, a->dilation) || !lt_add_ok(&extent, extent, 1))
+    return "the extent of the window overflows";
   return lt_deconv_size(&g->arena, out, size, extent, a->stride, a->before, a->after);
 }
 
@@ -260,8 +265,8 @@ static int64_t outsize_over(const lt_window_axis *y, int64_t x) {
   return lt_window_image(y, x, &smallest) ? y->size + y->before + y->after - smallest : -1;
 }
 
-/* y has exactly as many windows as x has elements, or, where taps are further apart than windows, it ends up to dilation - 1
- * elements after the last one that is reached. */
+/* y has exactly as many windows as x has elements, or, where taps are further apart than windows, it ends up to
+ * dilation - 1 elements after the last one that is reached. */
 static bool outsize_fits(const lt_window_axis *y, int64_t x) {
   int64_t over = outsize_over(y, x);
   return y->windows == x || (over >= 0 && over < y->dilation && over < y->size);
@@ -275,17 +280,21 @@ static void need_outsize(lt_graph *g, lt_deconv2d_attrs *a, const lt_value *in) 
   bool given = y[0] || y[1];
   for (unsigned k = 0; k < 2 && !given; k++) {
     const char *why = smallest_size(g, &win.axis[k], x.dim[2 + k], &y[k]);
-    if (why) lt_node_fail(g, LT_OP_deconv2d, "%s: %s (x %s, W %s)", k ? "width" : "height", why, lt_text_of(g, in[0]), lt_text_of(g, in[1]));
+    if (why)
+      lt_node_fail(g, LT_OP_deconv2d, "%s: %s (x %s, W %s)", k ? "width" : "height", why, lt_text_of(g, in[0]),
+                   lt_text_of(g, in[1]));
   }
   const char *size = lt_ints_text(&g->arena, y, 2);
   if (y[0] < 1 || y[1] < 1)
-    lt_node_fail(g, LT_OP_deconv2d, "outsize %s must be at least 1 (x %s, W %s)", size, lt_text_of(g, in[0]), lt_text_of(g, in[1]));
+    lt_node_fail(g, LT_OP_deconv2d, "outsize %s must be at least 1 (x %s, W %s)", size, lt_text_of(g, in[0]),
+                 lt_text_of(g, in[1]));
   for (unsigned k = 0; k < 2; k++) win.axis[k].size = y[k];
   lt_need_window(g, LT_OP_deconv2d, &win, lt_arena_printf(&g->arena, "x %s, outsize %s", lt_text_of(g, in[0]), size));
   if (!outsize_fits(&win.axis[0], x.dim[2]) || !outsize_fits(&win.axis[1], x.dim[3]))
-    lt_node_fail(g, LT_OP_deconv2d, "outsize %s does not fit: W %s has %s windows there, x is %s\nhelp: without outsize it is the "
-                 "smallest that fits; max(stride, dilation) - 1 more at most", size, lt_text_of(g, in[1]), windows_text(g, &win),
-                 lt_text_of(g, in[0]));
+    lt_node_fail(g, LT_OP_deconv2d,
+                 "outsize %s does not fit: W %s has %s windows there, x is %s\nhelp: without outsize it is the "
+                 "smallest that fits; max(stride, dilation) - 1 more at most",
+                 size, lt_text_of(g, in[1]), windows_text(g, &win), lt_text_of(g, in[0]));
 }
 
 LT_INFER(deconv2d) {
@@ -297,13 +306,14 @@ LT_INFER(deconv2d) {
   need_outsize(g, a, in);
   const lt_type x = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
   if (!lt_mul_ok(&channels, w.dim[1], a->groups))
-    lt_node_fail(g, op, "the channels of the result overflow: groups=%lld, W %s", (long long)a->groups, lt_text_of(g, in[1]));
+    lt_node_fail(g, op, "the channels of the result overflow: groups=%lld, W %s", (long long)a->groups,
+                 lt_text_of(g, in[1]));
   if (b) {
     lt_need_rank(g, op, "b", b, 1, "[OC]");
     lt_need_dtype(g, op, "x", in[0], "b", b);
     if (lt_type_of(g, b)->dim[0] != channels)
-      lt_node_fail(g, op, "b %s must have one element for each of the %lld output channels of W %s (groups=%lld)", lt_text_of(g, b),
-                   (long long)channels, lt_text_of(g, in[1]), (long long)a->groups);
+      lt_node_fail(g, op, "b %s must have one element for each of the %lld output channels of W %s (groups=%lld)",
+                   lt_text_of(g, b), (long long)channels, lt_text_of(g, in[1]), (long long)a->groups);
   }
   *out_type = lt_make_type(x.dtype, 4, (int64_t[]){x.dim[0], channels, a->outsize.v[0], a->outsize.v[1]});
 }
@@ -319,17 +329,20 @@ LT_EVAL(deconv2d) {
   conv_all(&s, CONV_X, in[0]->f, out[0]->f, in[1]->f);
 }
 
-/* The adjoint needs an image with as many windows as x has elements. A larger y is one with less border, and zeros after it. */
+/* The adjoint needs an image with as many windows as x has elements. A larger y is one with less border, and zeros
+ * after it. */
 LT_EXPAND(deconv2d) {
   const lt_deconv2d_attrs *a = n->attrs;
   const lt_type x = *lt_type_of(g, in[0]), w = *lt_type_of(g, in[1]);
   const lt_type y = lt_make_type(x.dtype, 4, (int64_t[]){1, 1, a->outsize.v[0], a->outsize.v[1]});
   const lt_window win = lt_window_between(LT_OP_deconv2d, a, &y, &w);
-  lt_conv2d_grad_input_attrs c = {.size = a->outsize, .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
+  lt_conv2d_grad_input_attrs c = {
+    .size = a->outsize, .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .groups = a->groups};
   lt_pad_attrs zeros = {.pads = {8, {0}}};
   for (unsigned k = 0; k < 2; k++) {
     if (win.axis[k].windows == x.dim[2 + k]) continue;
-    int64_t over = outsize_over(&win.axis[k], x.dim[2 + k]) - (a->stride.v[k] - 1), border = LT_MIN(over, a->pad.v[2 + k]);
+    int64_t over = outsize_over(&win.axis[k], x.dim[2 + k]) - (a->stride.v[k] - 1),
+            border = LT_MIN(over, a->pad.v[2 + k]);
     c.pad.v[2 + k] -= border;
     c.size.v[k] -= over - border;
     zeros.pads.v[6 + k] = over - border;
@@ -343,7 +356,7 @@ LT_EXPAND(deconv2d) {
 
 LT_VJP(deconv2d) { lt_vjp_by_expansion(v, n, in, gout, gin); }
 
-/* ---- im2col and col2im -------------------------------------------------------------------------------------------- */
+/* ---- im2col and col2im ------------------------------------------------------------------------------------------- */
 
 /* N, C, KH, KW, OH, OW of the windows over an image [N, C, H, W]. */
 enum { COL_DIMS = 6 };
@@ -358,8 +371,8 @@ static lt_type col_type(lt_graph *g, lt_op op, const lt_type *image, const lt_wi
   if (!to_matrix) return lt_make_type(image->dtype, COL_DIMS, d);
   if (!lt_mul_ok(&rows, d[4], d[5]) || !lt_mul_ok(&rows, rows, d[0]) || !lt_mul_ok(&cols, d[2], d[3]) ||
       !lt_mul_ok(&cols, cols, d[1]))
-    lt_node_fail(g, op, "the size of the matrix overflows: image %s, kernel %s, %s windows", lt_ints_text(&g->arena, image->dim, 4),
-                 lt_ints_text(&g->arena, d + 2, 2), windows_text(g, w));
+    lt_node_fail(g, op, "the size of the matrix overflows: image %s, kernel %s, %s windows",
+                 lt_ints_text(&g->arena, image->dim, 4), lt_ints_text(&g->arena, d + 2, 2), windows_text(g, w));
   return lt_make_type(image->dtype, 2, (int64_t[]){rows, cols});
 }
 
@@ -372,7 +385,8 @@ static void col_strides(int64_t s[COL_DIMS], const int64_t d[COL_DIMS], bool to_
 }
 
 /* Copies windows out of the image (adds them back with `back`). */
-static void col_walk(const lt_window *w, const int64_t image_dim[4], bool to_matrix, double *image, double *col, bool back) {
+static void col_walk(const lt_window *w, const int64_t image_dim[4], bool to_matrix, double *image, double *col,
+                     bool back) {
   const lt_window_axis *v = &w->axis[0], *u = &w->axis[1];
   int64_t d[COL_DIMS], s[COL_DIMS], i[COL_DIMS];
   col_dims(d, image_dim, w);
@@ -408,8 +422,12 @@ LT_EVAL(im2col) {
 LT_VJP(im2col) {
   const lt_im2col_attrs *a = n->attrs;
   const lt_type *x = lt_type_of(v->g, in[0]);
-  lt_col2im_attrs c = {.input_shape = {4, {x->dim[0], x->dim[1], x->dim[2], x->dim[3]}}, .kernel = a->kernel,
-                       .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .to_matrix = a->to_matrix};
+  lt_col2im_attrs c = {.input_shape = {4, {x->dim[0], x->dim[1], x->dim[2], x->dim[3]}},
+                       .kernel = a->kernel,
+                       .stride = a->stride,
+                       .pad = a->pad,
+                       .dilation = a->dilation,
+                       .to_matrix = a->to_matrix};
   v->g->origin = NULL;
   gin[0] = lt_emit(v->g, LT_OP_col2im, &c, gout, 1);
 }
@@ -442,8 +460,8 @@ LT_EVAL(col2im) {
 LT_TERMS(col2im) { return lt_count_of(g, n->in[0]); }
 LT_VJP(col2im) {
   const lt_col2im_attrs *a = n->attrs;
-  lt_im2col_attrs c = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation,
-                       .to_matrix = a->to_matrix};
+  lt_im2col_attrs c = {
+    .kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .to_matrix = a->to_matrix};
   v->g->origin = NULL;
   gin[0] = lt_emit(v->g, LT_OP_im2col, &c, gout, 1);
 }

@@ -1,8 +1,8 @@
-/* op_einsum.c: products of two arrays summed over axes: tensordot, which names the axes, and einsum, which gives every axis
- * a letter. Both are SUGAR. Inside, both are letters: one for each axis of a, b and y, the same letter being the same index.
- * What a letter does follows from where it stands: BATCH in all three, SUM in a and b, ROW in a and y, COL in b and y, LONE
- * in one operand alone. So a becomes [B, M, K], b [B, K, N], and their matrix product [B, M, N] becomes y; where one of its
- * sides has no axis, elements are multiplied. */
+/* op_einsum.c: products of two arrays summed over axes: tensordot, which names the axes, and einsum, which gives every
+ * axis a letter. Both are SUGAR. Inside, both are letters: one for each axis of a, b and y, the same letter being the
+ * same index. What a letter does follows from where it stands: BATCH in all three, SUM in a and b, ROW in a and y, COL
+ * in b and y, LONE in one operand alone. So a becomes [B, M, K], b [B, K, N], and their matrix product [B, M, N]
+ * becomes y; where one of its sides has no axis, elements are multiplied. */
 #include "ir/op_util.h"
 
 #include <ctype.h>
@@ -50,12 +50,14 @@ static lt_type result_type(const sides *s, const lt_type *a, const lt_type *b) {
   return y;
 }
 
-/* ---- the meaning: one loop for each letter ------------------------------------------------------------------------ */
+/* ---- the meaning: one loop for each letter ----------------------------------------------------------------------- */
 
-static void letter_strides(const sides *s, unsigned side, const lt_type *t, const letters *all, int64_t stride[MAX_LETTERS]) {
+static void letter_strides(const sides *s, unsigned side, const lt_type *t, const letters *all,
+                           int64_t stride[MAX_LETTERS]) {
   int64_t of[LT_MAX_RANK];
   lt_type_strides(t, of);
-  for (unsigned i = 0; all->at[i]; i++) stride[i] = stands_in(&s->of[side], all->at[i]) ? of[place(&s->of[side], all->at[i])] : 0;
+  for (unsigned i = 0; all->at[i]; i++)
+    stride[i] = stands_in(&s->of[side], all->at[i]) ? of[place(&s->of[side], all->at[i])] : 0;
 }
 
 static void eval_sides(const sides *s, const lt_tensor *a, const lt_tensor *b, lt_tensor *y) {
@@ -79,7 +81,7 @@ static void eval_sides(const sides *s, const lt_tensor *a, const lt_tensor *b, l
   }
 }
 
-/* ---- the expansion ------------------------------------------------------------------------------------------------ */
+/* ---- the expansion ----------------------------------------------------------------------------------------------- */
 
 /* x, whose axes are `have`, with its axes in the order `want`. */
 static lt_value in_order(lt_graph *g, lt_value x, const letters *have, const letters *want) {
@@ -99,7 +101,10 @@ static int64_t extent_of(lt_graph *g, const operand *o, const letters *l) {
 }
 
 static operand operand_of(lt_graph *g, const sides *s, unsigned side, lt_value v) {
-  operand o = {.v = v, .have = s->of[side], .batch = with_role(s, Y, BATCH), .own = with_role(s, Y, side == A ? ROW : COL),
+  operand o = {.v = v,
+               .have = s->of[side],
+               .batch = with_role(s, Y, BATCH),
+               .own = with_role(s, Y, side == A ? ROW : COL),
                .sum = with_role(s, A, SUM)};
   letters lone = with_role(s, side, LONE), left = {{0}};
   lt_ints axes = {0};
@@ -112,8 +117,8 @@ static operand operand_of(lt_graph *g, const sides *s, unsigned side, lt_value v
   return o;
 }
 
-/* [B, own, sum] or [B, sum, own], without B where there is no such axis; *sum_first says which. The order that the axes have
- * already is taken where it is one of the two; otherwise *sum_first, as it comes in. */
+/* [B, own, sum] or [B, sum, own], without B where there is no such axis; *sum_first says which. The order that the axes
+ * have already is taken where it is one of the two; otherwise *sum_first, as it comes in. */
 static lt_value matrix_of(lt_graph *g, const operand *o, bool *sum_first) {
   letters own_last = joined(&o->batch, &o->sum, &o->own), sum_last = joined(&o->batch, &o->own, &o->sum);
   if (same(&o->have, &own_last)) *sum_first = true;
@@ -156,14 +161,16 @@ static lt_value emit_inner(lt_graph *g, const operand *a, const operand *b) {
 static lt_value expand_sides(lt_graph *g, const sides *s, const lt_value *in) {
   const lt_type ta = *lt_type_of(g, in[0]), tb = *lt_type_of(g, in[1]);
   operand a = operand_of(g, s, A, in[0]), b = operand_of(g, s, B, in[1]);
-  lt_value y = !a.sum.at[0] ? emit_outer(g, &a, &b) : !a.own.at[0] && !b.own.at[0] ? emit_inner(g, &a, &b) : emit_matmul(g, &a, &b);
+  lt_value y = !a.sum.at[0]                   ? emit_outer(g, &a, &b)
+               : !a.own.at[0] && !b.own.at[0] ? emit_inner(g, &a, &b)
+                                              : emit_matmul(g, &a, &b);
   sides turned = *s;
   turned.of[Y] = joined(&a.batch, &a.own, &b.own);
   lt_type t = result_type(&turned, &ta, &tb);
   return in_order(g, lt_reshape_like(g, y, &t), &turned.of[Y], &s->of[Y]);
 }
 
-/* ---- tensordot ------------------------------------------------------------------------------------------------------ */
+/* ---- tensordot --------------------------------------------------------------------------------------------------- */
 
 static void need_operands(lt_graph *g, lt_op op, const lt_value *in) {
   lt_need_float(g, op, "a", in[0]);
@@ -178,8 +185,10 @@ static const char *both(lt_graph *g, const lt_value *in) {
 static void axes_from_count(lt_graph *g, lt_tensordot_attrs *t, const lt_value *in) {
   int64_t ra = lt_type_of(g, in[0])->rank, rb = lt_type_of(g, in[1])->rank;
   if (t->axes < 0 || t->axes > ra || t->axes > rb)
-    lt_node_fail(g, LT_OP_tensordot, "axes=%lld must be between 0 and the rank of both operands (%s)\nhelp: axes=k sums the "
-                 "last k axes of a and the first k of b; axes_a=[…], axes_b=[…] name them", (long long)t->axes, both(g, in));
+    lt_node_fail(g, LT_OP_tensordot,
+                 "axes=%lld must be between 0 and the rank of both operands (%s)\nhelp: axes=k sums the "
+                 "last k axes of a and the first k of b; axes_a=[…], axes_b=[…] name them",
+                 (long long)t->axes, both(g, in));
   for (int64_t i = 0; i < t->axes; i++) t->axes_a.v[i] = ra - t->axes + i, t->axes_b.v[i] = i;
   t->axes_a.n = t->axes_b.n = t->axes;
 }
@@ -194,8 +203,8 @@ static void need_named_axes(lt_graph *g, const char *which, const char *name, lt
     if (axes->v[i] < 0) axes->v[i] += rank;
     for (int64_t k = 0; k < i; k++)
       if (axes->v[k] == axes->v[i])
-        lt_node_fail(g, LT_OP_tensordot, "%s=%s names axis %lld of %s %s twice", which, text, (long long)axes->v[i], name,
-                     lt_text_of(g, v));
+        lt_node_fail(g, LT_OP_tensordot, "%s=%s names axis %lld of %s %s twice", which, text, (long long)axes->v[i],
+                     name, lt_text_of(g, v));
   }
 }
 
@@ -216,7 +225,8 @@ static void resolve_axes(lt_graph *g, lt_tensordot_attrs *t, const lt_value *in)
   enum { NOT_GIVEN = 2 };
   if (t->axes_a.n != t->axes_b.n)
     lt_node_fail(g, LT_OP_tensordot, "axes_a=%s and axes_b=%s must name as many axes (%s)",
-                 lt_ints_text(&g->arena, t->axes_a.v, t->axes_a.n), lt_ints_text(&g->arena, t->axes_b.v, t->axes_b.n), both(g, in));
+                 lt_ints_text(&g->arena, t->axes_a.v, t->axes_a.n), lt_ints_text(&g->arena, t->axes_b.v, t->axes_b.n),
+                 both(g, in));
   if (t->axes_a.n && t->axes != NOT_GIVEN)
     lt_node_fail(g, LT_OP_tensordot, "axes=%lld and axes_a=%s are both given\nhelp: one of them says what is summed",
                  (long long)t->axes, lt_ints_text(&g->arena, t->axes_a.v, t->axes_a.n));
@@ -234,14 +244,16 @@ LT_INFER(tensordot) {
   for (int64_t i = 0; i < t->axes_a.n; i++) {
     int64_t k = t->axes_a.v[i], l = t->axes_b.v[i];
     if (a.dim[k] != b.dim[l])
-      lt_node_fail(g, LT_OP_tensordot, "axis %lld of a %s has %lld elements, axis %lld of b %s has %lld; axes that are summed "
-                   "together must be equal", (long long)k, lt_text_of(g, in[0]), (long long)a.dim[k], (long long)l,
-                   lt_text_of(g, in[1]), (long long)b.dim[l]);
+      lt_node_fail(g, LT_OP_tensordot,
+                   "axis %lld of a %s has %lld elements, axis %lld of b %s has %lld; axes that are summed "
+                   "together must be equal",
+                   (long long)k, lt_text_of(g, in[0]), (long long)a.dim[k], (long long)l, lt_text_of(g, in[1]),
+                   (long long)b.dim[l]);
   }
   sides s = tensordot_sides(t, a.rank, b.rank);
   if (length(&s.of[Y]) > LT_MAX_RANK)
-    lt_node_fail(g, LT_OP_tensordot, "the result would have rank %u, at most %d is possible (%s)", length(&s.of[Y]), LT_MAX_RANK,
-                 both(g, in));
+    lt_node_fail(g, LT_OP_tensordot, "the result would have rank %u, at most %d is possible (%s)", length(&s.of[Y]),
+                 LT_MAX_RANK, both(g, in));
   *out_type = result_type(&s, &a, &b);
 }
 
@@ -257,7 +269,7 @@ LT_EXPAND(tensordot) {
 
 LT_VJP(tensordot) { lt_vjp_by_expansion(v, n, in, gout, gin); }
 
-/* ---- einsum --------------------------------------------------------------------------------------------------------- */
+/* ---- einsum ------------------------------------------------------------------------------------------------------ */
 
 /* The letters of one side, up to its end; returns what is wrong with them, or NULL. */
 static const char *read_side(lt_arena *arena, const char **p, letters *l, unsigned most, const char *side) {
@@ -266,7 +278,8 @@ static const char *read_side(lt_arena *arena, const char **p, letters *l, unsign
     if (c == ' ') continue;
     if (c == '.') return "`...` is not known here: give every axis a letter";
     if (!isalpha((unsigned char)c) || (unsigned char)c > 127) return "an index is one letter of a-z, A-Z";
-    if (stands_in(l, c)) return lt_arena_printf(arena, "index %c stands twice in %s; diagonals are not supported", c, side);
+    if (stands_in(l, c))
+      return lt_arena_printf(arena, "index %c stands twice in %s; diagonals are not supported", c, side);
     if (length(l) == most) return lt_arena_printf(arena, "it names more than %u axes of %s", most, side);
     append(l, c);
   }
@@ -302,16 +315,19 @@ static const char *misfit(lt_arena *arena, const sides *s, const lt_type *a, con
   const lt_type *t[] = {a, b};
   for (unsigned k = A; k <= B; k++)
     if (length(&s->of[k]) != t[k]->rank)
-      return lt_arena_printf(arena, "it names %u axes of %s, which has rank %u", length(&s->of[k]), k == A ? "a" : "b", t[k]->rank);
+      return lt_arena_printf(arena, "it names %u axes of %s, which has rank %u", length(&s->of[k]), k == A ? "a" : "b",
+                             t[k]->rank);
   for (const char *p = s->of[A].at; *p; p++) {
     if (!stands_in(&s->of[B], *p)) continue;
     int64_t x = a->dim[place(&s->of[A], *p)], y = b->dim[place(&s->of[B], *p)];
     if (x != y)
-      return lt_arena_printf(arena, "index %c runs over %lld elements of a and %lld of b; they must be equal", *p, (long long)x,
-                             (long long)y);
+      return lt_arena_printf(arena, "index %c runs over %lld elements of a and %lld of b; they must be equal", *p,
+                             (long long)x, (long long)y);
   }
   unsigned rank = length(&s->of[Y]);
-  return rank > LT_MAX_RANK ? lt_arena_printf(arena, "the result would have rank %u, at most %d is possible", rank, LT_MAX_RANK) : NULL;
+  return rank > LT_MAX_RANK
+           ? lt_arena_printf(arena, "the result would have rank %u, at most %d is possible", rank, LT_MAX_RANK)
+           : NULL;
 }
 
 LT_INFER(einsum) {

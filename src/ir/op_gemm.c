@@ -58,7 +58,7 @@ LT_VJP(linear) {
   if (in[2]) gin[2] = lt_reduce(g, LT_OP_sum, gout[0], &(lt_ints){1, {0}}, false);
 }
 
-/* ---- matmul: the axes before the last two broadcast --------------------------------------------------------------- */
+/* ---- matmul: the axes before the last two broadcast -------------------------------------------------------------- */
 
 static lt_type batch_of(const lt_type *t) { return lt_make_type(t->dtype, t->rank - 2u, t->dim); }
 
@@ -78,7 +78,8 @@ LT_INFER(matmul) {
                  m->transpose_b ? " transposed" : "", (long long)Kb);
   lt_type ba = batch_of(&a), bb = batch_of(&b), t;
   if (!lt_broadcast(&t, &ba, &bb))
-    lt_node_fail(g, op, "the leading axes of a %s and b %s do not broadcast", lt_text_of(g, in[0]), lt_text_of(g, in[1]));
+    lt_node_fail(g, op, "the leading axes of a %s and b %s do not broadcast", lt_text_of(g, in[0]),
+                 lt_text_of(g, in[1]));
   t.dim[t.rank] = M;
   t.dim[t.rank + 1] = N;
   *out_type = lt_make_type(a.dtype, t.rank + 2u, t.dim);
@@ -97,7 +98,8 @@ LT_EVAL(matmul) {
   const int64_t as[2] = {m->transpose_a ? 1 : K, m->transpose_a ? M : 1};
   const int64_t bs[2] = {m->transpose_b ? 1 : N, m->transpose_b ? K : 1};
   for (int64_t i = 0, count = lt_type_count(&by); i < count; i++, lt_walk_next(&w))
-    product(out[0]->f + i * M * N, in[0]->f + w.off[0] * M * K, in[1]->f + w.off[1] * K * N, (int64_t[]){M, K, N}, as, bs);
+    product(out[0]->f + i * M * N, in[0]->f + w.off[0] * M * K, in[1]->f + w.off[1] * K * N, (int64_t[]){M, K, N}, as,
+            bs);
 }
 
 LT_TERMS(matmul) {

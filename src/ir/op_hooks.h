@@ -46,10 +46,8 @@
 #define OP(name, family, vjp, kind, writes, reads, moves, blocks, window, rounds, ...)                                 \
   LT_INFER(name);                                                                                                      \
   LT_EVAL(name);                                                                                                       \
-  LT_VJP_IF_##vjp(LT_VJP(name);, )                                                                                     \
-  LT_EXPAND_IF_##kind(LT_EXPAND(name);, )                                                                              \
-  LT_AXES_IF_##blocks(LT_AXES(name);, )                                                                                \
-  LT_TERMS_IF_##rounds(LT_TERMS(name);, )
+  LT_VJP_IF_##vjp(LT_VJP(name);, ) LT_EXPAND_IF_##kind(LT_EXPAND(name);, ) LT_AXES_IF_##blocks(LT_AXES(name);, )       \
+    LT_TERMS_IF_##rounds(LT_TERMS(name);, )
 #include "ir/ops.def"
 
 #endif

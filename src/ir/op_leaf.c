@@ -4,8 +4,7 @@
 
 static void infer_leaf(lt_graph *g, lt_op op, int64_t dtype, const lt_ints *shape, lt_type *out) {
   if (dtype < 0 || dtype >= LT_DTYPES) lt_node_fail(g, op, "has no element type");
-  if (shape->n > LT_MAX_RANK)
-    lt_node_fail(g, op, "rank %lld is more than %d", (long long)shape->n, LT_MAX_RANK);
+  if (shape->n > LT_MAX_RANK) lt_node_fail(g, op, "rank %lld is more than %d", (long long)shape->n, LT_MAX_RANK);
   for (int64_t i = 0; i < shape->n; i++)
     if (shape->v[i] < 1)
       lt_node_fail(g, op, "every dim must be at least 1, shape is %s", lt_ints_text(&g->arena, shape->v, shape->n));

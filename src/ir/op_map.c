@@ -1,10 +1,10 @@
-/* op_map.c: elementwise ops with NumPy's broadcasting. All share one inference (types broadcast, element types equal) and
- * one loop; what each computes is one line of lt_map_eval (floats) or map_int (integers, which wrap). */
+/* op_map.c: elementwise ops with NumPy's broadcasting. All share one inference (types broadcast, element types equal)
+ * and one loop; what each computes is one line of lt_map_eval (floats) or map_int (integers, which wrap). */
 #include <math.h>
 
 #include "ir/op_util.h"
 
-/* ---- meaning ------------------------------------------------------------------------------------------------------ */
+/* ---- meaning ----------------------------------------------------------------------------------------------------- */
 
 static double saturate(double a, double lo, double hi) { return isnan(a) ? 0.0 : a < lo ? lo : a > hi ? hi : trunc(a); }
 
@@ -75,7 +75,7 @@ static int64_t map_int(lt_op op, int64_t a, int64_t b) {
   return 0;
 }
 
-/* ---- the shared loop ---------------------------------------------------------------------------------------------- */
+/* ---- the shared loop --------------------------------------------------------------------------------------------- */
 
 static int64_t to_integer(double v) { return v >= 0x1p63 ? INT64_MAX : (int64_t)v; }
 
@@ -112,7 +112,7 @@ static void eval_map(const lt_node *n, const lt_tensor *const *in, lt_tensor *co
   }
 }
 
-/* ---- types -------------------------------------------------------------------------------------------------------- */
+/* ---- types ------------------------------------------------------------------------------------------------------- */
 
 typedef enum map_domain { MAP_FLOAT, MAP_NUMBER, MAP_ANY } map_domain;
 
@@ -154,7 +154,7 @@ static void infer_binary(lt_graph *g, lt_op op, map_domain d, const lt_value *in
   }                                                                                                                    \
   LT_EVAL(op) { eval_map(n, in, out); }
 
-/* ---- gradients ---------------------------------------------------------------------------------------------------- */
+/* ---- gradients --------------------------------------------------------------------------------------------------- */
 
 static lt_value to_operand(lt_graph *g, lt_value grad, lt_value operand) {
   const lt_type t = *lt_type_of(g, operand);
@@ -202,8 +202,8 @@ static bool never(lt_graph *g, lt_value v, double value) {
   return true;
 }
 
-/* d(a^b) = b·a^(b-1) da + a^b·log(a) db. Where b = 0 the first is 0 even at a = 0; where a ≤ 0 the second is taken as 0.
- * The guards stand before log, so that no NaN is multiplied by 0 when this is differentiated again. */
+/* d(a^b) = b·a^(b-1) da + a^b·log(a) db. Where b = 0 the first is 0 even at a = 0; where a ≤ 0 the second is taken as
+ * 0. The guards stand before log, so that no NaN is multiplied by 0 when this is differentiated again. */
 BINARY(pow, MAP_FLOAT)
 LT_VJP(pow) {
   lt_graph *g = v->g;

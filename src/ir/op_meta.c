@@ -1,5 +1,5 @@
-/* op_meta.c: nodes about other nodes: gradients, which stand for the graph that computes them, and layouts, which change
- * where elements stand in memory and nothing else. */
+/* op_meta.c: nodes about other nodes: gradients, which stand for the graph that computes them, and layouts, which
+ * change where elements stand in memory and nothing else. */
 #include "ir/op_util.h"
 
 LT_INFER(grad) {
@@ -10,9 +10,7 @@ LT_INFER(grad) {
 LT_EVAL(grad) {
   lt_fail(e->job, LATHE_E_UNSUPPORTED, &n->loc, "grad has no value of its own\nhelp: run the pass autodiff first");
 }
-LT_EXPAND(grad) {
-  lt_gradients_after(g, out, &in[0], &in[1], 1, in + 2, n->n_in - 2u, 0);
-}
+LT_EXPAND(grad) { lt_gradients_after(g, out, &in[0], &in[1], 1, in + 2, n->n_in - 2u, 0); }
 
 LT_INFER(layout) { *out_type = *lt_type_of(g, in[0]); }
 LT_EVAL(layout) { lt_tensor_assign(out[0], in[0]); }

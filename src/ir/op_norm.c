@@ -1,5 +1,6 @@
 /* op_norm.c: normalisation over the batch, dropout, and the random numbers it draws. batch_norm and dropout mean
- * different things in a run and in a train entry; the pass `mode` says which, and the interpreter takes the run form. */
+ * different things in a run and in a train entry; the pass `mode` says which, and the interpreter takes the run
+ * form. */
 #include "ir/op_util.h"
 
 #include <math.h>
@@ -48,7 +49,7 @@ static lt_value emit_normalised(lt_graph *g, lt_value d, lt_value var, double ep
   return lt_binary(g, LT_OP_add, scaled, per_channel(g, bias, &x));
 }
 
-/* ---- batch_norm --------------------------------------------------------------------------------------------------- */
+/* ---- batch_norm -------------------------------------------------------------------------------------------------- */
 
 LT_INFER(batch_norm) {
   const lt_batch_norm_attrs *a = attrs;
@@ -67,14 +68,16 @@ LT_EXPAND(batch_norm) {
 }
 LT_VJP(batch_norm) { lt_vjp_by_expansion(v, n, in, gout, gin); }
 
-/* ---- batch_norm_train --------------------------------------------------------------------------------------------- */
+/* ---- batch_norm_train -------------------------------------------------------------------------------------------- */
 
 LT_INFER(batch_norm_train) {
   need_channels(g, LT_OP_batch_norm_train, in, 3, (const char *const[]){"x", "scale", "bias"});
   need_eps(g, LT_OP_batch_norm_train, ((const lt_batch_norm_train_attrs *)attrs)->eps);
   if (lt_type_count(lt_type_of(g, in[0])) == lt_type_of(g, in[1])->dim[0])
-    lt_node_fail(g, LT_OP_batch_norm_train, "x %s has one value per channel: its variance is 0, and y would be the bias whatever x is"
-                 "\nhelp: a larger batch, as in --batch 8; a run uses the running statistics", lt_text_of(g, in[0]));
+    lt_node_fail(g, LT_OP_batch_norm_train,
+                 "x %s has one value per channel: its variance is 0, and y would be the bias whatever x is"
+                 "\nhelp: a larger batch, as in --batch 8; a run uses the running statistics",
+                 lt_text_of(g, in[0]));
   out_type[0] = *lt_type_of(g, in[0]);
   out_type[1] = out_type[2] = *lt_type_of(g, in[1]);
 }
@@ -103,7 +106,7 @@ LT_EXPAND(batch_norm_train) {
 }
 LT_VJP(batch_norm_train) { lt_vjp_by_expansion(v, n, in, gout, gin); }
 
-/* ---- dropout, random_uniform -------------------------------------------------------------------------------------- */
+/* ---- dropout, random_uniform ------------------------------------------------------------------------------------- */
 
 LT_INFER(dropout) {
   double p = ((const lt_dropout_attrs *)attrs)->p;

@@ -1,10 +1,12 @@
 /* op_pool.c: windows of one channel: maximum (with the place it stands at), mean and its adjoint; and gather /
- * scatter_add, which carry the maximum's gradient. Padding is left out of every window: it never wins a maximum and is not
- * counted in a mean unless asked for. A window that lies in the padding altogether gives -inf (index -1) and mean 0.
+ * scatter_add, which carry the maximum's gradient. Padding is left out of every window: it never wins a maximum and is
+ * not counted in a mean unless asked for. A window that lies in the padding altogether gives -inf (index -1) and mean
+ * 0.
  *
  * max_pool with a pad_value is the maximum over the image with that border around it. Its value is computed as
- * max(max_pool(x), border), border being pad_value where a window touches the padding and -inf elsewhere, so that it costs
- * nothing; only its gradient walks the wider image, where a border element may be the first maximum and keep the gradient. */
+ * max(max_pool(x), border), border being pad_value where a window touches the padding and -inf elsewhere, so that it
+ * costs nothing; only its gradient walks the wider image, where a border element may be the first maximum and keep the
+ * gradient. */
 #include <math.h>
 
 #include "ir/op_util.h"
@@ -31,7 +33,8 @@ static lt_type infer_pool(lt_graph *g, lt_op op, lt_value x, const void *attrs, 
 typedef struct pool_at { lt_span row, col; int64_t start[2]; } pool_at;
 
 static pool_at window_at(const lt_window *w, int64_t oh, int64_t ow) {
-  return (pool_at){lt_window_taps(&w->axis[0], oh), lt_window_taps(&w->axis[1], ow),
+  return (pool_at){lt_window_taps(&w->axis[0], oh),
+                   lt_window_taps(&w->axis[1], ow),
                    {lt_window_start(&w->axis[0], oh), lt_window_start(&w->axis[1], ow)}};
 }
 
@@ -52,7 +55,7 @@ static int64_t window_max(const lt_window *w, const double *x, int64_t oh, int64
   return best;
 }
 
-/* ---- max_pool, max_pool_index ------------------------------------------------------------------------------------- */
+/* ---- max_pool, max_pool_index ------------------------------------------------------------------------------------ */
 
 LT_INFER(max_pool) {
   lt_max_pool_attrs *a = attrs;
@@ -108,7 +111,8 @@ static lt_value with_border(lt_graph *g, lt_value x, const lt_type *y, lt_max_po
   const int64_t size[2] = {h, w};
   lt_pad_attrs pad = {.pads = {8, {0, 0, p[0], p[1], 0, 0, p[2], p[3]}}, .value = a->pad_value};
   bool exceeds = false; /* windows that start inside but end outside the border stay only with ceil */
-  for (int k = 0; k < 2; k++) exceeds |= (y->dim[2 + k] - 1) * a->stride.v[k] + (a->kernel.v[k] - 1) * a->dilation.v[k] >= size[k];
+  for (int k = 0; k < 2; k++)
+    exceeds |= (y->dim[2 + k] - 1) * a->stride.v[k] + (a->kernel.v[k] - 1) * a->dilation.v[k] >= size[k];
   a->ceil = a->ceil && exceeds;
   a->pad = (lt_quad){{0}};
   return lt_emit(g, LT_OP_pad, &pad, &x, 1);
@@ -117,28 +121,30 @@ static lt_value with_border(lt_graph *g, lt_value x, const lt_type *y, lt_max_po
 static lt_value without_border(lt_graph *g, lt_value gx, const lt_type *x, const lt_quad *pad) {
   const int64_t *p = pad->v;
   if (lt_type_eq(lt_type_of(g, gx), x)) return gx;
-  lt_slice_attrs s = {.axes = {2, {2, 3}}, .starts = {2, {p[0], p[1]}}, .ends = {2, {p[0] + x->dim[2], p[1] + x->dim[3]}}};
+  lt_slice_attrs s = {
+    .axes = {2, {2, 3}}, .starts = {2, {p[0], p[1]}}, .ends = {2, {p[0] + x->dim[2], p[1] + x->dim[3]}}};
   return lt_emit(g, LT_OP_slice, &s, &gx, 1);
 }
 
 /* gy scattered to where the first maximum of each window of x stands. */
 static lt_value first_maximum(lt_graph *g, lt_value x, lt_value gy, const lt_max_pool_attrs *a) {
   const lt_type t = *lt_type_of(g, x), y = *lt_type_of(g, gy);
-  lt_max_pool_index_attrs ia = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation,
-                                .ceil = a->ceil};
+  lt_max_pool_index_attrs ia = {
+    .kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation, .ceil = a->ceil};
   lt_scatter_add_attrs sa = {.axis = -1, .size = t.dim[2] * t.dim[3]};
   const int64_t flat[3] = {y.dim[0], y.dim[1], y.dim[2] * y.dim[3]};
   /* the windows of the image with its border may be more along an axis that ceil has not rounded up */
   lt_value all = lt_emit(g, LT_OP_max_pool_index, &ia, &x, 1);
   lt_slice_attrs cut = {.axes = {2, {2, 3}}, .starts = {2, {0, 0}}, .ends = {2, {y.dim[2], y.dim[3]}}};
-  if (lt_type_of(g, all)->dim[2] != y.dim[2] || lt_type_of(g, all)->dim[3] != y.dim[3]) all = lt_emit(g, LT_OP_slice, &cut, &all, 1);
+  if (lt_type_of(g, all)->dim[2] != y.dim[2] || lt_type_of(g, all)->dim[3] != y.dim[3])
+    all = lt_emit(g, LT_OP_slice, &cut, &all, 1);
   lt_value index = lt_reshape(g, all, 3, flat);
   lt_value rows = lt_reshape(g, gy, 3, flat);
   return lt_reshape_like(g, lt_emit(g, LT_OP_scatter_add, &sa, (lt_value[]){rows, index}, 2), &t);
 }
 
-/* gy added to every element of a window that equals its maximum y. Windows that ceil lets stand out end at the right and at
- * the bottom: the image is widened for them. */
+/* gy added to every element of a window that equals its maximum y. Windows that ceil lets stand out end at the right
+ * and at the bottom: the image is widened for them. */
 static lt_value all_maxima(lt_graph *g, lt_value x, lt_value y, lt_value gy, const lt_max_pool_attrs *a) {
   const lt_type image = *lt_type_of(g, x), out = *lt_type_of(g, y);
   lt_quad more = {{0}};
@@ -161,8 +167,11 @@ static lt_value all_maxima(lt_graph *g, lt_value x, lt_value y, lt_value gy, con
   lt_value share = lt_emit(g, LT_OP_select, NULL, (lt_value[]){is_top, rows, lt_number(g, gy, 0)}, 3);
   lt_pad_attrs fill = {.pads = {12, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, all.dim[4] - out.dim[2], all.dim[5] - out.dim[3]}}};
   share = lt_emit(g, LT_OP_pad, &fill, &share, 1);
-  lt_col2im_attrs ba = {.input_shape = {4, {t.dim[0], t.dim[1], t.dim[2], t.dim[3]}}, .kernel = a->kernel, .stride = a->stride,
-                        .dilation = a->dilation, .to_matrix = false};
+  lt_col2im_attrs ba = {.input_shape = {4, {t.dim[0], t.dim[1], t.dim[2], t.dim[3]}},
+                        .kernel = a->kernel,
+                        .stride = a->stride,
+                        .dilation = a->dilation,
+                        .to_matrix = false};
   return without_border(g, lt_emit(g, LT_OP_col2im, &ba, &share, 1), &image, &(lt_quad){{0}});
 }
 
@@ -194,10 +203,10 @@ LT_EVAL(max_pool_index) {
       for (int64_t j = 0; j < o[3]; j++) *y++ = window_max(&w, in[0]->f + p * size[0] * size[1], i, j);
 }
 
-/* ---- avg_pool and its adjoint ------------------------------------------------------------------------------------- */
+/* ---- avg_pool and its adjoint ------------------------------------------------------------------------------------ */
 
-/* Between planes of an image and their means: y from x, or with `back` x += y / count. What a window's sum is divided by
- * counts the border with include_pad, but not what ceil adds beyond it. */
+/* Between planes of an image and their means: y from x, or with `back` x += y / count. What a window's sum is divided
+ * by counts the border with include_pad, but not what ceil adds beyond it. */
 static void avg_walk(const lt_window *w, bool include_pad, int64_t planes, double *x, double *y, bool back) {
   const lt_window_axis *h = &w->axis[0], *v = &w->axis[1];
   for (int64_t p = 0; p < planes; p++, x += h->size * v->size)
@@ -236,8 +245,13 @@ LT_TERMS(avg_pool) {
 LT_VJP(avg_pool) {
   const lt_avg_pool_attrs *a = n->attrs;
   const lt_type *x = lt_type_of(v->g, in[0]);
-  lt_avg_pool_grad_attrs b = {.size = {{x->dim[2], x->dim[3]}}, .kernel = a->kernel, .stride = a->stride, .pad = a->pad,
-                              .dilation = a->dilation, .ceil = a->ceil, .count_include_pad = a->count_include_pad};
+  lt_avg_pool_grad_attrs b = {.size = {{x->dim[2], x->dim[3]}},
+                              .kernel = a->kernel,
+                              .stride = a->stride,
+                              .pad = a->pad,
+                              .dilation = a->dilation,
+                              .ceil = a->ceil,
+                              .count_include_pad = a->count_include_pad};
   v->g->origin = NULL;
   gin[0] = lt_emit(v->g, LT_OP_avg_pool_grad, &b, gout, 1);
 }
@@ -271,13 +285,17 @@ LT_EVAL(avg_pool_grad) {
 LT_TERMS(avg_pool_grad) { return lt_count_of(g, n->in[0]); }
 LT_VJP(avg_pool_grad) {
   const lt_avg_pool_grad_attrs *a = n->attrs;
-  lt_avg_pool_attrs b = {.kernel = a->kernel, .stride = a->stride, .pad = a->pad, .dilation = a->dilation,
-                         .ceil = a->ceil, .count_include_pad = a->count_include_pad};
+  lt_avg_pool_attrs b = {.kernel = a->kernel,
+                         .stride = a->stride,
+                         .pad = a->pad,
+                         .dilation = a->dilation,
+                         .ceil = a->ceil,
+                         .count_include_pad = a->count_include_pad};
   v->g->origin = NULL;
   gin[0] = lt_emit(v->g, LT_OP_avg_pool, &b, gout, 1);
 }
 
-/* ---- global_avg_pool: [N, C, H, W] → [N, C, 1, 1] ------------------------------------------------------------------ */
+/* ---- global_avg_pool: [N, C, H, W] → [N, C, 1, 1] ---------------------------------------------------------------- */
 
 LT_INFER(global_avg_pool) {
   lt_need_rank(g, LT_OP_global_avg_pool, "x", in[0], 4, "[N, C, H, W]");
@@ -304,9 +322,10 @@ LT_EXPAND(global_avg_pool) {
 
 LT_VJP(global_avg_pool) { lt_vjp_by_expansion(v, n, in, gout, gin); }
 
-/* ---- gather and scatter_add --------------------------------------------------------------------------------------- */
+/* ---- gather and scatter_add -------------------------------------------------------------------------------------- */
 
-static int64_t infer_index(lt_graph *g, lt_op op, const char *what, const lt_value *in, int64_t axis, bool same_extent) {
+static int64_t infer_index(lt_graph *g, lt_op op, const char *what, const lt_value *in, int64_t axis,
+                           bool same_extent) {
   lt_dtype t = lt_type_of(g, in[1])->dtype;
   lt_need_float(g, op, what, in[0]);
   axis = lt_need_axis(g, op, in[0], axis);
@@ -316,7 +335,8 @@ static int64_t infer_index(lt_graph *g, lt_op op, const char *what, const lt_val
     equal = x.dim[i] == index.dim[i] || ((int64_t)i == axis && !same_extent);
   if (t != LT_I32 && t != LT_I64) lt_node_fail(g, op, "index %s must be i32 or i64", lt_text_of(g, in[1]));
   if (!equal)
-    lt_node_fail(g, op, "%s %s and index %s must have the same shape%s", what, lt_text_of(g, in[0]), lt_text_of(g, in[1]),
+    lt_node_fail(g, op, "%s %s and index %s must have the same shape%s", what, lt_text_of(g, in[0]),
+                 lt_text_of(g, in[1]),
                  same_extent ? "" : lt_arena_printf(&g->arena, " but for axis %lld", (long long)axis));
   return axis;
 }

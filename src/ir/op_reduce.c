@@ -4,9 +4,10 @@
 
 #include "ir/op_util.h"
 
-/* ---- sum, mean, reduce_max ---------------------------------------------------------------------------------------- */
+/* ---- sum, mean, reduce_max --------------------------------------------------------------------------------------- */
 
-static void infer_reduce(lt_graph *g, lt_op op, lt_value x, lt_ints *axes, bool keepdims, bool any_number, lt_type *out) {
+static void infer_reduce(lt_graph *g, lt_op op, lt_value x, lt_ints *axes, bool keepdims, bool any_number,
+                         lt_type *out) {
   if (!any_number) lt_need_float(g, op, "x", x);
   if (lt_type_of(g, x)->dtype == LT_BOOL)
     lt_node_fail(g, op, "x %s must be of a number type\nhelp: cast(…, dtype=i32) converts it", lt_text_of(g, x));
@@ -44,7 +45,8 @@ static void eval_sum(const lt_tensor *x, const lt_ints *axes, lt_tensor *y) {
     if (floats) y->f[w.off[0]] += x->f[i];
     else y->i[w.off[0]] = (int64_t)((uint64_t)y->i[w.off[0]] + (uint64_t)x->i[i]);
   }
-  for (int64_t i = 0, n = lt_type_count(&y->type); !floats && i < n; i++) y->i[i] = lt_dtype_wrap(y->type.dtype, y->i[i]);
+  for (int64_t i = 0, n = lt_type_count(&y->type); !floats && i < n; i++)
+    y->i[i] = lt_dtype_wrap(y->type.dtype, y->i[i]);
 }
 
 static int64_t reduced_count(const lt_type *x, const lt_ints *axes) {
@@ -160,7 +162,7 @@ LT_VJP(reduce_max) {
   gin[0] = x.rank ? lt_transpose(g, s, back) : s;
 }
 
-/* ---- argmax ------------------------------------------------------------------------------------------------------- */
+/* ---- argmax ------------------------------------------------------------------------------------------------------ */
 
 LT_INFER(argmax) {
   lt_argmax_attrs *a = attrs;
@@ -202,7 +204,7 @@ LT_EVAL(argmax) {
     }
 }
 
-/* ---- softmax, log_softmax ----------------------------------------------------------------------------------------- */
+/* ---- softmax, log_softmax ---------------------------------------------------------------------------------------- */
 
 static void infer_softmax(lt_graph *g, lt_op op, lt_value x, int64_t *axis, lt_type *out) {
   lt_need_float(g, op, "x", x);
@@ -258,7 +260,7 @@ LT_VJP(log_softmax) {
   gin[0] = log_softmax_grad(v->g, out[0], gout[0], ((const lt_log_softmax_attrs *)n->attrs)->axis);
 }
 
-/* ---- cross_entropy: the mean over rows that count of -log_softmax(logits)[label] ------------------------------------ */
+/* ---- cross_entropy: the mean over rows that count of -log_softmax(logits)[label] --------------------------------- */
 
 LT_INFER(cross_entropy) {
   const lt_op op = LT_OP_cross_entropy;
@@ -311,7 +313,7 @@ LT_VJP(cross_entropy) {
   gin[0] = log_softmax_grad(g, logs, glogs, 1);
 }
 
-/* ---- mse ---------------------------------------------------------------------------------------------------------- */
+/* ---- mse --------------------------------------------------------------------------------------------------------- */
 
 LT_INFER(mse) {
   lt_need_float(g, LT_OP_mse, "y", in[0]);

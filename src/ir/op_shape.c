@@ -1,13 +1,14 @@
-/* op_shape.c: ops that move or repeat elements and compute nothing. Each gradient is the adjoint movement: back to the old
- * shape, or for repeats and overlaps a sum. */
+/* op_shape.c: ops that move or repeat elements and compute nothing. Each gradient is the adjoint movement: back to the
+ * old shape, or for repeats and overlaps a sum. */
 #include "ir/op_util.h"
 
 /* y[i] = x[off] for a walk over y's shape with x's strides; off0 is where the walk starts. */
 static void move(lt_walk *w, const lt_tensor *x, int64_t off0, lt_tensor *y) {
-  for (int64_t i = 0, n = lt_type_count(&y->type); i < n; i++, lt_walk_next(w)) lt_tensor_move(y, i, x, off0 + w->off[0]);
+  for (int64_t i = 0, n = lt_type_count(&y->type); i < n; i++, lt_walk_next(w))
+    lt_tensor_move(y, i, x, off0 + w->off[0]);
 }
 
-/* ---- reshape, flatten --------------------------------------------------------------------------------------------- */
+/* ---- reshape, flatten -------------------------------------------------------------------------------------------- */
 
 LT_INFER(reshape) {
   lt_reshape_attrs *a = attrs;
@@ -25,7 +26,8 @@ LT_INFER(reshape) {
   }
   if (hole >= 0 && count % known == 0) a->shape.v[hole] = count / known, known = count;
   if (known != count)
-    lt_node_fail(g, op, "x %s has %lld elements, which do not fit shape %s", lt_text_of(g, in[0]), (long long)count, shape);
+    lt_node_fail(g, op, "x %s has %lld elements, which do not fit shape %s", lt_text_of(g, in[0]), (long long)count,
+                 shape);
   y = lt_make_type(x.dtype, (unsigned)a->shape.n, a->shape.v);
   *out_type = y;
 }
@@ -44,7 +46,7 @@ LT_EXPAND(flatten) {
 }
 LT_VJP(flatten) { gin[0] = lt_reshape_like(v->g, gout[0], lt_type_of(v->g, in[0])); }
 
-/* ---- transpose ---------------------------------------------------------------------------------------------------- */
+/* ---- transpose --------------------------------------------------------------------------------------------------- */
 
 LT_INFER(transpose) {
   lt_transpose_attrs *a = attrs;
@@ -83,7 +85,7 @@ LT_VJP(transpose) {
   gin[0] = lt_transpose(v->g, gout[0], back);
 }
 
-/* ---- broadcast_to ------------------------------------------------------------------------------------------------- */
+/* ---- broadcast_to ------------------------------------------------------------------------------------------------ */
 
 LT_INFER(broadcast_to) {
   const lt_broadcast_to_attrs *a = attrs;
@@ -94,8 +96,7 @@ LT_INFER(broadcast_to) {
     int64_t k = i - (a->shape.n - x.rank);
     good = a->shape.v[i] >= 1 && (k < 0 || x.dim[k] == 1 || x.dim[k] == a->shape.v[i]);
   }
-  if (!good)
-    lt_node_fail(g, LT_OP_broadcast_to, "x %s does not broadcast to shape %s", lt_text_of(g, in[0]), shape);
+  if (!good) lt_node_fail(g, LT_OP_broadcast_to, "x %s does not broadcast to shape %s", lt_text_of(g, in[0]), shape);
   *out_type = lt_make_type(x.dtype, (unsigned)a->shape.n, a->shape.v);
 }
 LT_EVAL(broadcast_to) {
@@ -109,7 +110,7 @@ LT_VJP(broadcast_to) {
   gin[0] = lt_sum_to(v->g, gout[0], &x);
 }
 
-/* ---- concat ------------------------------------------------------------------------------------------------------- */
+/* ---- concat ------------------------------------------------------------------------------------------------------ */
 
 LT_INFER(concat) {
   lt_concat_attrs *a = attrs;
@@ -157,7 +158,7 @@ LT_VJP(concat) {
   }
 }
 
-/* ---- slice -------------------------------------------------------------------------------------------------------- */
+/* ---- slice ------------------------------------------------------------------------------------------------------- */
 
 static int64_t clamp_index(int64_t i, int64_t dim) {
   if (i < 0) i += dim;
@@ -177,13 +178,14 @@ LT_INFER(slice) {
   for (int64_t i = 0; i < a->axes.n; i++) {
     int64_t k = a->axes.v[i] = lt_need_axis(g, op, in[0], a->axes.v[i]), from = a->starts.v[i], to = a->ends.v[i];
     if (seen[k])
-      lt_node_fail(g, op, "axis %lld is named twice in axes=%s", (long long)k, lt_ints_text(&g->arena, a->axes.v, a->axes.n));
+      lt_node_fail(g, op, "axis %lld is named twice in axes=%s", (long long)k,
+                   lt_ints_text(&g->arena, a->axes.v, a->axes.n));
     seen[k] = true;
     a->starts.v[i] = clamp_index(from, t.dim[k]);
     a->ends.v[i] = clamp_index(to, t.dim[k]);
     if (a->starts.v[i] >= a->ends.v[i])
-      lt_node_fail(g, op, "nothing is left of axis %lld of x %s between %lld and %lld", (long long)k, lt_text_of(g, in[0]),
-                   (long long)from, (long long)to);
+      lt_node_fail(g, op, "nothing is left of axis %lld of x %s between %lld and %lld", (long long)k,
+                   lt_text_of(g, in[0]), (long long)from, (long long)to);
     t.dim[k] = a->ends.v[i] - a->starts.v[i];
   }
   *out_type = t;
@@ -210,7 +212,7 @@ LT_VJP(slice) {
   gin[0] = lt_emit(v->g, LT_OP_pad, &p, gout, 1);
 }
 
-/* ---- pad ---------------------------------------------------------------------------------------------------------- */
+/* ---- pad --------------------------------------------------------------------------------------------------------- */
 
 LT_INFER(pad) {
   const lt_pad_attrs *a = attrs;

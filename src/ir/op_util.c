@@ -1,5 +1,5 @@
-/* op_util.c: checks, windows and walks shared by the op hooks (op_util.h). Messages name the op (lt_node_fail does), the
- * operand with its type, and the rule it breaks. */
+/* op_util.c: checks, windows and walks shared by the op hooks (op_util.h). Messages name the op (lt_node_fail does),
+ * the operand with its type, and the rule it breaks. */
 #include "ir/op_util.h"
 
 const char *lt_ints_text(lt_arena *a, const int64_t *v, int64_t n) {
@@ -42,7 +42,8 @@ void lt_need_axes(lt_graph *g, lt_op op, lt_value x, lt_ints *axes) {
   for (int64_t i = 0; i < axes->n; i++) {
     int64_t k = lt_need_axis(g, op, x, axes->v[i]);
     if (named[k])
-      lt_node_fail(g, op, "axis %lld is named twice in axes=%s", (long long)k, lt_ints_text(&g->arena, axes->v, axes->n));
+      lt_node_fail(g, op, "axis %lld is named twice in axes=%s", (long long)k,
+                   lt_ints_text(&g->arena, axes->v, axes->n));
     named[k] = true;
   }
   memset(axes, 0, sizeof *axes);
@@ -51,13 +52,15 @@ void lt_need_axes(lt_graph *g, lt_op op, lt_value x, lt_ints *axes) {
 }
 
 /* Numbers of a window stay below 2^31, so that sums and products of two of them cannot overflow. */
-static void need_range(lt_graph *g, lt_op op, const char *what, const int64_t *v, int n, int64_t least, const char *image,
-                       const lt_pair *kernel) {
+static void need_range(lt_graph *g, lt_op op, const char *what, const int64_t *v, int n, int64_t least,
+                       const char *image, const lt_pair *kernel) {
   for (int i = 0; i < n; i++)
     if (v[i] < least || v[i] > INT32_MAX)
       lt_node_fail(g, op, "%s %s must be %s (%s, kernel %s)", what, lt_ints_text(&g->arena, v, n),
-                   v[i] > INT32_MAX ? "at most 2147483647" : least ? "at least 1" : "at least 0", image,
-                   lt_ints_text(&g->arena, kernel->v, 2));
+                   v[i] > INT32_MAX ? "at most 2147483647"
+                   : least          ? "at least 1"
+                                    : "at least 0",
+                   image, lt_ints_text(&g->arena, kernel->v, 2));
 }
 
 void lt_need_window(lt_graph *g, lt_op op, lt_window *w, const char *image) {
@@ -73,10 +76,10 @@ void lt_need_window(lt_graph *g, lt_op op, lt_window *w, const char *image) {
     case LT_WINDOW_FITS: break;
     case LT_WINDOW_OVERFLOWS: lt_node_fail(g, op, "the padded size of %s overflows", image);
     case LT_WINDOW_TOO_LARGE:
-      lt_node_fail(g, op, "the window is larger than the padded image: %s %lld > %lld (%s, kernel %s, dilation %s, pad %s)",
-                   k ? "width" : "height", (long long)extent, (long long)padded, image,
-                   lt_ints_text(&g->arena, kernel.v, 2), lt_ints_text(&g->arena, dilation.v, 2),
-                   lt_ints_text(&g->arena, pad.v, 4));
+      lt_node_fail(
+        g, op, "the window is larger than the padded image: %s %lld > %lld (%s, kernel %s, dilation %s, pad %s)",
+        k ? "width" : "height", (long long)extent, (long long)padded, image, lt_ints_text(&g->arena, kernel.v, 2),
+        lt_ints_text(&g->arena, dilation.v, 2), lt_ints_text(&g->arena, pad.v, 4));
     }
   }
 }
@@ -101,7 +104,7 @@ void lt_tensor_assign(lt_tensor *to, const lt_tensor *from) {
   memcpy(to->f, from->f, (size_t)lt_type_count(&to->type) * sizeof *to->f);
 }
 
-/* ---- emission ----------------------------------------------------------------------------------------------------- */
+/* ---- emission ---------------------------------------------------------------------------------------------------- */
 
 lt_value lt_emit_axis_reduce(lt_graph *g, lt_op op, lt_value x, int64_t axis) {
   return lt_reduce(g, op, x, &(lt_ints){1, {axis}}, true);

@@ -1,6 +1,6 @@
-/* op_util.h: what the files of op hooks (op_<family>.c) share: checks that fail with a message, windows, and a walk over
- * several strided arrays at once. Included by these files and by the passes that expand ops; not by
- * anyone else. */
+/* op_util.h: what the files of op hooks (op_<family>.c) share: checks that fail with a message, windows, and a walk
+ * over several strided arrays at once. Included by these files and by the passes that expand ops; not by anyone
+ * else. */
 #ifndef LT_OP_UTIL_H
 #define LT_OP_UTIL_H
 #include "ir/op_hooks.h"
@@ -30,9 +30,9 @@ typedef struct lt_walk {
   unsigned rank, arrays;
   int64_t dim[LT_MAX_RANK], at[LT_MAX_RANK], stride[4][LT_MAX_RANK], off[4];
 } lt_walk;
-void lt_walk_init(lt_walk *w, const lt_type *shape);             /* no arrays yet */
-void lt_walk_add(lt_walk *w, const lt_type *t);                  /* an array of type t, broadcast to the shape */
-void lt_walk_add_strides(lt_walk *w, const int64_t *stride);     /* an array by strides */
+void lt_walk_init(lt_walk *w, const lt_type *shape);         /* no arrays yet */
+void lt_walk_add(lt_walk *w, const lt_type *t);              /* an array of type t, broadcast to the shape */
+void lt_walk_add_strides(lt_walk *w, const int64_t *stride); /* an array by strides */
 static inline void lt_walk_next(lt_walk *w) {
   for (unsigned d = w->rank; d-- > 0;) {
     for (unsigned k = 0; k < w->arrays; k++) w->off[k] += w->stride[k][d];
@@ -53,7 +53,8 @@ void lt_tensor_assign(lt_tensor *to, const lt_tensor *from); /* the same count a
 lt_value lt_emit_axis_reduce(lt_graph *g, lt_op op, lt_value x, int64_t axis); /* over one axis, kept as 1 */
 lt_value lt_number(lt_graph *g, lt_value like, double c);                      /* a scalar constant of like's dtype */
 lt_value lt_reshape_like(lt_graph *g, lt_value x, const lt_type *shape);
-lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x); /* max_pool with a pad_value, by one without */
+/* max_pool with a pad_value, by one without */
+lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x);
 void lt_gradients_after(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny,
                         const lt_value *wrt, unsigned n, uint32_t first);
 void lt_grad_check(lt_graph *g, const lt_value *y, const lt_value *seed, unsigned ny, const lt_value *wrt, unsigned n);

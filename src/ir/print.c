@@ -10,32 +10,33 @@
  *   }
  *
  * - Statements stand in the graph's order; inputs in the header, in their order.
- * - Operands stand by position; an optional one with operands after it is given by name (`grad(y, x, seed=s)`); an absent
- *   one in last place is left out. Attributes follow in the table's order; those with the default value are left out.
- * - Numbers as operands are unnamed finite f32 scalars ("-0.5" is one number, not a negation). Other constants, and those
- *   that are outputs or new values of an update, have a statement. Float literals read back to the same bits; inf, -inf
- *   and nan are written so.
+ * - Operands stand by position; an optional one with operands after it is given by name (`grad(y, x, seed=s)`); an
+ *   absent one in last place is left out. Attributes follow in the table's order; those with the default value are left
+ *   out.
+ * - Numbers as operands are unnamed finite f32 scalars ("-0.5" is one number, not a negation). Other constants, and
+ *   those that are outputs or new values of an update, have a statement. Float literals read back to the same bits;
+ *   inf, -inf and nan are written so.
  * - A value without a name is called after an output that it is, if that name is free, else v1, v2 … What is bound by
  *   `NAME = VALUE` is another name of the value and makes no node; these lines come last, and say which value an output
- *   is when it is called otherwise. Where such a line would hide a name that a later one needs, that value gets a further
- *   name first.
+ *   is when it is called otherwise. Where such a line would hide a name that a later one needs, that value gets a
+ *   further name first.
  * - Names that are no identifiers (or are reserved words) stand in `backticks`; they hold no backtick themselves.
  * - In texts "\"" "\\" "\n" "\t" are escapes, every other byte stands for itself.
  * - @layout is written for each result in order once one of them is not plain without halo:
- *   @layout(plain|blocked, [top, left, bottom, right]) or @panel(NAME, groups=N), @algorithm(NAME), @copy(OPERAND, as @layout or
- *   @panel take it). An input's notes follow its type. */
+ *   @layout(plain|blocked, [top, left, bottom, right]) or @panel(NAME, groups=N), @algorithm(NAME), @copy(OPERAND, as
+ *   @layout or @panel take it). An input's notes follow its type. */
 #include "ir/ir.h"
 
 #include <math.h>
 
-/* ---- words -------------------------------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------------------------------- */
 
 static bool letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 static bool digit(char c) { return c >= '0' && c <= '9'; }
 
 static bool reserved(const char *name) {
-  static const char *const words[] = {"network", "block", "param", "state", "const", "update", "for", "in", "if", "else",
-                                      "import", "lathe", "none", "true", "false", "inf", "nan", NULL};
+  static const char *const words[] = {"network", "block",  "param", "state", "const", "update", "for", "in",  "if",
+                                      "else",    "import", "lathe", "none",  "true",  "false",  "inf", "nan", NULL};
   for (const char *const *w = words; *w; w++)
     if (strcmp(*w, name) == 0) return true;
   return false;
@@ -49,9 +50,7 @@ static bool identifier(const char *s) {
   return true;
 }
 
-void lt_print_name(lt_str *out, const char *name) {
-  lt_str_printf(out, identifier(name) ? "%s" : "`%s`", name);
-}
+void lt_print_name(lt_str *out, const char *name) { lt_str_printf(out, identifier(name) ? "%s" : "`%s`", name); }
 
 void lt_print_string(lt_str *out, const char *text) {
   lt_str_puts(out, "\"");
@@ -123,9 +122,7 @@ static void print_init(lt_str *s, const lt_init *init) {
   switch ((lt_init_kind)init->kind) {
   case LT_INIT_ZEROS: lt_str_puts(s, "zeros()"); break;
   case LT_INIT_ONES: lt_str_puts(s, "ones()"); break;
-  case LT_INIT_NORMAL:
-    lt_str_puts(s, "normal(scale="), lt_str_double(s, init->a), lt_str_puts(s, ")");
-    break;
+  case LT_INIT_NORMAL: lt_str_puts(s, "normal(scale="), lt_str_double(s, init->a), lt_str_puts(s, ")"); break;
   case LT_INIT_UNIFORM:
     lt_str_puts(s, "uniform(lo="), lt_str_double(s, init->a);
     lt_str_puts(s, ", hi="), lt_str_double(s, init->b), lt_str_puts(s, ")");
@@ -149,7 +146,7 @@ void lt_attr_print(lt_str *s, lt_attr_kind kind, const void *attr) {
   }
 }
 
-/* ---- which name stands for which value ------------------------------------------------------------------------------ */
+/* ---- which name stands for which value --------------------------------------------------------------------------- */
 
 bool lt_is_inline_const(const lt_graph *g, lt_value v) {
   const lt_node *n = lt_node_of(g, v);
@@ -202,7 +199,7 @@ static void print_value(printer *p, lt_value v) {
   else print_element(p->out, ((const lt_const_attrs *)lt_node_of(p->g, v)->attrs)->value, 0);
 }
 
-/* ---- statements ---------------------------------------------------------------------------------------------------- */
+/* ---- statements -------------------------------------------------------------------------------------------------- */
 
 /* What @layout, @panel and @copy take: a kind and its halo, or a panel and its groups. */
 static void print_layout(lt_str *out, const lt_layout *l) {
@@ -294,7 +291,8 @@ static void print_statement(printer *p, const lt_node *n) {
   print_results(p, n);
   if (n->op == LT_OP_param || n->op == LT_OP_state) {
     lt_str_puts(out, " = ");
-    lt_attr_print(out, LT_ATTR_init, &((const lt_param_attrs *)n->attrs)->init); /* a state's stands at the same place */
+    /* a state's stands at the same place */
+    lt_attr_print(out, LT_ATTR_init, &((const lt_param_attrs *)n->attrs)->init);
   } else if (n->op == LT_OP_const) {
     lt_str_puts(out, " = ");
     lt_print_data(out, ((const lt_const_attrs *)n->attrs)->value);
@@ -312,7 +310,7 @@ void lt_print_node(lt_str *out, const lt_graph *g, const lt_node *n) {
   else print_value(&p, n->out);
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static void print_header(printer *p) {
   const lt_graph *g = p->g;
@@ -343,7 +341,8 @@ static void print_binding(printer *p, const char *name, const char *value) {
   lt_str_puts(p->out, "\n");
 }
 
-/* Outputs called otherwise than their value. A value whose name an earlier of these lines takes away is renamed first. */
+/* Outputs called otherwise than their value. A value whose name an earlier of these lines takes away is renamed
+ * first. */
 static void print_outputs(printer *p) {
   const lt_graph *g = p->g;
   const char **source = LT_NEW_ARRAY(p->out->arena, const char *, g->outputs.n);

@@ -1,8 +1,8 @@
-/* random.c: counter-based random numbers. A number is a function of (seed, stream, counter) alone, so neither threads nor
- * order change it, and the same integer operations give the same bits in C, in generated code, on every machine.
+/* random.c: counter-based random numbers. A number is a function of (seed, stream, counter) alone, so neither threads
+ * nor order change it, and the same integer operations give the same bits in C, in generated code, on every machine.
  *
- * The function is SplitMix64's finaliser (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) over a
- * Weyl sequence that starts at a place mixed from seed and stream:
+ * The function is SplitMix64's finaliser (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014)
+ * over a Weyl sequence that starts at a place mixed from seed and stream:
  *     key = mix(mix(seed + G) ^ stream),   u32 = mix(key + G * (counter + 1)) >> 32,   G = 0x9E3779B97F4A7C15
  * Normal numbers use Box and Muller's transform with our own log and cosine in plain double arithmetic (no fused
  * operations: the build says -ffp-contract=off), because those of two C libraries differ in the last bit. */
@@ -59,7 +59,9 @@ static double normal(uint64_t seed, uint64_t stream, uint64_t counter) {
   return sqrt(-2 * natural_log(u)) * cosine_of_turn(v);
 }
 
-float lt_random_normal(uint64_t seed, uint64_t stream, uint64_t counter) { return (float)normal(seed, stream, counter); }
+float lt_random_normal(uint64_t seed, uint64_t stream, uint64_t counter) {
+  return (float)normal(seed, stream, counter);
+}
 
 static double init_value(const lt_init *init, uint64_t seed, uint64_t stream, int64_t i) {
   switch ((lt_init_kind)init->kind) {

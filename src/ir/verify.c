@@ -1,5 +1,6 @@
-/* verify.c: every invariant of a graph, checked from scratch: indices and order, arity, types as the ops infer them again
- * from resolved attributes, names, outputs, updates, layouts. What it finds is a bug of the pass that ran before. */
+/* verify.c: every invariant of a graph, checked from scratch: indices and order, arity, types as the ops infer them
+ * again from resolved attributes, names, outputs, updates, layouts. What it finds is a bug of the pass that ran
+ * before. */
 #include "ir/ir.h"
 
 #include <stdio.h>
@@ -17,13 +18,14 @@ LT_PRINTF(3, 4) LT_NORETURN static void bad(check *c, const lt_node *n, const ch
   char *text = lt_arena_alloc(&c->g->arena, (size_t)length + 1);
   vsnprintf(text, (size_t)length + 1, fmt, ap2);
   va_end(ap), va_end(ap2);
-  lt_fail(c->g->job, LATHE_E_INTERNAL, n ? &n->loc : NULL, "after %s: %s%s%u: %s", c->after, n ? lt_op_table[n->op].name : "graph",
-          n ? " at node " : " of nodes ", n ? n->id : c->g->nodes.n, text);
+  lt_fail(c->g->job, LATHE_E_INTERNAL, n ? &n->loc : NULL, "after %s: %s%s%u: %s", c->after,
+          n ? lt_op_table[n->op].name : "graph", n ? " at node " : " of nodes ", n ? n->id : c->g->nodes.n, text);
 }
 
 static void check_links(check *c, const lt_node *n, uint32_t id, lt_value next) {
   const lt_graph *g = c->g;
-  if (n->op <= LT_OP_none || n->op >= LT_OPS) lt_fail(c->g->job, LATHE_E_INTERNAL, NULL, "after %s: node %u has no op", c->after, id);
+  if (n->op <= LT_OP_none || n->op >= LT_OPS)
+    lt_fail(c->g->job, LATHE_E_INTERNAL, NULL, "after %s: node %u has no op", c->after, id);
   const lt_op_info *op = &lt_op_table[n->op];
   if (n->id != id) bad(c, n, "its id is not its place %u", id);
   if (n->out != next) bad(c, n, "its first result is %u, not %u", n->out, next);
@@ -37,7 +39,7 @@ static void check_links(check *c, const lt_node *n, uint32_t id, lt_value next) 
   }
 }
 
-/* ---- types: inferred again under a job of their own, so that what the op says is reported as the pass's fault ---------- */
+/* ---- types: inferred again under a job of their own, so that what the op says is reported as the pass's fault ---- */
 
 typedef struct again {
   check *c;
@@ -80,7 +82,7 @@ static void check_types(check *c, const lt_node *n) {
   }
 }
 
-/* ---- names, layouts, ends -------------------------------------------------------------------------------------------- */
+/* ---- names, layouts, ends ---------------------------------------------------------------------------------------- */
 
 static void check_values(check *c, const lt_node *n) {
   const lt_graph *g = c->g;
@@ -95,11 +97,14 @@ static void check_values(check *c, const lt_node *n) {
 }
 
 static void check_choices(check *c, const lt_node *n) {
-  if (!lt_algorithm_fits(n->algorithm, c->g, n)) bad(c, n, "the algorithm %s does not fit it", lt_algorithm_name(n->algorithm));
+  if (!lt_algorithm_fits(n->algorithm, c->g, n))
+    bad(c, n, "the algorithm %s does not fit it", lt_algorithm_name(n->algorithm));
   for (uint32_t i = 0; i < n->n_copies; i++) {
     const lt_copy *x = &n->copies[i];
-    if (x->operand >= n->n_in || !n->in[x->operand]) bad(c, n, "a copy of operand %u, which it does not have", x->operand);
-    if (i && x->operand <= n->copies[i - 1].operand) bad(c, n, "operand %u is copied twice or out of order", x->operand);
+    if (x->operand >= n->n_in || !n->in[x->operand])
+      bad(c, n, "a copy of operand %u, which it does not have", x->operand);
+    if (i && x->operand <= n->copies[i - 1].operand)
+      bad(c, n, "operand %u is copied twice or out of order", x->operand);
     const char *why = lt_layout_misfit(&c->g->arena, lt_type_of(c->g, n->in[x->operand]), &x->layout);
     if (why) bad(c, n, "the copy of operand %u has %s", x->operand, why);
   }
@@ -115,7 +120,8 @@ static void check_ends(check *c) {
   }
   for (uint32_t i = 0; i < g->updates.n; i++) {
     const lt_update *u = &g->updates.at[i];
-    if (!u->leaf || u->leaf >= g->values.n || !u->value || u->value >= g->values.n) bad(c, NULL, "update %u is broken", i);
+    if (!u->leaf || u->leaf >= g->values.n || !u->value || u->value >= g->values.n)
+      bad(c, NULL, "update %u is broken", i);
     lt_op op = lt_op_of(g, u->leaf);
     if (op != LT_OP_param && op != LT_OP_state) bad(c, NULL, "update %u is of no param or state", i);
     if (!lt_type_eq(lt_type_of(g, u->leaf), lt_type_of(g, u->value))) bad(c, NULL, "update %u changes the type", i);

@@ -7,7 +7,7 @@ static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 static int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
 static int64_t mod(int64_t a, int64_t b) { return (a % b + b) % b; }
 
-/* ---- the window of an op ------------------------------------------------------------------------------------------ */
+/* ---- the window of an op ----------------------------------------------------------------------------------------- */
 
 static int find_attr(lt_op op, const char *name) {
   for (int i = 0; i < lt_op_table[op].n_attrs; i++)
@@ -32,9 +32,13 @@ lt_window lt_window_read(lt_op op, const void *attrs, const lt_type *image, cons
   const lt_attr_bool *ceil = attr_of(op, attrs, "ceil");
   lt_window w = {.n = 2};
   for (unsigned k = 0; k < w.n; k++)
-    w.axis[k] = (lt_window_axis){.size = image->dim[2 + k], .kernel = kernel ? kernel->v[k] : filter->dim[2 + k],
-                                 .stride = stride->v[k], .dilation = dilation->v[k], .before = pad->v[k],
-                                 .after = pad->v[w.n + k], .ceil = ceil && *ceil};
+    w.axis[k] = (lt_window_axis){.size = image->dim[2 + k],
+                                 .kernel = kernel ? kernel->v[k] : filter->dim[2 + k],
+                                 .stride = stride->v[k],
+                                 .dilation = dilation->v[k],
+                                 .before = pad->v[k],
+                                 .after = pad->v[w.n + k],
+                                 .ceil = ceil && *ceil};
   return w;
 }
 
@@ -62,7 +66,7 @@ lt_quad lt_window_pad(const lt_window *w) {
   return (lt_quad){{w->axis[0].before, w->axis[1].before, w->axis[0].after, w->axis[1].after}};
 }
 
-/* ---- sizes -------------------------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
 static bool extent_of(const lt_window_axis *a, int64_t *out) {
   return lt_mul_ok(out, a->kernel - 1, a->dilation) && lt_add_ok(out, *out, 1);
@@ -85,7 +89,7 @@ bool lt_window_image(const lt_window_axis *a, int64_t windows, int64_t *padded) 
   return extent_of(a, &extent) && lt_mul_ok(padded, a->stride, windows - 1) && lt_add_ok(padded, *padded, extent);
 }
 
-/* ---- taps --------------------------------------------------------------------------------------------------------- */
+/* ---- taps -------------------------------------------------------------------------------------------------------- */
 
 /* Taps of a window that starts at `start` which look at pixels below `end`. */
 static int64_t taps_before(const lt_window_axis *a, int64_t start, int64_t end) {
@@ -110,15 +114,15 @@ int64_t lt_window_elements(const lt_window_axis *a, int64_t o, bool border) {
   return LT_MAX(s.hi - s.lo, 0);
 }
 
-/* ---- halos -------------------------------------------------------------------------------------------------------- */
+/* ---- halos ------------------------------------------------------------------------------------------------------- */
 
 lt_window_halo lt_halo_of_windows(const lt_window_axis *a) {
   int64_t last = lt_window_start(a, a->windows - 1) + (a->kernel - 1) * a->dilation;
   return (lt_window_halo){a->before, LT_MAX(last - (a->size - 1), 0)};
 }
 
-/* Tap k reaches pixels from windows [lo, hi): the later the tap, the earlier the windows, so the first tap that reaches any
- * pixel goes furthest after, the last one furthest before. */
+/* Tap k reaches pixels from windows [lo, hi): the later the tap, the earlier the windows, so the first tap that reaches
+ * any pixel goes furthest after, the last one furthest before. */
 static lt_span windows_of_tap(const lt_window_axis *a, int64_t k) {
   int64_t shift = a->before - k * a->dilation;
   return (lt_span){ceil_div(shift, a->stride), floor_div(a->size - 1 + shift, a->stride) + 1};
@@ -148,7 +152,7 @@ bool lt_halo_pays(const lt_window *w, bool adjoint) {
   return wide <= SMALL || wide / MUCH <= pixels + windows;
 }
 
-/* ---- phases ------------------------------------------------------------------------------------------------------- */
+/* ---- phases ------------------------------------------------------------------------------------------------------ */
 
 static int64_t gcd(int64_t a, int64_t b) {
   while (b) {

@@ -1,17 +1,20 @@
 /* window.h: the geometry of convolution and pooling, the same for everybody who asks: shape inference, the interpreter,
  * `raise`, layout, lowering.
  *
- * Axes are independent of each other, so everything is said of one axis. Along it stands an image of `size` pixels with a
- * border of `before` and `after` pixels; window o of `windows` starts at pixel o·stride - before, and its tap k of `kernel`
- * looks at  o·stride - before + k·dilation. With size 4, kernel 3, stride 2, dilation 1, a border of 1 on both sides:
+ * Axes are independent of each other, so everything is said of one axis. Along it stands an image of `size` pixels with
+ * a border of `before` and `after` pixels; window o of `windows` starts at pixel o·stride - before, and its tap k of
+ * `kernel` looks at o·stride - before + k·dilation. With size 4, kernel 3, stride 2, dilation 1, a border of 1 on both
+ * sides:
  *
  *   pixels        . 0 1 2 3 .
  *   window 0      x x x            taps [1, 3) are inside the image
  *   window 1          x x x        taps [0, 3)
  *
- * The adjoint looks the other way: pixel i is seen by tap k of window (i + before - k·dilation) / stride, where that is whole.
+ * The adjoint looks the other way: pixel i is seen by tap k of window (i + before - k·dilation) / stride, where that is
+ * whole.
  *
- * All is arithmetic in 64 bits, at most a loop over the taps; what lt_need_window (op_util.h) has accepted cannot overflow. */
+ * All is arithmetic in 64 bits, at most a loop over the taps; what lt_need_window (op_util.h) has accepted cannot
+ * overflow. */
 #ifndef LT_WINDOW_H
 #define LT_WINDOW_H
 #include "ir/ir.h"
@@ -30,8 +33,8 @@ typedef struct lt_window { unsigned n; lt_window_axis axis[LT_WINDOW_AXES]; } lt
 
 /* Is the image the result, whose size an attribute says (and not the first operand)? */
 bool lt_window_makes_image(lt_op op);
-/* What attributes say (by name: kernel stride pad dilation ceil) of windows over image[2..]; `filter` has the taps where no
- * attribute has them. Nothing is checked, windows are not counted. */
+/* What attributes say (by name: kernel stride pad dilation ceil) of windows over image[2..]; `filter` has the taps
+ * where no attribute has them. Nothing is checked, windows are not counted. */
 lt_window lt_window_read(lt_op op, const void *attrs, const lt_type *image, const lt_type *filter);
 /* The same of a checked node, windows counted. */
 lt_window lt_window_between(lt_op op, const void *attrs, const lt_type *image, const lt_type *filter);
@@ -71,9 +74,9 @@ bool lt_halo_pays(const lt_window *w, bool adjoint);
 
 /* ---- phases of the adjoint ---- */
 
-/* Pixels i with (i + before) mod stride == r are reached by the taps k with k·dilation ≡ r: both are arithmetic sequences,
- * i = at + p·stride and k = first + j·step, and pixel p meets window  from + p - j·back  at tap j. taps 0: nothing reaches
- * these pixels. */
+/* Pixels i with (i + before) mod stride == r are reached by the taps k with k·dilation ≡ r: both are arithmetic
+ * sequences, i = at + p·stride and k = first + j·step, and pixel p meets window from + p - j·back at tap j. taps 0:
+ * nothing reaches these pixels. */
 typedef struct lt_phase_axis { int64_t at, pixels, first, taps, step, from, back; } lt_phase_axis;
 lt_phase_axis lt_window_phase(const lt_window_axis *a, int64_t r);
 /* Residues that have pixels: how many, and the i-th in rising order. */

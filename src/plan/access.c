@@ -1,7 +1,8 @@
 /* access.c: from coordinates of a value to an address, and the expressions that read values.
  *
- * A value's coordinates are affine forms of the kernel's dims. Values that are never stored (virtual movement) are read by
- * changing the coordinates until a stored value is reached; constants that are the same everywhere become numbers. */
+ * A value's coordinates are affine forms of the kernel's dims. Values that are never stored (virtual movement) are read
+ * by changing the coordinates until a stored value is reached; constants that are the same everywhere become
+ * numbers. */
 #include "plan/build.h"
 
 /* ---- coordinates ---- */
@@ -90,13 +91,14 @@ void lt_access_axis(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int6
   a->index = index;
 }
 
-/* Adds channel `c` of a blocked value of `blocks` blocks. Channel q stands in block q / 16, lane q mod 16, which is affine
- * in the dims only where the terms that are no multiples of 16 stay within one block together:
+/* Adds channel `c` of a blocked value of `blocks` blocks. Channel q stands in block q / 16, lane q mod 16, which is
+ * affine in the dims only where the terms that are no multiples of 16 stay within one block together:
  *   16·i + l, l < 16           block i, lane l
  *   20·g + 16·i + l            no: group 1 begins in lane 4, so its lanes 12 to 15 stand in the next block
  *   48 + 16·i + 8·h + l, l < 8, h < 2    block i + 3, lane 8·h + l
  * False where it is not so, or where a block would be outside the value. */
-static bool lt_add_channel(const lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t block, int64_t blocks) {
+static bool lt_add_channel(const lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t block,
+                           int64_t blocks) {
   int64_t add = c->add + c->shift;
   if (c->limit || c->div != 1 || add < 0) return false;
   int64_t lane[2] = {add % LT_LANES, add % LT_LANES}, at[2] = {add / LT_LANES, add / LT_LANES}; /* least and largest */
@@ -112,13 +114,15 @@ static bool lt_add_channel(const lt_kernel_builder *kb, lt_access *a, const lt_c
   return lane[0] >= 0 && lane[1] < LT_LANES && at[0] >= 0 && at[1] < blocks;
 }
 
-/* Are the kernel's lanes those of this blocked value, so that those that do not exist are the last block's spare ones? */
+/* Are the kernel's lanes those of this blocked value, so that those that do not exist are the last block's spare
+ * ones? */
 static bool lt_lanes_are_own(const lt_kernel_builder *kb, const lt_type *t, const lt_at *at) {
   int lane = kb->k.n_dims - 1;
   const lt_coord *c = &at->c[1];
   for (int i = 0; i < t->rank; i++)
     if (i != 1 && at->c[i].coef[lane]) return false;
-  return t->dim[1] == kb->k.channels && c->coef[lane] == 1 && c->coef[kb->k.block_dim] == LT_LANES && c->add + c->shift == 0;
+  return t->dim[1] == kb->k.channels && c->coef[lane] == 1 && c->coef[kb->k.block_dim] == LT_LANES &&
+         c->add + c->shift == 0;
 }
 
 lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
@@ -135,8 +139,9 @@ lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
   for (int i = 0; i < t->rank; i++) {
     if (i != 1 || l->kind != LT_BLOCKED) lt_access_axis(kb, &a, &at->c[i], ph.stride[i]);
     else if (!lt_add_channel(kb, &a, &at->c[i], ph.block, lt_ceil_div(t->dim[1], LT_LANES)))
-      lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` (%s) reads channels of the blocked value %u (%s) out of step",
-              kb->k.name, kb->k.op, v, lt_op_table[lt_op_of(g, v)].name);
+      lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL,
+              "kernel `%s` (%s) reads channels of the blocked value %u (%s) out of step", kb->k.name, kb->k.op, v,
+              lt_op_table[lt_op_of(g, v)].name);
   }
   bool tail = kb->k.block_dim != LT_NONE && kb->k.channels % LT_LANES != 0;
   bool lanes = a.stride[kb->k.n_dims - 1] != 0;
@@ -157,7 +162,8 @@ int32_t lt_x_const(lt_kernel_builder *kb, lt_dtype t, double v) {
 }
 
 static bool lt_access_same(const lt_access *a, const lt_access *b) {
-  if (a->buffer != b->buffer || a->offset != b->offset || a->masked != b->masked || a->n_index != b->n_index) return false;
+  if (a->buffer != b->buffer || a->offset != b->offset || a->masked != b->masked || a->n_index != b->n_index)
+    return false;
   if (memcmp(a->stride, b->stride, sizeof a->stride) != 0) return false;
   for (int i = 0; i < a->n_index; i++) {
     const lt_index *p = &a->index[i], *q = &b->index[i];
@@ -175,7 +181,8 @@ int32_t lt_x_load(lt_kernel_builder *kb, lt_dtype t, lt_access a) {
     if (x->kind == LT_X_LOAD && lt_access_same(&kb->access.at[x->access], &a)) return (int32_t)i;
   }
   lt_vec_push(kb->b->a, &kb->access, a);
-  return lt_x_push(kb, (lt_instr){.kind = LT_X_LOAD, .dtype = t, .access = (int32_t)kb->access.n - 1, .arg = {-1, -1, -1}});
+  return lt_x_push(kb,
+                   (lt_instr){.kind = LT_X_LOAD, .dtype = t, .access = (int32_t)kb->access.n - 1, .arg = {-1, -1, -1}});
 }
 
 int32_t lt_x_map(lt_kernel_builder *kb, lt_op op, lt_dtype t, int32_t a, int32_t b) {
@@ -195,7 +202,8 @@ int32_t lt_x_index(lt_kernel_builder *kb, const lt_coord *c) {
     sum = sum < 0 ? i : lt_x_map(kb, LT_OP_add, LT_I64, sum, i);
   }
   if (sum < 0) return lt_x_const(kb, LT_I64, (double)(c->add + c->shift));
-  if (c->add + c->shift) sum = lt_x_map(kb, LT_OP_add, LT_I64, sum, lt_x_const(kb, LT_I64, (double)(c->add + c->shift)));
+  if (c->add + c->shift)
+    sum = lt_x_map(kb, LT_OP_add, LT_I64, sum, lt_x_const(kb, LT_I64, (double)(c->add + c->shift)));
   return sum;
 }
 
@@ -242,7 +250,10 @@ int32_t lt_x_value(lt_kernel_builder *kb, lt_value v) {
     int32_t arg[3] = {-1, -1, -1};
     for (unsigned i = 0; i < n->n_in && i < 3; i++)
       if (n->in[i]) arg[i] = lt_x_value(kb, n->in[i]);
-    r = lt_x_push(kb, (lt_instr){.kind = LT_X_MAP, .op = n->op, .attrs = kept_attrs(kb, n), .dtype = lt_type_of(g, v)->dtype,
+    r = lt_x_push(kb, (lt_instr){.kind = LT_X_MAP,
+                                 .op = n->op,
+                                 .attrs = kept_attrs(kb, n),
+                                 .dtype = lt_type_of(g, v)->dtype,
                                  .arg = {arg[0], arg[1], arg[2]}});
   }
   kb->memo[v] = r;

@@ -1,8 +1,8 @@
 /* build.h: inside the planner: one plan under construction, one kernel under construction.
  *
- * Everything is written in coordinates: a kernel has an iteration space, each axis of a value is an affine form of its dims
- * (lt_coord), and lt_access_at() turns coordinates of a value into an address by the value's physical layout. Movement
- * (transpose, slice, pad, broadcast) is a change of coordinates (lt_resolve), so most of it costs no kernel.
+ * Everything is written in coordinates: a kernel has an iteration space, each axis of a value is an affine form of its
+ * dims (lt_coord), and lt_access_at() turns coordinates of a value into an address by the value's physical layout.
+ * Movement (transpose, slice, pad, broadcast) is a change of coordinates (lt_resolve), so most of it costs no kernel.
  *
  * Who owns what, each knowing only those before it:
  *   image.c    where weights and states stand in the portable image
@@ -13,7 +13,8 @@
  *   lower*.c   kernels, one file per family of ops
  *   outputs.c, updates.c, pack.c   results, new weights, the packed image
  *   plan.c     the steps in order; check.c what must hold of the result
- * Of finished kernels, whatever their kind: operands.c the walk over operands, key.c, plan_print.c; kernel_*.c what one kind has. */
+ * Of finished kernels, whatever their kind: operands.c the walk over operands, key.c, plan_print.c; kernel_*.c what one
+ * kind has. */
 #ifndef LT_BUILD_H
 #define LT_BUILD_H
 #include "plan/plan.h"
@@ -30,10 +31,10 @@ typedef struct lt_place { uint32_t buffer; int64_t offset; bool set; } lt_place;
 /* What is scheduled: a cluster or a single node. */
 typedef LT_VEC(uint32_t) lt_ids;
 typedef struct lt_unit {
-  const lt_node *root;  /* the heavy node, else the last one */
-  lt_ids node;          /* ids, in order */
-  bool is_static;       /* depends on weights only */
-  bool begun, done;     /* being scheduled; scheduled */
+  const lt_node *root; /* the heavy node, else the last one */
+  lt_ids node;         /* ids, in order */
+  bool is_static;      /* depends on weights only */
+  bool begun, done;    /* being scheduled; scheduled */
 } lt_unit;
 
 typedef enum lt_phase { LT_PHASE_ALL, LT_PHASE_PACK, LT_PHASE_RUN } lt_phase;
@@ -43,19 +44,19 @@ typedef struct lt_builder {
   lt_job *job;
   const lt_graph *g;
   const lt_image *image, *grads; /* grads: NULL but in a half of a training step */
-  const bool *live;       /* by node */
-  const bool *fixed;      /* by node: depends on weights only */
-  const lt_move *move;    /* by node */
-  uint32_t *unit_of;      /* by node: unit + 1, 0: a leaf, a view, or never stored */
-  bool *stored;           /* by value: has memory of its own */
+  const bool *live;              /* by node */
+  const bool *fixed;             /* by node: depends on weights only */
+  const lt_move *move;           /* by node */
+  uint32_t *unit_of;             /* by node: unit + 1, 0: a leaf, a view, or never stored */
+  bool *stored;                  /* by value: has memory of its own */
   LT_VEC(lt_unit) unit;
-  lt_ids order;           /* schedule */
+  lt_ids order; /* schedule */
   lt_phase phase;
   lt_plan *plan;
   LT_VEC(lt_buffer) buffer;
   LT_VEC(lt_kernel) kernel;
   LT_VEC(lt_slot) slot;
-  lt_place *place;        /* by value */
+  lt_place *place; /* by value */
 } lt_builder;
 
 typedef LT_VEC(lt_instr) lt_code_vec;
@@ -66,38 +67,41 @@ typedef struct lt_kernel_builder {
   const lt_unit *unit;
   lt_kernel k;
   LT_VEC(lt_access) access;
-  lt_code_vec rexpr, expr, *x;  /* x: the one being written */
+  lt_code_vec rexpr, expr, *x; /* x: the one being written */
   LT_VEC(lt_store) store;
-  int32_t *memo;                /* by value: index in *x, or -1 */
-  lt_type shape;                /* of the element at `at`: the shape members of the cluster have or broadcast into */
+  int32_t *memo; /* by value: index in *x, or -1 */
+  lt_type shape; /* of the element at `at`: the shape members of the cluster have or broadcast into */
   lt_at at;
 } lt_kernel_builder;
 
 /* ---- place.c ---- */
-typedef struct lt_phys { int64_t stride[LT_MAX_RANK], block, offset, count; } lt_phys; /* block: stride of 16 channels; 0: plain */
+/* block: stride of 16 channels; 0: plain */
+typedef struct lt_phys { int64_t stride[LT_MAX_RANK], block, offset, count; } lt_phys;
 void lt_phys_of(lt_phys *out, const lt_type *t, const lt_layout *l);
 bool lt_value_blocked(const lt_builder *b, lt_value v);
-bool lt_value_plain(const lt_builder *b, lt_value v);            /* row-major without a halo */
-lt_value lt_base(const lt_builder *b, lt_value v);               /* the stored value behind views and virtual moves */
-const char *lt_value_name(const lt_builder *b, lt_value v);      /* for dumps */
+bool lt_value_plain(const lt_builder *b, lt_value v);       /* row-major without a halo */
+lt_value lt_base(const lt_builder *b, lt_value v);          /* the stored value behind views and virtual moves */
+const char *lt_value_name(const lt_builder *b, lt_value v); /* for dumps */
 uint32_t lt_add_buffer(lt_builder *b, lt_buffer x);
 uint32_t lt_add_slot(lt_builder *b, const char *name, const lt_type *t, lt_slot_role role);
 uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count);
-lt_place lt_place_of(lt_builder *b, lt_value v);                 /* makes one for constants when first asked */
+lt_place lt_place_of(lt_builder *b, lt_value v); /* makes one for constants when first asked */
 void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int64_t offset);
-void lt_place_leaves(lt_builder *b);                             /* inputs, params, states */
-void lt_place_unit(lt_builder *b, const lt_unit *u);             /* what it makes and has no place yet goes into the arena */
+void lt_place_leaves(lt_builder *b); /* inputs, params, states */
+/* what it makes and has no place yet goes into the arena */
+void lt_place_unit(lt_builder *b, const lt_unit *u);
 
 /* ---- unit.c ---- */
-void lt_units_collect(lt_builder *b);                            /* unit, unit_of */
-void lt_units_mark_stored(lt_builder *b);                        /* stored */
-void lt_units_schedule(lt_builder *b);                           /* order */
+void lt_units_collect(lt_builder *b);     /* unit, unit_of */
+void lt_units_mark_stored(lt_builder *b); /* stored */
+void lt_units_schedule(lt_builder *b);    /* order */
 bool lt_unit_has(const lt_unit *u, uint32_t node);
-bool lt_unit_blocked(lt_builder *b, const lt_unit *u, const lt_type *shape); /* some operand of this shape is blocked */
+/* some operand of this shape is blocked */
+bool lt_unit_blocked(lt_builder *b, const lt_unit *u, const lt_type *shape);
 
 /* ---- outputs.c, updates.c, pack.c ---- */
-void lt_place_outputs(lt_builder *b, uint32_t *slot);            /* before kernels are made; slot: by output */
-void lt_copy_outputs(lt_builder *b, const uint32_t *slot);       /* after */
+void lt_place_outputs(lt_builder *b, uint32_t *slot);      /* before kernels are made; slot: by output */
+void lt_copy_outputs(lt_builder *b, const uint32_t *slot); /* after */
 void lt_place_updates(lt_builder *b);
 void lt_copy_updates(lt_builder *b);
 /* What a run reads of the values that depend on weights only: by value, the offset in the packed image; 0: not. */
@@ -107,20 +111,22 @@ void lt_copy_packed_leaves(lt_builder *b, const int64_t *at);
 
 /* ---- access.c ---- */
 lt_coord lt_coord_zero(void);
-lt_coord lt_coord_dim(int dim);                                  /* i_dim */
-lt_coord lt_coord_affine(int dim, int64_t coef, int64_t add);     /* coef·i_dim + add */
-/* From window c to the pixel that its tap (a dim) looks at, inside the image; from pixel c to the window that looks at it with
- * that tap. */
+lt_coord lt_coord_dim(int dim);                               /* i_dim */
+lt_coord lt_coord_affine(int dim, int64_t coef, int64_t add); /* coef·i_dim + add */
+/* From window c to the pixel that its tap (a dim) looks at, inside the image; from pixel c to the window that looks at
+ * it with that tap. */
 void lt_coord_window(lt_coord *c, const lt_window_axis *a, int tap);
 void lt_coord_adjoint(lt_coord *c, const lt_window_axis *a, int tap);
 void lt_at_broadcast(lt_at *out, const lt_at *at, const lt_type *shape, const lt_type *of);
-void lt_move_back(lt_at *at, const lt_graph *g, const lt_node *n); /* from coordinates of a moved value to its operand's */
+/* from coordinates of a moved value to its operand's */
+void lt_move_back(lt_at *at, const lt_graph *g, const lt_node *n);
 /* Follow values that are never stored back to one that is (or a constant), changing coordinates on the way. */
 lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at);
-bool lt_splat(const lt_builder *b, lt_value v, double *out);     /* every element of v is this constant */
-lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at);  /* of a stored value */
+bool lt_splat(const lt_builder *b, lt_value v, double *out);                /* every element of v is this constant */
+lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at); /* of a stored value */
 lt_access lt_access_zero(uint32_t buffer, int64_t offset);
-void lt_access_axis(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t stride); /* adds stride * coordinate */
+/* adds stride * coordinate */
+void lt_access_axis(lt_kernel_builder *kb, lt_access *a, const lt_coord *c, int64_t stride);
 
 /* ---- expressions (expr part of access.c) ---- */
 int32_t lt_x_push(lt_kernel_builder *kb, lt_instr x);
@@ -131,29 +137,34 @@ int32_t lt_x_cast(lt_kernel_builder *kb, lt_dtype t, int32_t x);
 /* Like lt_x_read, but from memory even where the value is the same everywhere: for guarded coordinates. */
 int32_t lt_x_read_loaded(lt_kernel_builder *kb, lt_value v, const lt_at *at);
 int32_t lt_x_result(lt_kernel_builder *kb, lt_dtype t);
-int32_t lt_x_index(lt_kernel_builder *kb, const lt_coord *c);                /* the coordinate as i64 */
-int32_t lt_x_read(lt_kernel_builder *kb, lt_value v, const lt_at *at);        /* v, not a member, at coordinates */
-int32_t lt_x_value(lt_kernel_builder *kb, lt_value v);                        /* v at kb->at, broadcast; members are computed */
+int32_t lt_x_index(lt_kernel_builder *kb, const lt_coord *c);          /* the coordinate as i64 */
+int32_t lt_x_read(lt_kernel_builder *kb, lt_value v, const lt_at *at); /* v, not a member, at coordinates */
+/* v at kb->at, broadcast; members are computed */
+int32_t lt_x_value(lt_kernel_builder *kb, lt_value v);
 
 /* ---- kernel.c: making and finishing kernels ---- */
 void lt_kernel_init(lt_kernel_builder *kb, lt_builder *b, const lt_unit *u, lt_kernel_kind kind);
 void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n);
-int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent);                        /* adds an output dim, returns it */
-int lt_kernel_rdim(lt_kernel_builder *kb, int64_t extent);                       /* adds a reduced dim; output dims are complete */
-void lt_kernel_last(lt_kernel_builder *kb, int32_t x);                           /* x is made the expression's last instruction */
+int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent); /* adds an output dim, returns it */
+/* adds a reduced dim; output dims are complete */
+int lt_kernel_rdim(lt_kernel_builder *kb, int64_t extent);
+/* x is made the expression's last instruction */
+void lt_kernel_last(lt_kernel_builder *kb, int32_t x);
 /* Iteration space over a value of type t: plain axes, or (n, c/16, h, w, lane); sets kb->shape and kb->at. */
 void lt_kernel_space(lt_kernel_builder *kb, const lt_type *t, bool blocked);
 void lt_kernel_store(lt_kernel_builder *kb, lt_value v, const lt_at *at, int32_t value);
-void lt_kernel_stores(lt_kernel_builder *kb);   /* evaluates and stores every stored member value of the unit at kb->at */
-void lt_kernel_finish(lt_kernel_builder *kb);   /* tidies dims and appends the kernel to the plan */
-void lt_merge_dims(lt_kernel *k); /* merge_dims.c: drops and merges dims, chooses task dims */
+/* evaluates and stores every stored member value of the unit at kb->at */
+void lt_kernel_stores(lt_kernel_builder *kb);
+void lt_kernel_finish(lt_kernel_builder *kb);              /* tidies dims and appends the kernel to the plan */
+void lt_merge_dims(lt_kernel *k);                          /* merge_dims.c: drops and merges dims, chooses task dims */
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
 
 /* ---- lowering: lower_hooks.h has a function for each op that is a root ---- */
-LT_NORETURN void lt_fail_algorithm(lt_builder *b, const lt_node *n); /* none was chosen for n, or one that is not for it */
-void lt_lower_unit(lt_builder *b, const lt_unit *u);      /* plan.c calls this */
+/* none was chosen for n, or one that is not for it */
+LT_NORETURN void lt_fail_algorithm(lt_builder *b, const lt_node *n);
+void lt_lower_unit(lt_builder *b, const lt_unit *u);                                             /* plan.c calls this */
 void lt_lower_copy(lt_builder *b, lt_value from, lt_place to, const char *name, const char *op); /* plain, no halo */
-void lt_lower_panel(lt_builder *b, const lt_unit *u);     /* a layout node that packs weights */
+void lt_lower_panel(lt_builder *b, const lt_unit *u); /* a layout node that packs weights */
 /* The root's result is x from here on, in the expression being written. */
 void lt_kernel_result(lt_kernel_builder *kb, int32_t x);
 #endif

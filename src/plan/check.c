@@ -1,5 +1,5 @@
-/* check.c: what holds of every plan that we make: plan.h says what each rule means. Nothing that a user writes can break one, so
- * plan.c asserts it, and tests ask for plans and kernels that they make by hand. */
+/* check.c: what holds of every plan that we make: plan.h says what each rule means. Nothing that a user writes can
+ * break one, so plan.c asserts it, and tests ask for plans and kernels that they make by hand. */
 #include "plan/kinds.h"
 
 typedef struct check { const lt_plan *p; const lt_kernel *k; const char *fault; } check;
@@ -46,10 +46,12 @@ static const char *fault_of_kernel(const lt_plan *p, const lt_kernel *k) {
   if (c.fault) return c.fault;
   lt_operands(k, look_at_operand, &c);
   if (c.fault) return c.fault;
-  if (!code_fits(k, k->rexpr, k->n_rexpr) || !code_fits(k, k->expr, k->n_expr)) return "an instruction that reads what is not there";
+  if (!code_fits(k, k->rexpr, k->n_rexpr) || !code_fits(k, k->expr, k->n_expr))
+    return "an instruction that reads what is not there";
   for (uint32_t i = 0; i < k->n_store; i++)
     if (k->store[i].value < 0 || (uint32_t)k->store[i].value >= k->n_expr) return "a store of no value";
-  if ((k->kind == LT_K_REDUCE) != (k->n_rexpr > 0) || (k->kind != LT_K_REDUCE && k->n_rdims)) return "a reduction that is none";
+  if ((k->kind == LT_K_REDUCE) != (k->n_rexpr > 0) || (k->kind != LT_K_REDUCE && k->n_rdims))
+    return "a reduction that is none";
   return lt_kinds[k->kind].fault ? lt_kinds[k->kind].fault(k) : NULL;
 }
 

@@ -30,7 +30,8 @@ void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n) {
 
 int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent) {
   int i = kb->k.n_dims + kb->k.n_rdims;
-  if (i == LT_MAX_DIMS) lt_fail(kb->b->job, LATHE_E_UNSUPPORTED, NULL, "`%s` needs more than %d loops", kb->k.name, LT_MAX_DIMS);
+  if (i == LT_MAX_DIMS)
+    lt_fail(kb->b->job, LATHE_E_UNSUPPORTED, NULL, "`%s` needs more than %d loops", kb->k.name, LT_MAX_DIMS);
   kb->k.extent[i] = extent;
   kb->k.n_dims++;
   return i;

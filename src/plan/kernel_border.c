@@ -16,8 +16,8 @@ void lt_key_border(lt_str *out, const lt_kernel *k) {
 void lt_print_border(lt_str *out, const lt_kernel *k) {
   const lt_border *b = k->border;
   lt_str_printf(out, "    zeros around b%u: %lld images of %lld x %lld x %lld, halo %lld %lld %lld %lld\n", b->buffer,
-                (long long)b->outer, (long long)b->height, (long long)b->width, (long long)b->inner, (long long)b->halo[0],
-                (long long)b->halo[1], (long long)b->halo[2], (long long)b->halo[3]);
+                (long long)b->outer, (long long)b->height, (long long)b->width, (long long)b->inner,
+                (long long)b->halo[0], (long long)b->halo[1], (long long)b->halo[2], (long long)b->halo[3]);
 }
 
 const char *lt_fault_border(const lt_kernel *k) {

@@ -14,7 +14,8 @@ void lt_key_contract(lt_str *out, const lt_kernel *k) {
   for (unsigned i = 0; i < c->n_seg; i++) {
     const lt_kseg *g = &c->seg[i];
     lt_key_put(out, g->n), lt_key_put(out, g->a_offset), lt_key_put(out, g->b_offset);
-    lt_key_put_all(out, g->extent, g->n), lt_key_put_all(out, g->a_stride, g->n), lt_key_put_all(out, g->b_stride, g->n);
+    lt_key_put_all(out, g->extent, g->n), lt_key_put_all(out, g->a_stride, g->n),
+      lt_key_put_all(out, g->b_stride, g->n);
   }
 }
 
@@ -39,10 +40,12 @@ void lt_print_contract(lt_str *out, const lt_kernel *k) {
 const char *lt_fault_contract(const lt_kernel *k) {
   const lt_contract *c = k->contract;
   int lane = k->n_dims - 1;
-  bool dims = c->row_dim < lane && c->col_dim < lane && c->row_dim != c->col_dim && c->row_dim != k->block_dim && c->col_dim != k->block_dim;
+  bool dims = c->row_dim < lane && c->col_dim < lane && c->row_dim != c->col_dim && c->row_dim != k->block_dim &&
+              c->col_dim != k->block_dim;
   if (!dims) return "rows and columns that are not two output dims beside blocks and lanes";
   if (c->n_seg < 1 || c->n_seg > LT_COUNT(c->seg)) return "a sum of no products";
   if (c->a.n_index || c->b.n_index) return "a guarded operand of a contraction";
-  if (c->a.stride[lane] || (k->block_dim != LT_NONE && c->a.stride[k->block_dim])) return "a left operand that changes along the lanes";
+  if (c->a.stride[lane] || (k->block_dim != LT_NONE && c->a.stride[k->block_dim]))
+    return "a left operand that changes along the lanes";
   return c->b.stride[c->row_dim] || c->b.stride[c->col_dim] ? "a right operand that changes from pixel to pixel" : NULL;
 }

@@ -1,9 +1,9 @@
 /* key.c: when two kernels are the same code, and when two plans compute the same.
  *
- * The key is a run of 64-bit words in a fixed order: everything emission looks at, nothing it does not (names, places of
- * buffers in memory, flop counts). Buffers enter by the order in which they are passed, so kernels on different tensors of
- * the same shape share one function. The hash that packed images carry is made of keys (lt_plan_key), so another order of words
- * makes images of before foreign. */
+ * The key is a run of 64-bit words in a fixed order: everything emission looks at, nothing it does not (names, places
+ * of buffers in memory, flop counts). Buffers enter by the order in which they are passed, so kernels on different
+ * tensors of the same shape share one function. The hash that packed images carry is made of keys (lt_plan_key), so
+ * another order of words makes images of before foreign. */
 #include "plan/kinds.h"
 
 void lt_key_put(lt_str *s, int64_t v) { lt_str_put(s, (const char *)&v, sizeof v); }
@@ -62,7 +62,8 @@ static void put_operands(lt_str *out, const lt_kernel *k, lt_operand_role role) 
 
 void lt_kernel_key(lt_str *out, const lt_kernel *k) {
   lt_key_put(out, k->kind), lt_key_put(out, k->dtype), lt_key_put(out, k->acc), lt_key_put(out, k->n_dims);
-  lt_key_put(out, k->n_rdims), lt_key_put(out, k->n_task_dims), lt_key_put(out, k->block_dim), lt_key_put(out, k->channels);
+  lt_key_put(out, k->n_rdims), lt_key_put(out, k->n_task_dims), lt_key_put(out, k->block_dim),
+    lt_key_put(out, k->channels);
   lt_key_put(out, k->reduce);
   lt_key_put_all(out, k->extent, (unsigned)k->n_dims + k->n_rdims);
   lt_key_put(out, k->n_access);
@@ -79,7 +80,8 @@ void lt_plan_key(lt_str *out, const lt_plan *p) {
   lt_str_printf(out, "%lld\n", (long long)p->out_bytes); /* the region may go on behind what is read */
   for (uint32_t i = 0; i < p->n_buffer; i++) {
     const lt_buffer *x = &p->buffer[i];
-    lt_str_printf(out, "%d %u %lld %lld %d\n", (int)x->region, x->slot, (long long)x->offset, (long long)x->bytes, (int)x->dtype);
+    lt_str_printf(out, "%d %u %lld %lld %d\n", (int)x->region, x->slot, (long long)x->offset, (long long)x->bytes,
+                  (int)x->dtype);
   }
   for (uint32_t i = 0; i < p->n_kernel; i++) {
     uint32_t n, *ids = lt_kernel_buffers_all(out->arena, &p->kernel[i], &n);

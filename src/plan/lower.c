@@ -1,5 +1,5 @@
-/* lower.c: which function lowers a unit (the op table says so), and the plain ones: elementwise clusters, layouts, random
- * numbers, copies. */
+/* lower.c: which function lowers a unit (the op table says so), and the plain ones: elementwise clusters, layouts,
+ * random numbers, copies. */
 #include "plan/lower_hooks.h"
 
 #include <assert.h>
@@ -47,7 +47,9 @@ static void lower_border(lt_builder *b, lt_value v) {
   lt_kernel_init(&kb, b, NULL, LT_K_BORDER);
   lt_kernel_name(&kb, lt_node_of(b->g, v));
   lt_border *x = LT_NEW(b->a, lt_border);
-  *x = (lt_border){.buffer = lt_place_of(b, v).buffer, .height = t->dim[2], .width = t->dim[3],
+  *x = (lt_border){.buffer = lt_place_of(b, v).buffer,
+                   .height = t->dim[2],
+                   .width = t->dim[3],
                    .outer = t->dim[0] * (blocked ? lt_ceil_div(t->dim[1], LT_LANES) : t->dim[1]),
                    .inner = blocked ? LT_LANES : 1};
   memcpy(x->halo, l->halo, sizeof x->halo);
@@ -105,8 +107,9 @@ static void (*const lowering[LT_OPS])(lt_builder *b, const lt_unit *u) = {
 };
 
 void lt_fail_algorithm(lt_builder *b, const lt_node *n) {
-  lt_fail(b->job, LATHE_E_INTERNAL, &n->loc, "%s comes to the planner with the algorithm %s: has the pass `choose` run?",
-          lt_facts(n)->name, lt_algorithm_name(n->algorithm));
+  lt_fail(b->job, LATHE_E_INTERNAL, &n->loc,
+          "%s comes to the planner with the algorithm %s: has the pass `choose` run?", lt_facts(n)->name,
+          lt_algorithm_name(n->algorithm));
 }
 
 void lt_lower_unit(lt_builder *b, const lt_unit *u) {

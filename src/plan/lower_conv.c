@@ -1,9 +1,9 @@
 /* lower_conv.c: conv2d and its two gradients as contractions (plan.h); those without a halo are in lower_guarded.c.
  *
- * Forward and input gradient are the same kernel: pixels × channel blocks of the result, K over the other side's channels
- * and the taps, the weights a panel. The input gradient is one contraction per phase of the stride: the pixels that the same
- * taps reach, which step through the result. The weight gradient has taps and input channels for pixels and the pixels of
- * all images for K. Nothing here checks borders: `choose` has put halos around what is read. */
+ * Forward and input gradient are the same kernel: pixels × channel blocks of the result, K over the other side's
+ * channels and the taps, the weights a panel. The input gradient is one contraction per phase of the stride: the pixels
+ * that the same taps reach, which step through the result. The weight gradient has taps and input channels for pixels
+ * and the pixels of all images for K. Nothing here checks borders: `choose` has put halos around what is read. */
 #include "plan/lower_conv.h"
 #include "plan/lower_hooks.h"
 
@@ -16,12 +16,14 @@ static lt_conv_dims dims_of(const lt_builder *b, const lt_node *n) {
 }
 
 static double flop_of(const lt_conv_dims *v) {
-  return 2.0 * (double)(v->n * v->row.windows * v->col.windows) * (double)(v->oc * v->groups * v->c) * (double)lt_conv_taps(v);
+  return 2.0 * (double)(v->n * v->row.windows * v->col.windows) * (double)(v->oc * v->groups * v->c) *
+         (double)lt_conv_taps(v);
 }
 
 /* ---- one operand in memory ---- */
 
-typedef struct operand { uint32_t buffer; int64_t offset, image, block, channel, row, col; } operand; /* block: of 16 channels */
+/* block: of 16 channels */
+typedef struct operand { uint32_t buffer; int64_t offset, image, block, channel, row, col; } operand;
 
 static operand operand_of(lt_builder *b, lt_value v) {
   lt_phys p;
@@ -80,18 +82,23 @@ void lt_conv_finish(lt_kernel_builder *kb, lt_value bias) {
 
 /* ---- K ---- */
 
-/* Taps as A and the panel walk them: `a` from tap to tap, `b` likewise in rows of 16 channels, `first` the first one. */
+/* Taps as A and the panel walk them: `a` from tap to tap, `b` likewise in rows of 16 channels, `first` the first
+ * one. */
 typedef struct taps { int64_t n[2], a[2], b[2], first, all; } taps;
 
 /* (c/16, kh, kw, 16), then (kh, kw, c mod 16). */
 static void channel_segments(lt_contract *x, const operand *o, const taps *t, int64_t channels) {
   int64_t blocks = channels / LT_LANES, rest = channels % LT_LANES;
   if (blocks)
-    x->seg[x->n_seg++] = (lt_kseg){.n = 4, .extent = {blocks, t->n[0], t->n[1], LT_LANES}, .b_offset = t->first * 256,
+    x->seg[x->n_seg++] = (lt_kseg){.n = 4,
+                                   .extent = {blocks, t->n[0], t->n[1], LT_LANES},
+                                   .b_offset = t->first * 256,
                                    .a_stride = {o->block, t->a[0], t->a[1], o->channel},
                                    .b_stride = {t->all * 256, t->b[0] * 256, t->b[1] * 256, LT_LANES}};
   if (rest)
-    x->seg[x->n_seg++] = (lt_kseg){.n = 3, .extent = {t->n[0], t->n[1], rest}, .a_offset = blocks * o->block,
+    x->seg[x->n_seg++] = (lt_kseg){.n = 3,
+                                   .extent = {t->n[0], t->n[1], rest},
+                                   .a_offset = blocks * o->block,
                                    .b_offset = blocks * t->all * 256 + t->first * rest * LT_LANES,
                                    .a_stride = {t->a[0], t->a[1], o->channel},
                                    .b_stride = {t->b[0] * rest * LT_LANES, t->b[1] * rest * LT_LANES, LT_LANES}};
@@ -124,7 +131,11 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
   x->a = lt_access_zero(o.buffer, o.offset - v.row.before * o.row - v.col.before * o.col);
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v.c);
   x->a.stride[D_ROW] = v.row.stride * o.row, x->a.stride[D_COL] = v.col.stride * o.col;
-  taps t = {{v.row.kernel, v.col.kernel}, {v.row.dilation * o.row, v.col.dilation * o.col}, {v.col.kernel, 1}, 0, lt_conv_taps(&v)};
+  taps t = {{v.row.kernel, v.col.kernel},
+            {v.row.dilation * o.row, v.col.dilation * o.col},
+            {v.col.kernel, 1},
+            0,
+            lt_conv_taps(&v)};
   channel_segments(x, &o, &t, v.c);
   panel_operand(&kb, x, n->in[1], v.c * lt_conv_taps(&v));
   kb.k.flop = flop_of(&v), kb.k.bytes = bytes_of(&kb, x);
@@ -134,7 +145,8 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
 /* ---- gradient in the input ---- */
 
 /* The pixels of phase (rows, cols). */
-static void lower_phase(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_axis *r, const lt_phase_axis *c) {
+static void lower_phase(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_axis *r,
+                        const lt_phase_axis *c) {
   const lt_node *n = u->root;
   bool reached = r->taps && c->taps;
   lt_kernel_builder kb;
@@ -151,8 +163,11 @@ static void lower_phase(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, 
   x->a = lt_access_zero(o.buffer, o.offset + r->from * o.row + c->from * o.col);
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v->oc);
   x->a.stride[D_ROW] = o.row, x->a.stride[D_COL] = o.col;
-  taps t = {{r->taps, c->taps}, {-r->back * o.row, -c->back * o.col}, {r->step * v->col.kernel, c->step},
-            r->first * v->col.kernel + c->first, lt_conv_taps(v)};
+  taps t = {{r->taps, c->taps},
+            {-r->back * o.row, -c->back * o.col},
+            {r->step * v->col.kernel, c->step},
+            r->first * v->col.kernel + c->first,
+            lt_conv_taps(v)};
   channel_segments(x, &o, &t, v->oc);
   panel_operand(&kb, x, n->in[1], v->oc * lt_conv_taps(v));
   kb.k.flop = 2.0 * (double)(v->n * r->pixels * c->pixels * r->taps * c->taps) * (double)(v->groups * v->c * v->oc);
@@ -173,8 +188,8 @@ static void contract_adjoint(lt_builder *b, const lt_unit *u) {
 
 /* ---- gradient in the weights ---- */
 
-/* Long sums are cut into chunks of whole images, or of rows where there is one image only; how many follows from the shape
- * alone. Each chunk is a chain of its own; the chunks' sums are added as a balanced tree. */
+/* Long sums are cut into chunks of whole images, or of rows where there is one image only; how many follows from the
+ * shape alone. Each chunk is a chain of its own; the chunks' sums are added as a balanced tree. */
 typedef struct chunks { int64_t n, images, rows; } chunks; /* n chunks of so many images and rows each */
 enum { MOST_CHUNKS = 8, CHUNK_PIXELS = 1024 };
 
@@ -191,8 +206,8 @@ static chunks chunks_of(const lt_conv_dims *v) {
 
 enum { W_CHUNK, W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
 
-/* Results of the contraction that are not the gradient yet: [chunk][group][block of OC][C][KH][KW][16], which it writes in
- * whole vectors. Then a kernel in the order of the gradient adds the chunks and evaluates what was fused. */
+/* Results of the contraction that are not the gradient yet: [chunk][group][block of OC][C][KH][KW][16], which it writes
+ * in whole vectors. Then a kernel in the order of the gradient adds the chunks and evaluates what was fused. */
 typedef struct sums { bool used; uint32_t buffer; int64_t chunk, group, block, channel, row, col; } sums;
 
 static sums sums_of(lt_builder *b, const lt_conv_dims *v, lt_dtype t, int64_t n_chunks) {
@@ -212,8 +227,10 @@ static lt_access sums_written(const sums *s, int64_t first) {
 }
 
 /* Dims and coordinates for input channels [first, first + blocks·size) of each group. */
-static void weight_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t chunk, int64_t first, int64_t blocks, int64_t size) {
-  int64_t extent[] = {chunk, v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->row.kernel, v->col.kernel, LT_LANES};
+static void weight_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t chunk, int64_t first, int64_t blocks,
+                         int64_t size) {
+  int64_t extent[] = {chunk,         v->groups, lt_ceil_div(v->oc, LT_LANES), blocks, size, v->row.kernel,
+                      v->col.kernel, LT_LANES};
   for (int i = 0; i < 8; i++) lt_kernel_dim(kb, extent[i]);
   kb->k.block_dim = W_BLOCK, kb->k.channels = v->oc, kb->k.n_task_dims = 1;
   kb->shape = *lt_type_of(kb->b->g, kb->unit->root->out);
@@ -223,8 +240,8 @@ static void weight_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t c
   kb->at.c[2] = lt_coord_dim(W_KH), kb->at.c[3] = lt_coord_dim(W_KW);
 }
 
-static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, int64_t first, int64_t blocks, int64_t size,
-                         const sums *to) {
+static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, int64_t first, int64_t blocks,
+                         int64_t size, const sums *to) {
   const lt_node *n = u->root;
   chunks cut = chunks_of(v);
   lt_kernel_builder kb;
@@ -234,7 +251,8 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
   x->row_dim = size >= v->row.kernel ? W_C : W_KH;
   x->col_dim = v->col.kernel > 1 || x->row_dim == W_KH ? W_KW : W_KH;
   operand o = operand_of(b, n->in[0]), g = operand_of(b, n->in[1]);
-  x->a = lt_access_zero(o.buffer, o.offset - v->row.before * o.row - v->col.before * o.col + first / LT_LANES * o.block);
+  x->a =
+    lt_access_zero(o.buffer, o.offset - v->row.before * o.row - v->col.before * o.col + first / LT_LANES * o.block);
   x->a.stride[W_GROUP] = group_step(&o, v->c), x->a.stride[W_CBLOCK] = o.block, x->a.stride[W_C] = o.channel;
   x->a.stride[W_KH] = v->row.dilation * o.row, x->a.stride[W_KW] = v->col.dilation * o.col;
   x->b = lt_access_zero(g.buffer, g.offset);
@@ -243,7 +261,9 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
   x->b.stride[W_CHUNK] = v->n > 1 ? cut.images * g.image : cut.rows * g.row;
   x->b_masked = x->b.masked = !lt_value_blocked(b, n->in[1]) && v->oc % LT_LANES != 0;
   x->n_seg = 1;
-  x->seg[0] = (lt_kseg){.n = 3, .extent = {cut.images, cut.rows, v->col.windows}, .b_stride = {g.image, g.row, g.col},
+  x->seg[0] = (lt_kseg){.n = 3,
+                        .extent = {cut.images, cut.rows, v->col.windows},
+                        .b_stride = {g.image, g.row, g.col},
                         .a_stride = {o.image, v->row.stride * o.row, v->col.stride * o.col}};
   kb.k.flop = flop_of(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);
@@ -263,13 +283,14 @@ static int32_t add_chunks(lt_kernel_builder *kb, const lt_access *one, int64_t c
   lt_access a = *one;
   a.offset += first * chunk;
   if (n == 1) return lt_x_load(kb, kb->k.dtype, a);
-  int32_t x = add_chunks(kb, one, chunk, first, (n + 1) / 2), y = add_chunks(kb, one, chunk, first + (n + 1) / 2, n / 2);
+  int32_t x = add_chunks(kb, one, chunk, first, (n + 1) / 2),
+          y = add_chunks(kb, one, chunk, first + (n + 1) / 2, n / 2);
   return lt_x_map(kb, LT_OP_add, kb->k.dtype, x, y);
 }
 
 /* Output channels [16·first, 16·first + blocks·size) of each group, in the order of the gradient. */
-static void lower_sums(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const sums *from, int64_t n_chunks, int64_t first,
-                       int64_t blocks, int64_t size) {
+static void lower_sums(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const sums *from, int64_t n_chunks,
+                       int64_t first, int64_t blocks, int64_t size) {
   int64_t extent[] = {v->groups, blocks, size, v->c, v->row.kernel, v->col.kernel};
   int64_t stride[] = {from->group, from->block, 1, from->channel, from->row, from->col};
   lt_kernel_builder kb;

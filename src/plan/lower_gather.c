@@ -34,8 +34,11 @@ static void lower_indexed(lt_builder *b, const lt_unit *u, int64_t axis, bool sc
   }
   lt_gather *x = LT_NEW(b->a, lt_gather);
   lt_type_strides(t, stride);
-  *x = (lt_gather){.data = rows_of(b, data, axis, false), .index = rows_of(b, n->in[1], axis, true),
-                   .axis_size = t->dim[axis], .axis_stride = stride[axis], .index_dtype = index->dtype};
+  *x = (lt_gather){.data = rows_of(b, data, axis, false),
+                   .index = rows_of(b, n->in[1], axis, true),
+                   .axis_size = t->dim[axis],
+                   .axis_stride = stride[axis],
+                   .index_dtype = index->dtype};
   x->other = scatter ? rows_of(b, n->in[0], axis, true) : x->data;
   if (index->rank == 1) {
     lt_access *all[] = {&x->data, &x->index, &x->other};

@@ -1,7 +1,7 @@
 /* lower_gemm.c: linear and matmul as contractions: rows of a for pixels, 16 columns of b for lanes.
  *
- * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where `choose` has
- * had it packed, otherwise read as it stands. */
+ * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where `choose`
+ * has had it packed, otherwise read as it stands. */
 #include "plan/lower_hooks.h"
 
 enum { K_DIM = LT_MAX_DIMS - 1 }; /* stands for k while strides are found out */
@@ -118,6 +118,7 @@ LT_LOWER(linear) {
 
 LT_LOWER(matmul) {
   const lt_matmul_attrs *a = u->root->attrs;
-  product p = {.k = size_of_k(b, u->root, a->transpose_a), .transpose_a = a->transpose_a, .transpose_b = a->transpose_b};
+  product p = {
+    .k = size_of_k(b, u->root, a->transpose_a), .transpose_a = a->transpose_a, .transpose_b = a->transpose_b};
   lower_product(b, u, &p, 0);
 }

@@ -1,8 +1,9 @@
 /* lower_guarded.c: convolutions as reductions whose loads are guarded: nobody needs zeros around an image.
  *
- * Depthwise ones (one filter per channel) have nothing that a contraction could share. Others come here where the zeros that
- * the windows touch would be far larger than the image (`guarded` in choices.def): one with 8 pixels and a border of 10^9 costs what its
- * products cost. Both sum in the order of contractions: channels in blocks of 16, taps, channels of the block. */
+ * Depthwise ones (one filter per channel) have nothing that a contraction could share. Others come here where the zeros
+ * that the windows touch would be far larger than the image (`guarded` in choices.def): one with 8 pixels and a border
+ * of 10^9 costs what its products cost. Both sum in the order of contractions: channels in blocks of 16, taps, channels
+ * of the block. */
 #include "plan/lower_conv.h"
 
 /* ---- both ---- */

@@ -31,7 +31,9 @@
 #define LT_MOVED_BACK_COPY(op) NULL
 
 /* Declared for all rows; only those that the two tables name exist. */
-#define OP(name, ...) LT_LOWER(name); LT_MOVE_BACK(name);
+#define OP(name, ...)                                                                                                  \
+  LT_LOWER(name);                                                                                                      \
+  LT_MOVE_BACK(name);
 #include "ir/ops.def"
 LT_LOWER(map);
 LT_LOWER(move);

@@ -1,5 +1,5 @@
-/* lower_move.c: movement: where the elements of a moved value come from, and kernels for what has to stand in memory: an
- * index map that some reader cannot look through, and concat. */
+/* lower_move.c: movement: where the elements of a moved value come from, and kernels for what has to stand in memory:
+ * an index map that some reader cannot look through, and concat. */
 #include "plan/lower_hooks.h"
 
 #include <assert.h>

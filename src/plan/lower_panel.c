@@ -1,5 +1,5 @@
-/* lower_panel.c: `layout` nodes that pack weights into panels (ir/choices.def says what each looks like). Lanes of a panel
- * past the last channel are zero. */
+/* lower_panel.c: `layout` nodes that pack weights into panels (ir/choices.def says what each looks like). Lanes of a
+ * panel past the last channel are zero. */
 #include "plan/build.h"
 
 typedef struct packer { lt_kernel_builder kb; const lt_node *n; lt_at from; lt_access to; } packer;

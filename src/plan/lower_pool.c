@@ -1,15 +1,16 @@
-/* lower_pool.c: windows over one channel: pooling, im2col and its adjoint. A window is a reduction over rows and columns whose
- * loads are guarded: by the image's border where it goes from tap to tap, and where it goes over everything there is to look at,
- * by whether a tap looks there. */
+/* lower_pool.c: windows over one channel: pooling, im2col and its adjoint. A window is a reduction over rows and
+ * columns whose loads are guarded: by the image's border where it goes from tap to tap, and where it goes over
+ * everything there is to look at, by whether a tap looks there. */
 #include "plan/lower_hooks.h"
 
-/* ---- walking along windows ---------------------------------------------------------------------------------------- */
+/* ---- walking along windows --------------------------------------------------------------------------------------- */
 
-/* How a reduction goes along one axis: `dim` counts taps, or places (pixels for windows, windows for pixels), and then `guard`
- * is the tap that looks there, if any. */
+/* How a reduction goes along one axis: `dim` counts taps, or places (pixels for windows, windows for pixels), and then
+ * `guard` is the tap that looks there, if any. */
 typedef struct walk { int dim; bool places; lt_coord guard; } walk;
 
-/* Large windows with more taps than there are places are walked by places: a kernel of 10^9 costs what its image costs. */
+/* Large windows with more taps than there are places are walked by places: a kernel of 10^9 costs what its image
+ * costs. */
 static bool by_places(const lt_window_axis *a, int64_t places) {
   enum { LARGE = 64 };
   return a->kernel > LARGE && a->kernel > places;
@@ -78,15 +79,20 @@ static lt_place counts_of(lt_kernel_builder *kb, const lt_window *w, bool includ
   *same = counts->f[0];
   if (equal) return (lt_place){0};
   int64_t at = lt_plan_const(kb->b->plan, a, lt_data_of(a, counts));
-  lt_buffer x = {.region = LT_REGION_CONST, .offset = at, .bytes = lt_type_bytes(&type), .dtype = t, .name = "counts",
-                 .first = -1, .last = -1};
+  lt_buffer x = {.region = LT_REGION_CONST,
+                 .offset = at,
+                 .bytes = lt_type_bytes(&type),
+                 .dtype = t,
+                 .name = "counts",
+                 .first = -1,
+                 .last = -1};
   lt_vec_push(a, &kb->b->buffer, x);
   return (lt_place){kb->b->buffer.n - 1, 0, true};
 }
 
 /* Divide x by the count of the window at (oh, ow). */
-static int32_t divide(lt_kernel_builder *kb, int32_t x, lt_dtype t, lt_place counts, double same, int64_t ow, const lt_coord *h,
-                      const lt_coord *w) {
+static int32_t divide(lt_kernel_builder *kb, int32_t x, lt_dtype t, lt_place counts, double same, int64_t ow,
+                      const lt_coord *h, const lt_coord *w) {
   if (!counts.set) return lt_x_map(kb, LT_OP_div, t, x, lt_x_const(kb, t, same));
   lt_access a = lt_access_zero(counts.buffer, counts.offset);
   lt_access_axis(kb, &a, h, ow);

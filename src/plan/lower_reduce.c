@@ -1,6 +1,6 @@
-/* lower_reduce.c: sums, maxima and argmax over axes. Output dims are the axes that stay, reduced dims those that go, both
- * in the order of the operand, so that the order of a sum is that of the elements. Where the channels stay and are read in
- * blocks, the lanes are 16 of them. */
+/* lower_reduce.c: sums, maxima and argmax over axes. Output dims are the axes that stay, reduced dims those that go,
+ * both in the order of the operand, so that the order of a sum is that of the elements. Where the channels stay and are
+ * read in blocks, the lanes are 16 of them. */
 #include "plan/lower_hooks.h"
 
 static bool reduced(const lt_reduced *r, unsigned axis) {

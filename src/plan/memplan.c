@@ -1,6 +1,6 @@
-/* memplan.c: offsets of scratch buffers: the largest first, each as low as it fits beside those that live at the same time
- * (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020: greedy by size). A kernel that
- * writes each element where the same iteration has read one may do so in place. */
+/* memplan.c: offsets of scratch buffers: the largest first, each as low as it fits beside those that live at the same
+ * time (Pisarchyk and Lee, Efficient Memory Management for Deep Neural Net Inference, 2020: greedy by size). A kernel
+ * that writes each element where the same iteration has read one may do so in place. */
 #include "plan/kinds.h"
 
 static bool same_walk(const lt_access *a, const lt_access *b) {
@@ -10,7 +10,8 @@ static bool same_walk(const lt_access *a, const lt_access *b) {
 /* Does kernel k touch buffer x only as it stores to y: the same element in the same iteration? */
 static bool in_place(const lt_plan *p, const lt_kernel *k, uint32_t x, uint32_t y) {
   const lt_store *to = NULL;
-  if (!lt_kinds[k->kind].in_place || p->buffer[x].bytes != p->buffer[y].bytes || p->buffer[x].dtype != p->buffer[y].dtype)
+  if (!lt_kinds[k->kind].in_place || p->buffer[x].bytes != p->buffer[y].bytes ||
+      p->buffer[x].dtype != p->buffer[y].dtype)
     return false;
   for (uint32_t i = 0; i < k->n_store; i++) {
     if (k->store[i].to.buffer == x) return false;
@@ -48,8 +49,8 @@ static int64_t lowest(placed *busy, uint32_t n, int64_t bytes) {
 
 static bool meet(const lt_buffer *a, const lt_buffer *b) { return a->last >= b->first && b->last >= a->first; }
 
-/* Place buffer order[i] beside those before it. First as if it could lie anywhere over a buffer it may replace in place;
- * if it then overlaps such a one in part, apart from them all. */
+/* Place buffer order[i] beside those before it. First as if it could lie anywhere over a buffer it may replace in
+ * place; if it then overlaps such a one in part, apart from them all. */
 static int64_t place(const lt_plan *p, const uint32_t *order, uint32_t i, placed *busy) {
   const lt_buffer *x = &p->buffer[order[i]];
   int64_t bytes = lt_aligned(x->bytes), at = 0;

@@ -1,12 +1,17 @@
-/* merge_dims.c: dims of kernels (of the kinds that allow it: kernels.def) made few and long: dims of extent 1 go, neighbours that every access walks as one
- * are merged, and the leading ones become tasks. Contractions keep their dims (the tile solver knows them by place). */
+/* merge_dims.c: dims of kernels (of the kinds that allow it: kernels.def) made few and long: dims of extent 1 go,
+ * neighbours that every access walks as one are merged, and the leading ones become tasks. Contractions keep their dims
+ * (the tile solver knows them by place). */
 #include "plan/build.h"
 #include "plan/kinds.h"
 
-typedef struct lt_walks { int64_t *stride[256]; uint32_t n; bool whole; } lt_walks; /* every stride vector of a kernel */
+/* every stride vector of a kernel */
+typedef struct lt_walks { int64_t *stride[256]; uint32_t n; bool whole; } lt_walks;
 
 static void lt_walks_add(lt_walks *w, int64_t *stride) {
-  if (w->n == LT_COUNT(w->stride)) { w->whole = false; return; }
+  if (w->n == LT_COUNT(w->stride)) {
+    w->whole = false;
+    return;
+  }
   w->stride[w->n++] = stride;
 }
 
@@ -62,7 +67,8 @@ static bool lt_dim_indexed(const lt_kernel *k, int d) {
 static void lt_drop_ones(lt_kernel *k, lt_walks *w) {
   for (int d = k->n_dims + k->n_rdims - 1; d >= 0; d--) {
     bool out = d < k->n_dims;
-    if (k->extent[d] != 1 || lt_dim_fixed(k, d) || lt_dim_indexed(k, d) || (out ? k->n_dims : k->n_rdims) == 1) continue;
+    if (k->extent[d] != 1 || lt_dim_fixed(k, d) || lt_dim_indexed(k, d) || (out ? k->n_dims : k->n_rdims) == 1)
+      continue;
     lt_drop_dim(k, w, d);
   }
 }
@@ -106,7 +112,8 @@ static void lt_choose_tasks(lt_kernel *k) {
   double inner = 1, tasks = 1;
   for (int i = 0; i < k->n_dims + k->n_rdims; i++) inner *= (double)k->extent[i];
   k->n_task_dims = 0;
-  while (k->n_task_dims < k->n_dims - 1 && tasks < LT_TASKS && inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
+  while (k->n_task_dims < k->n_dims - 1 && tasks < LT_TASKS &&
+         inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
     inner /= (double)k->extent[k->n_task_dims];
     tasks *= (double)k->extent[k->n_task_dims];
     k->n_task_dims++;

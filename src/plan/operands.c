@@ -19,7 +19,9 @@ void lt_walk_stores(lt_walk *w, const lt_kernel *k) {
 
 void lt_walk_own(lt_walk *w, lt_access *a) { w->visit(w->arg, &(lt_operand){LT_OPERAND_OWN, w->own++, &a->buffer, a}); }
 
-void lt_walk_buffer(lt_walk *w, uint32_t *buffer) { w->visit(w->arg, &(lt_operand){LT_OPERAND_OWN, w->own++, buffer, NULL}); }
+void lt_walk_buffer(lt_walk *w, uint32_t *buffer) {
+  w->visit(w->arg, &(lt_operand){LT_OPERAND_OWN, w->own++, buffer, NULL});
+}
 
 static void accesses_and_stores(lt_walk *w, const lt_kernel *k) {
   lt_walk_accesses(w, k);

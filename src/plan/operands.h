@@ -1,5 +1,6 @@
-/* operands.h: one walk over all that a kernel reads and writes. Its order is that in which the kernel's function receives the
- * addresses of its buffers, and everything that goes over operands goes this way: emission, entries, keys, lifetimes, moving. */
+/* operands.h: one walk over all that a kernel reads and writes. Its order is that in which the kernel's function
+ * receives the addresses of its buffers, and everything that goes over operands goes this way: emission, entries, keys,
+ * lifetimes, moving. */
 #ifndef LT_OPERANDS_H
 #define LT_OPERANDS_H
 #include "plan/plan.h"
@@ -8,9 +9,9 @@ typedef enum lt_operand_role { LT_OPERAND_ACCESS, LT_OPERAND_STORE, LT_OPERAND_O
 
 typedef struct lt_operand {
   lt_operand_role role;
-  uint32_t index;      /* in k->access; in k->store; OWN: how many of the kind's own came before */
+  uint32_t index; /* in k->access; in k->store; OWN: how many of the kind's own came before */
   uint32_t *buffer;
-  lt_access *access;   /* NULL: the buffer as a whole */
+  lt_access *access; /* NULL: the buffer as a whole */
 } lt_operand;
 
 typedef void (*lt_operand_fn)(void *arg, const lt_operand *o);

@@ -10,8 +10,8 @@ static lt_value computed_base(const lt_builder *b, lt_value v) {
   return b->unit_of[lt_node_of(b->g, v)->id] ? v : 0;
 }
 
-/* An entry that also updates weights or writes gradients may be called without its outputs (plan.h: kernels that store to one are
- * skipped). So such a kernel must do nothing else, and nobody may read what it writes. */
+/* An entry that also updates weights or writes gradients may be called without its outputs (plan.h: kernels that store
+ * to one are skipped). So such a kernel must do nothing else, and nobody may read what it writes. */
 static bool may_be_skipped(const lt_builder *b, lt_value v) {
   const lt_graph *g = b->g;
   uint32_t unit = b->unit_of[lt_node_of(g, v)->id], stores = 0, wanted = 0;
@@ -36,7 +36,8 @@ void lt_place_outputs(lt_builder *b, uint32_t *slot) {
     lt_value v = g->outputs.at[i].value, w = computed_base(b, v);
     const lt_image_item *grad = lt_image_find(b->grads, g->outputs.at[i].name);
     slot[i] = grad ? 0 : lt_add_slot(b, g->outputs.at[i].name, lt_type_of(g, v), LT_SLOT_OUTPUT);
-    bool direct = w && !b->place[w].set && lt_value_plain(b, w) && !(b->phase == LT_PHASE_RUN && b->fixed[lt_node_of(g, w)->id]);
+    bool direct =
+      w && !b->place[w].set && lt_value_plain(b, w) && !(b->phase == LT_PHASE_RUN && b->fixed[lt_node_of(g, w)->id]);
     if (direct && !grad && (g->updates.n || b->grads)) direct = may_be_skipped(b, w);
     if (direct && grad) lt_place_in(b, w, LT_REGION_OUT, 0, grad->offset);
     else if (direct) lt_place_in(b, w, LT_REGION_IO, slot[i], 0);
@@ -50,8 +51,11 @@ void lt_copy_outputs(lt_builder *b, const uint32_t *slot) {
     lt_place p = lt_place_of(b, v);
     const lt_buffer *x = p.set ? &b->buffer.at[p.buffer] : NULL;
     const lt_image_item *grad = lt_image_find(b->grads, g->outputs.at[i].name);
-    lt_buffer y = {.region = grad ? LT_REGION_OUT : LT_REGION_IO, .slot = slot[i], .offset = grad ? grad->offset : 0,
-                   .bytes = lt_type_bytes(lt_type_of(g, v)), .dtype = lt_type_of(g, v)->dtype,
+    lt_buffer y = {.region = grad ? LT_REGION_OUT : LT_REGION_IO,
+                   .slot = slot[i],
+                   .offset = grad ? grad->offset : 0,
+                   .bytes = lt_type_bytes(lt_type_of(g, v)),
+                   .dtype = lt_type_of(g, v)->dtype,
                    .name = lt_arena_strdup(b->a, g->outputs.at[i].name)};
     if (x && x->region == y.region && x->slot == y.slot && x->offset == y.offset) continue;
     lt_lower_copy(b, v, (lt_place){lt_add_buffer(b, y), 0, true}, g->outputs.at[i].name, "copy");

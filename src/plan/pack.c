@@ -41,7 +41,10 @@ void lt_copy_packed_leaves(lt_builder *b, const int64_t *at) {
   for (lt_value v = 1; v < b->g->values.n; v++) {
     if (!at[v] || !lt_is_leaf(b->g, v)) continue;
     const lt_type *t = lt_type_of(b->g, v);
-    lt_buffer y = {.region = LT_REGION_OUT, .offset = at[v], .bytes = lt_type_bytes(t), .dtype = t->dtype,
+    lt_buffer y = {.region = LT_REGION_OUT,
+                   .offset = at[v],
+                   .bytes = lt_type_bytes(t),
+                   .dtype = t->dtype,
                    .name = lt_value_name(b, v)};
     lt_lower_copy(b, v, (lt_place){lt_add_buffer(b, y), 0, true}, lt_value_name(b, v), "pack");
   }

@@ -1,5 +1,5 @@
-/* place.c: where values stand, and how: the layout of a value's elements, and its buffer in the caller's memory, in an image, in
- * the arena, or among the constants. */
+/* place.c: where values stand, and how: the layout of a value's elements, and its buffer in the caller's memory, in an
+ * image, in the arena, or among the constants. */
 #include "plan/build.h"
 
 /* ---- layouts ---- */
@@ -50,7 +50,8 @@ uint32_t lt_add_buffer(lt_builder *b, lt_buffer x) {
 
 uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count) {
   int64_t bytes;
-  if (!lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t))) lt_fail(b->job, LATHE_E_INVALID, NULL, "`%s` is too large", name);
+  if (!lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t)))
+    lt_fail(b->job, LATHE_E_INVALID, NULL, "`%s` is too large", name);
   return lt_add_buffer(b, (lt_buffer){.region = LT_REGION_SCRATCH, .bytes = bytes, .dtype = t, .name = name});
 }
 
@@ -69,8 +70,8 @@ const char *lt_value_name(const lt_builder *b, lt_value v) {
 static lt_place const_place(lt_builder *b, lt_value v) {
   const lt_data *d = lt_data_in(lt_node_of(b->g, v));
   int64_t at = lt_plan_const(b->plan, b->a, d);
-  lt_buffer x = {.region = LT_REGION_CONST, .offset = at, .bytes = d->bytes, .dtype = d->type.dtype,
-                 .name = lt_value_name(b, v)};
+  lt_buffer x = {
+    .region = LT_REGION_CONST, .offset = at, .bytes = d->bytes, .dtype = d->type.dtype, .name = lt_value_name(b, v)};
   return (lt_place){lt_add_buffer(b, x), 0, true};
 }
 
@@ -84,7 +85,11 @@ lt_place lt_place_of(lt_builder *b, lt_value v) {
 
 void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int64_t offset) {
   const lt_type *t = lt_type_of(b->g, v);
-  lt_buffer x = {.region = region, .slot = slot, .offset = offset, .bytes = lt_type_bytes(t), .dtype = t->dtype,
+  lt_buffer x = {.region = region,
+                 .slot = slot,
+                 .offset = offset,
+                 .bytes = lt_type_bytes(t),
+                 .dtype = t->dtype,
                  .name = lt_value_name(b, v)};
   b->place[v] = (lt_place){lt_add_buffer(b, x), 0, true};
 }

@@ -1,6 +1,6 @@
-/* plan.c: the steps from a graph (after `layout`) to a plan. Each has its file: what is lowered together and when (unit.c), where
- * values stand (place.c), results (outputs.c), updates (updates.c), what is computed once when weights are packed (pack.c),
- * kernels (lower*.c), scratch (memplan.c). */
+/* plan.c: the steps from a graph (after `layout`) to a plan. Each has its file: what is lowered together and when
+ * (unit.c), where values stand (place.c), results (outputs.c), updates (updates.c), what is computed once when weights
+ * are packed (pack.c), kernels (lower*.c), scratch (memplan.c). */
 #include "plan/build.h"
 #include "plan/operands.h"
 
@@ -53,7 +53,8 @@ static void lower_units(lt_builder *b) {
 }
 
 /* Everything as one entry over the portable image. */
-static void plan_whole(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads, const char *name) {
+static void plan_whole(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads,
+                       const char *name) {
   lt_builder b;
   begin(&b, out, a, g, image, name, LT_PHASE_ALL, grads);
   uint32_t *slot = LT_NEW_ARRAY(a, uint32_t, g->outputs.n + 1u);
@@ -71,11 +72,13 @@ void lt_plan_single(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image
   plan_whole(out, a, g, image, NULL, name);
 }
 
-void lt_plan_half(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads, const char *name) {
+void lt_plan_half(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads,
+                  const char *name) {
   plan_whole(out, a, g, image, grads, name);
 }
 
-void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, const lt_image *image, const char *name) {
+void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, const lt_image *image,
+                   const char *name) {
   lt_builder b;
   int64_t bytes, *at;
   begin(&b, pack, a, g, image, "pack", LT_PHASE_PACK, NULL);

@@ -24,8 +24,10 @@ void lt_plan_join(lt_plan *to, lt_plan *from, lt_arena *a, int64_t shift) {
     if (x->first >= 0) x->first += (int32_t)to->n_kernel, x->last += (int32_t)to->n_kernel;
   }
   for (uint32_t i = 0; i < from->n_kernel; i++) lt_kernel_move(&from->kernel[i], to->n_buffer);
-  to->buffer = joined(a, to->buffer, to->n_buffer * sizeof *to->buffer, from->buffer, from->n_buffer * sizeof *to->buffer);
-  to->kernel = joined(a, to->kernel, to->n_kernel * sizeof *to->kernel, from->kernel, from->n_kernel * sizeof *to->kernel);
+  to->buffer =
+    joined(a, to->buffer, to->n_buffer * sizeof *to->buffer, from->buffer, from->n_buffer * sizeof *to->buffer);
+  to->kernel =
+    joined(a, to->kernel, to->n_kernel * sizeof *to->kernel, from->kernel, from->n_kernel * sizeof *to->kernel);
   to->n_buffer += from->n_buffer, to->n_kernel += from->n_kernel;
   to->region_bytes = LT_MAX(to->region_bytes, from->region_bytes);
   to->out_bytes = LT_MAX(to->out_bytes, from->out_bytes + shift);

@@ -19,7 +19,8 @@ void lt_print_access(lt_str *s, const lt_kernel *k, const lt_access *a) {
     const lt_index *x = &a->index[i];
     lt_str_puts(s, " + ");
     lt_print_list(s, x->coef, n);
-    lt_str_printf(s, "+%lld /%lld <%lld *%lld", (long long)x->add, (long long)x->div, (long long)x->limit, (long long)x->stride);
+    lt_str_printf(s, "+%lld /%lld <%lld *%lld", (long long)x->add, (long long)x->div, (long long)x->limit,
+                  (long long)x->stride);
   }
   if (a->masked) lt_str_puts(s, " masked");
   if ((a->masked || a->n_index) && a->fill != 0) lt_str_puts(s, " else "), lt_str_double(s, a->fill);
@@ -46,7 +47,8 @@ static void put_code(lt_str *s, const lt_kernel *k, const char *title, const lt_
 static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
   lt_str_printf(s, "  kernel %u `%s` %s (%s) dims ", i, k->name, lt_kinds[k->kind].name, k->op);
   lt_print_list(s, k->extent, k->n_dims);
-  if (k->n_rdims) lt_str_printf(s, " %s over ", reductions[k->reduce]), lt_print_list(s, k->extent + k->n_dims, k->n_rdims);
+  if (k->n_rdims)
+    lt_str_printf(s, " %s over ", reductions[k->reduce]), lt_print_list(s, k->extent + k->n_dims, k->n_rdims);
   if (k->block_dim != LT_NONE) lt_str_printf(s, " channels %lld in dim %d", (long long)k->channels, k->block_dim);
   lt_str_printf(s, " tasks %u\n", k->n_task_dims);
   put_code(s, k, "r", k->rexpr, k->n_rexpr);
@@ -60,16 +62,18 @@ static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
 }
 
 void lt_plan_print(lt_str *s, const lt_plan *p) {
-  lt_str_printf(s, "plan %s: region %lld bytes, scratch %lld bytes, constants %lld bytes\n", p->name, (long long)p->region_bytes,
-                (long long)p->scratch_bytes, (long long)p->const_bytes);
+  lt_str_printf(s, "plan %s: region %lld bytes, scratch %lld bytes, constants %lld bytes\n", p->name,
+                (long long)p->region_bytes, (long long)p->scratch_bytes, (long long)p->const_bytes);
   for (uint32_t i = 0; i < p->n_slot; i++)
-    lt_str_printf(s, "  slot %u %s `%s` %s\n", i, roles[p->slot[i].role], p->slot[i].name, lt_type_text(s->arena, &p->slot[i].type));
+    lt_str_printf(s, "  slot %u %s `%s` %s\n", i, roles[p->slot[i].role], p->slot[i].name,
+                  lt_type_text(s->arena, &p->slot[i].type));
   for (uint32_t i = 0; i < p->n_buffer; i++) {
     const lt_buffer *b = &p->buffer[i];
     if (b->first < 0) continue;
     lt_str_printf(s, "  b%u `%s` %s", i, b->name, regions[b->region]);
     if (b->region == LT_REGION_IO) lt_str_printf(s, " %u", b->slot);
-    lt_str_printf(s, " + %lld, %lld bytes, kernels %d to %d\n", (long long)b->offset, (long long)b->bytes, b->first, b->last);
+    lt_str_printf(s, " + %lld, %lld bytes, kernels %d to %d\n", (long long)b->offset, (long long)b->bytes, b->first,
+                  b->last);
   }
   for (uint32_t i = 0; i < p->n_kernel; i++) put_kernel(s, i, &p->kernel[i]);
 }

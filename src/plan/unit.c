@@ -1,5 +1,5 @@
-/* unit.c: what is lowered together and in which order: a cluster, or a node that is in none, is a unit; a unit runs after those
- * that make what it reads; what a unit reads of another, or the graph returns, has memory. */
+/* unit.c: what is lowered together and in which order: a cluster, or a node that is in none, is a unit; a unit runs
+ * after those that make what it reads; what a unit reads of another, or the graph returns, has memory. */
 #include "plan/build.h"
 
 bool lt_unit_has(const lt_unit *u, uint32_t node) {
@@ -53,7 +53,8 @@ static void schedule_what_makes(lt_builder *b, lt_value v, uint32_t unit) {
 static void schedule(lt_builder *b, uint32_t unit) {
   lt_unit *u = &b->unit.at[unit];
   if (u->done) return;
-  if (u->begun) lt_fail(b->job, LATHE_E_INTERNAL, NULL, "the cluster of %s waits for itself", lt_op_table[u->root->op].name);
+  if (u->begun)
+    lt_fail(b->job, LATHE_E_INTERNAL, NULL, "the cluster of %s waits for itself", lt_op_table[u->root->op].name);
   u->begun = true;
   for (uint32_t i = 0; i < u->node.n; i++) {
     const lt_node *n = b->g->nodes.at[u->node.at[i]];

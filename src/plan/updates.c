@@ -1,5 +1,5 @@
-/* updates.c: new values of weights and states: written over the old ones where nobody reads those any more, else copied at the end.
- * All reads of an entry see the old value. */
+/* updates.c: new values of weights and states: written over the old ones where nobody reads those any more, else copied
+ * at the end. All reads of an entry see the old value. */
 #include "plan/build.h"
 
 static uint32_t position(const lt_builder *b, uint32_t unit) {

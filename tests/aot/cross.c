@@ -1,5 +1,5 @@
-/* cross.c: the same objects on another machine: linked with a driver by its compiler, run under emulation, compared with this
- * machine's results: bit by bit where the target has fused multiply-add, else within 1e-5.
+/* cross.c: the same objects on another machine: linked with a driver by its compiler, run under emulation, compared
+ * with this machine's results: bit by bit where the target has fused multiply-add, else within 1e-5.
  *
  *   LT_TARGET   what lathe_emit is told: "--target aarch64-linux-gnu"
  *   LT_CC       makes a static program for it      LT_RUN  runs one ("qemu-aarch64"; for wasm: node and a script)
@@ -41,8 +41,10 @@ static void write_tables(const lathe_model *m, lathe_instance *s, const task *t)
   snprintf(path, sizeof path, "%s/tables.h", folder);
   FILE *f = fopen(path, "w");
   ck_assert_ptr_nonnull(f);
-  fprintf(f, "#include \"there.h\"\n#define PREFIX %s\n#define ENTRY %s\n#define STEPS %d\n", t->model, t->entry, t->steps);
-  fprintf(f, "#define SCRATCH %s_SCRATCH_BYTES\n#define STATE %s_STATE_BYTES\n", capitals(t->model), capitals(t->model));
+  fprintf(f, "#include \"there.h\"\n#define PREFIX %s\n#define ENTRY %s\n#define STEPS %d\n", t->model, t->entry,
+          t->steps);
+  fprintf(f, "#define SCRATCH %s_SCRATCH_BYTES\n#define STATE %s_STATE_BYTES\n", capitals(t->model),
+          capitals(t->model));
   unsigned n = 0;
   for (size_t k = 0; lathe_model_port(m, t->entry, k, &port); k++) {
     bool in = !strcmp(port.kind, "input"), out = !strcmp(port.kind, "output");
@@ -50,7 +52,8 @@ static void write_tables(const lathe_model *m, lathe_instance *s, const task *t)
     fprintf(f, "static _Alignas(64) %sunsigned char io%u[%lld]", in ? "const " : "", n, (long long)port.bytes);
     const unsigned char *data = in ? lathe_buffer(s, port.name, NULL) : NULL; /* asking for lr would make it count */
     if (in) ck_assert_int_eq(lathe_fill(s, port.name, 5, 0), 0);
-    for (int64_t i = 0; in && i < port.bytes; i++) fprintf(f, "%s%d%s", i ? "," : " = {", data[i], i + 1 < port.bytes ? "" : "}");
+    for (int64_t i = 0; in && i < port.bytes; i++)
+      fprintf(f, "%s%d%s", i ? "," : " = {", data[i], i + 1 < port.bytes ? "" : "}");
     fprintf(f, ";\n");
     n++;
   }

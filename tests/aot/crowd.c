@@ -1,7 +1,7 @@
-/* crowd.c: three networks and a training step in one program, called from eight threads at once. Each network's weights are
- * shared, each thread has its own scratch, outputs and state; what comes out is compared with what `lathe run` and `lathe
- * train` wrote. No call may allocate: the program's malloc family ends it while a call is under way (without -DNO_TRAP: a
- * sanitizer brings its own).
+/* crowd.c: three networks and a training step in one program, called from eight threads at once. Each network's weights
+ * are shared, each thread has its own scratch, outputs and state; what comes out is compared with what `lathe run` and
+ * `lathe train` wrote. No call may allocate: the program's malloc family ends it while a call is under way (without
+ * -DNO_TRAP: a sanitizer brings its own).
  *
  *   crowd write DIR    the inputs, as .npy files
  *   crowd check DIR    everything else; DIR/NAME/OUTPUT.npy, DIR/weights.bin and DIR/params.bin are there by now */
@@ -22,7 +22,8 @@ enum { THREADS = 8, ROUNDS = 5, STEPS = 4 * ROUNDS, ROWS = STEPS * DIGITS_TRAIN_
 
 static _Thread_local int armed;
 #ifndef NO_TRAP
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
+  *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
 static void note(void) {
@@ -42,7 +43,8 @@ void free(void *p) { note(), __libc_free(p); }
 static float lenet5_x[LENET5_RUN_X_COUNT], residual_x[RESIDUAL_RUN_X_COUNT], depthwise_x[DEPTHWISE_RUN_X_COUNT];
 static float digits_x[ROWS * DIGITS_TRAIN_X_COUNT / DIGITS_TRAIN_X_DIM0];
 static int32_t digits_t[ROWS];
-static float lenet5_y[LENET5_RUN_LOGITS_COUNT], residual_y[RESIDUAL_RUN_Y_COUNT], depthwise_y[DEPTHWISE_RUN_PROBABILITIES_COUNT];
+static float lenet5_y[LENET5_RUN_LOGITS_COUNT], residual_y[RESIDUAL_RUN_Y_COUNT],
+  depthwise_y[DEPTHWISE_RUN_PROBABILITIES_COUNT];
 static _Alignas(64) unsigned char weights[DEPTHWISE_WEIGHTS_BYTES], params[DIGITS_PARAMS_BYTES];
 
 static void die(const char *what, const char *name) {
@@ -65,7 +67,8 @@ static FILE *open_in(const char *folder, const char *name, const char *how) {
   return f;
 }
 
-static void write_npy(const char *folder, const char *name, const char *descr, const char *shape, const void *data, size_t bytes) {
+static void write_npy(const char *folder, const char *name, const char *descr, const char *shape, const void *data,
+                      size_t bytes) {
   FILE *f = open_in(folder, name, "wb");
   char head[118];
   int n = snprintf(head, sizeof head, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, shape);
@@ -121,9 +124,10 @@ typedef struct member {
 static int run_network(member *m, int which) {
   memset(m->y, 0xA5, sizeof m->y);
   armed = 1;
-  int status = which == 0   ? lenet5_run(&(lenet5_run_io){.x = lenet5_x, .logits = m->y}, NULL, m->lenet5)
-               : which == 1 ? residual_run(&(residual_run_io){.x = residual_x, .y = m->y}, NULL, m->residual)
-                            : depthwise_run(&(depthwise_run_io){.x = depthwise_x, .probabilities = m->y}, weights, m->depthwise);
+  int status = which == 0 ? lenet5_run(&(lenet5_run_io){.x = lenet5_x, .logits = m->y}, NULL, m->lenet5)
+               : which == 1
+                 ? residual_run(&(residual_run_io){.x = residual_x, .y = m->y}, NULL, m->residual)
+                 : depthwise_run(&(depthwise_run_io){.x = depthwise_x, .probabilities = m->y}, weights, m->depthwise);
   armed = 0;
   const float *expected = which == 0 ? lenet5_y : which == 1 ? residual_y : depthwise_y;
   size_t bytes = which == 0 ? sizeof lenet5_y : which == 1 ? sizeof residual_y : sizeof depthwise_y;
@@ -136,7 +140,9 @@ static int train_some(member *m) {
   if (m->step == 0) status = digits_state_init(m->state, SEED);
   for (int i = 0; i < STEPS / ROUNDS && !status; i++, m->step++) {
     float loss;
-    digits_train_io io = {.x = digits_x + (size_t)m->step * DIGITS_TRAIN_X_COUNT, .t = digits_t + m->step * DIGITS_TRAIN_X_DIM0, .loss = &loss};
+    digits_train_io io = {.x = digits_x + (size_t)m->step * DIGITS_TRAIN_X_COUNT,
+                          .t = digits_t + m->step * DIGITS_TRAIN_X_DIM0,
+                          .loss = &loss};
     status = digits_train(&io, m->state, m->digits);
   }
   armed = 0;
@@ -171,7 +177,9 @@ int main(int argc, char **argv) {
   }
   for (int i = 0; i < THREADS; i++) {
     pthread_join(crowd[i].thread, NULL);
-    if (crowd[i].bad) fprintf(stderr, "thread %d: 0x%x (bits: lenet5, residual, depthwise, a step failed, params)\n", i, (unsigned)crowd[i].bad);
+    if (crowd[i].bad)
+      fprintf(stderr, "thread %d: 0x%x (bits: lenet5, residual, depthwise, a step failed, params)\n", i,
+              (unsigned)crowd[i].bad);
     bad |= crowd[i].bad;
   }
   pthread_barrier_destroy(&start);

@@ -1,5 +1,5 @@
-/* driver.c: runs an object on the machine it was made for; cross.c gives its tables (tables.h). Writes the outputs, then the
- * state, as they are in memory. On WebAssembly there is no C library: driver.mjs runs it. */
+/* driver.c: runs an object on the machine it was made for; cross.c gives its tables (tables.h). Writes the outputs,
+ * then the state, as they are in memory. On WebAssembly there is no C library: driver.mjs runs it. */
 #ifdef __wasm__
 void put(const void *at, long bytes) __attribute__((import_module("env"), import_name("put")));
 #else

@@ -1,5 +1,5 @@
-/* graphs.c: random networks as objects against the JIT, bit by bit, alone and on 2, 3 and 7 threads; many objects in one
- * library, called from several threads at once. */
+/* graphs.c: random networks as objects against the JIT, bit by bit, alone and on 2, 3 and 7 threads; many objects in
+ * one library, called from several threads at once. */
 #include "aot/aot.h"
 #include "driver/graph_api.h"
 #include "kcheck.h"
@@ -67,7 +67,8 @@ static void open_net(net *x, void *so, int number) {
 static const char *difference(const net *x, const void *const *io) {
   static _Thread_local lathe_port port;
   for (size_t k = 0; lathe_model_port(x->m, "run", k, &port) && port.offset < 0; k++)
-    if (!strcmp(port.kind, "output") && memcmp(io[k], lathe_buffer(x->s, port.name, NULL), (size_t)port.bytes)) return port.name;
+    if (!strcmp(port.kind, "output") && memcmp(io[k], lathe_buffer(x->s, port.name, NULL), (size_t)port.bytes))
+      return port.name;
   return NULL;
 }
 

@@ -1,5 +1,5 @@
-/* object.c: what every object promises: the JIT's bits, nothing undefined, only the prefix's names, the same bytes when made
- * again, a header for C99 and C++, programs without a C library, error codes for wrong memory. */
+/* object.c: what every object promises: the JIT's bits, nothing undefined, only the prefix's names, the same bytes when
+ * made again, a header for C99 and C++, programs without a C library, error codes for wrong memory. */
 #include "aot/aot.h"
 #include "base/base.h"
 
@@ -38,11 +38,13 @@ static unsigned fill_io(const lathe_model *m, lathe_instance *s, const char *ent
   return n;
 }
 
-static void same_outputs(const lathe_model *m, lathe_instance *s, const char *entry, const void **io, const char *what) {
+static void same_outputs(const lathe_model *m, lathe_instance *s, const char *entry, const void **io,
+                         const char *what) {
   lathe_port port;
   for (size_t k = 0; lathe_model_port(m, entry, k, &port) && port.offset < 0; k++)
     if (!strcmp(port.kind, "output"))
-      ck_assert_msg(memcmp(io[k], lathe_buffer(s, port.name, NULL), (size_t)port.bytes) == 0, "%s: `%s` differs from the JIT's", what, port.name);
+      ck_assert_msg(memcmp(io[k], lathe_buffer(s, port.name, NULL), (size_t)port.bytes) == 0,
+                    "%s: `%s` differs from the JIT's", what, port.name);
 }
 
 static void free_io(const lathe_model *m, const char *entry, const void **io) {
@@ -71,12 +73,15 @@ static void *file_block(const char *name, int64_t least) {
 
 static bool has_weights(const lathe_model *m) { /* params or states: other values than constants */
   lathe_port port;
-  for (size_t k = 0; lathe_model_port(m, "run", k, &port) || lathe_model_port(m, "grad", k, &port) || lathe_model_port(m, "dx", k, &port); k++)
+  for (size_t k = 0; lathe_model_port(m, "run", k, &port) || lathe_model_port(m, "grad", k, &port) ||
+                     lathe_model_port(m, "dx", k, &port);
+       k++)
     if (port.offset >= 0) return true;
   return false;
 }
 
-static void other_weights(const lathe_model *m, lathe_instance *s, void *so, const void **io, void *scratch, const lathe_stats *st) {
+static void other_weights(const lathe_model *m, lathe_instance *s, void *so, const void **io, void *scratch,
+                          const lathe_stats *st) {
   run_fn run;
   pack_fn pack;
   find_into(so, "it_run", &run), find_into(so, "it_pack", &pack);
@@ -101,8 +106,10 @@ START_TEST(jit_and_object) {
   lathe_model *m = compile(g, name);
   ck_assert_int_eq(lathe_model_stats(m, t->entry, &st), 1);
   bool owns = has_weights(m);
-  snprintf(more, sizeof more, owns ? "--weights-out %s/w.bin --params-out %s/p.bin" : "--weights-out %s/w.bin", folder, folder);
-  snprintf(opts, sizeof opts, "--entry %s --prefix it %s %s", t->spec, owns ? "--seed 3" : "", st.weights_bytes ? more : "");
+  snprintf(more, sizeof more, owns ? "--weights-out %s/w.bin --params-out %s/p.bin" : "--weights-out %s/w.bin", folder,
+           folder);
+  snprintf(opts, sizeof opts, "--entry %s --prefix it %s %s", t->spec, owns ? "--seed 3" : "",
+           st.weights_bytes ? more : "");
   emit(g, NULL, "it", opts);
   lathe_instance *s = open_seeded(m);
   const void *io[32];
@@ -125,7 +132,8 @@ END_TEST
 
 /* ---- symbols ---- */
 
-static const char everything[] = "--entry run:logits --entry one=run:logits@N=1 --entry grad:logits --entry train:loss --optimizer adam --seed 1";
+static const char everything[] =
+  "--entry run:logits --entry one=run:logits@N=1 --entry grad:logits --entry train:loss --optimizer adam --seed 1";
 
 START_TEST(symbols) {
   make_folder();
@@ -135,13 +143,17 @@ START_TEST(symbols) {
   emit(g, NULL, "c", "--entry run:logits --weight-data extern --prefix bare");
   MUST("test -z \"$(nm -u a.o b.o c.o | grep -v ':$' | grep .)\"");
   MUST("nm -g --defined-only a.o | awk 'NF { print $3 }' | sort | tr '\\n' ' '");
-  ck_assert_str_eq(said, "digits_grad digits_one digits_pack digits_params digits_run digits_state_init digits_state_load digits_train "
-                         "digits_train_apply digits_train_backward digits_weights ");
+  ck_assert_str_eq(
+    said,
+    "digits_grad digits_one digits_pack digits_params digits_run digits_state_init digits_state_load digits_train "
+    "digits_train_apply digits_train_backward digits_weights ");
   MUST("test -z \"$(nm -g --defined-only b.o | awk 'NF { print $3 }' | grep -v '^other_')\"");
   ck_assert_int_ne(shell("nm c.o | grep weights"), 0);
   MUST("%s -r -nostdlib -o all.o a.o b.o c.o", compiler()); /* copies beside each other */
   /* what is not called is left out: no training in a program that runs */
-  MUST("printf '#include \"a.h\"\\nint main(void) { return digits_run(0, 0, 0); }\\n' > m.c && %s -Wl,--gc-sections m.c a.o -o m", compiler());
+  MUST("printf '#include \"a.h\"\\nint main(void) { return digits_run(0, 0, 0); }\\n' > m.c && %s -Wl,--gc-sections "
+       "m.c a.o -o m",
+       compiler());
   MUST("nm m | grep -q digits_run && ! nm m | grep -q 'digits_train\\|digits_state'");
   MUST("readelf -lW m | grep GNU_STACK | grep -qv RWE");
   lathe_graph_free(g);
@@ -152,8 +164,14 @@ END_TEST
 START_TEST(made_again) {
   make_folder();
   lathe_graph *g = load_model("digits", NULL), *h = load_model("digits", NULL);
-  static const char *const targets[] = {"", "--target aarch64-linux-gnu", "--target wasm32", "--opt size --cpu x86-64-v2", "--target armv7-linux-gnueabihf",
-                                        "--target arm64-apple-macos", "--target x86_64-windows-msvc", "--target riscv64-linux-gnu --features +v"};
+  static const char *const targets[] = {"",
+                                        "--target aarch64-linux-gnu",
+                                        "--target wasm32",
+                                        "--opt size --cpu x86-64-v2",
+                                        "--target armv7-linux-gnueabihf",
+                                        "--target arm64-apple-macos",
+                                        "--target x86_64-windows-msvc",
+                                        "--target riscv64-linux-gnu --features +v"};
   for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
     char opts[512];
     snprintf(opts, sizeof opts, "%s %s", everything, targets[i]);
@@ -182,16 +200,20 @@ START_TEST(headers) {
   g = lathe_parse(odd, strlen(odd), "odd", NULL, &e);
   ck_assert_msg(g != NULL, "%s", e.message);
   emit(g, NULL, "odd", "--entry run:class,x*/y");
-  MUST("grep -q 'float \\*int_;' odd.h && grep -q '\\*a_b;' odd.h && grep -q '\\*_1x;' odd.h && grep -q '\\*class_;' odd.h");
+  MUST("grep -q 'float \\*int_;' odd.h && grep -q '\\*a_b;' odd.h && grep -q '\\*_1x;' odd.h && grep -q '\\*class_;' "
+       "odd.h");
   MUST("printf '#include \"a.h\"\\n#include \"b.h\"\\n#include \"odd.h\"\\n#include \"a.h\"\\n"
-       "int main(void) { digits_train_io io = {0}; other_run_io r = {0}; return (int)(sizeof io + sizeof r) * 0 + DIGITS_FC_W_OFFSET - 704; }\\n' > m.c");
+       "int main(void) { digits_train_io io = {0}; other_run_io r = {0}; return (int)(sizeof io + sizeof r) * 0 + "
+       "DIGITS_FC_W_OFFSET - 704; }\\n' > m.c");
   MUST("cc -std=c99 -Wall -Wextra -Wpedantic -Werror -c m.c");
   MUST("cc -std=c11 -Wall -Wextra -Wpedantic -Werror m.c a.o b.o odd.o -o m && ./m");
   MUST("printf '#define LATHE_ABI_1 2\\n#include \"a.h\"\\n' > bad.c");
   ck_assert_int_ne(shell("cc -c bad.c"), 0);
   ck_assert_ptr_nonnull(strstr(said, "disagree"));
   bool cpp = shell("command -v c++") == 0;
-  if (cpp) MUST("sed 's/= {0}/= {}/g' m.c > m.cc && c++ -std=c++98 -Wall -Wextra -Werror -Wno-long-long m.cc a.o b.o odd.o -o mm && ./mm");
+  if (cpp)
+    MUST("sed 's/= {0}/= {}/g' m.c > m.cc && c++ -std=c++98 -Wall -Wextra -Werror -Wno-long-long m.cc a.o b.o odd.o -o "
+         "mm && ./mm");
   lathe_graph_free(g);
   remove_folder();
   if (!cpp) LT_SKIP("c++ is missing: the headers were compiled as C only");
@@ -207,12 +229,15 @@ START_TEST(freestanding) {
   make_folder();
   lathe_graph *g = load_model("digits", NULL);
   emit(g, NULL, "d", "--entry run:logits@N=1 --seed 1 --opt size");
-  MUST("cat > m.c <<'X'\n#include \"d.h\"\nstatic _Alignas(64) unsigned char scratch[DIGITS_SCRATCH_BYTES];\nstatic float x[DIGITS_RUN_X_COUNT], y[10];\n"
-       "static int answer(void) { digits_run_io io = {x, y}; return digits_run(&io, 0, scratch) ? 1 : y[0] == y[0] ? 7 : 2; }\n"
+  MUST("cat > m.c <<'X'\n#include \"d.h\"\nstatic _Alignas(64) unsigned char scratch[DIGITS_SCRATCH_BYTES];\nstatic "
+       "float x[DIGITS_RUN_X_COUNT], y[10];\n"
+       "static int answer(void) { digits_run_io io = {x, y}; return digits_run(&io, 0, scratch) ? 1 : y[0] == y[0] ? 7 "
+       ": 2; }\n"
        "__attribute__((used, noreturn)) static void begin(void) {\n"
        "  __asm__ volatile(\"syscall\" : : \"a\"(60), \"D\"(answer()) : \"memory\");\n  for (;;) continue;\n}\n"
        "__asm__(\".globl _start\\n_start: call begin\");\n" /* the stack is aligned as the ABI wants it */
-       "X\n%s -O1 -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--fatal-warnings m.c d.o -o m", compiler());
+       "X\n%s -O1 -static -nostdlib -ffreestanding -fno-stack-protector -Wl,--fatal-warnings m.c d.o -o m",
+       compiler());
   MUST("./m; test $? = 7");
   lathe_graph_free(g);
   remove_folder();
@@ -240,7 +265,8 @@ START_TEST(rejects) {
   static float x[32 * 64], y[320], loss;
   static int32_t t[32];
   const void *io[] = {x, y, NULL}, *step[] = {x, t, NULL, &loss};
-  find_into(so, "digits_run", &run), find_into(so, "digits_train", &train), find_into(so, "digits_pack", &pack), find_into(so, "digits_state_init", &init);
+  find_into(so, "digits_run", &run), find_into(so, "digits_train", &train), find_into(so, "digits_pack", &pack),
+    find_into(so, "digits_state_init", &init);
   find_into(so, "bare_run", &shifted);
   ck_assert_int_eq(run(io, NULL, scratch), 0);
   ck_assert_int_eq(run(NULL, NULL, scratch), LATHE_E_POINTER);
@@ -261,7 +287,7 @@ START_TEST(rejects) {
   ck_assert_int_eq(pack(weights, state), 0);
   ck_assert_int_eq(run(io, weights, scratch), 0);
   ck_assert_int_eq(shifted(io, weights, scratch), 0); /* the same network packs alike in every object */
-  for (int i = 0; i < 24; i++) { /* magic, ABI, kind, model: any byte */
+  for (int i = 0; i < 24; i++) {                      /* magic, ABI, kind, model: any byte */
     weights[i] ^= 1, state[i] ^= 1;
     ck_assert_int_eq(run(io, weights, scratch), LATHE_E_MODEL);
     ck_assert_int_eq(train(step, state, scratch), LATHE_E_MODEL);
@@ -306,7 +332,8 @@ START_TEST(files) {
   snprintf(opts, sizeof opts, "--depfile %s/d.d --seed 1", folder);
   emit(g, NULL, "d", opts);
   MUST("grep -q '^[^ ]*/d.o [^ ]*/d.h: .*/digits.lathe$' d.d");
-  static const char *const forms[][2] = {{"asm", "digits_run:"}, {"llvm", "define i32 @digits_run("}, {"ir", "network digits"}};
+  static const char *const forms[][2] = {
+    {"asm", "digits_run:"}, {"llvm", "define i32 @digits_run("}, {"ir", "network digits"}};
   for (int i = 0; i < 3; i++) {
     snprintf(opts, sizeof opts, "--emit %s", forms[i][0]);
     emit(g, NULL, "t", opts);
@@ -323,8 +350,14 @@ START_TEST(sizes) {
   make_folder();
   lathe_graph *g = load_model("lenet5", NULL);
   static const struct { const char *opts; int kib; } limit[] = {
-    {"--opt size", 48}, {"--opt speed", 128}, {"--opt size --cpu x86-64", 48}, {"--opt speed --cpu x86-64", 128}, {"--opt size --target aarch64-linux-gnu", 48},
-    {"--opt size --target riscv64-linux-gnu", 48}, {"--opt size --target armv7-linux-gnueabihf", 48}, {"--opt speed --target riscv64-linux-gnu", 128},
+    {"--opt size", 48},
+    {"--opt speed", 128},
+    {"--opt size --cpu x86-64", 48},
+    {"--opt speed --cpu x86-64", 128},
+    {"--opt size --target aarch64-linux-gnu", 48},
+    {"--opt size --target riscv64-linux-gnu", 48},
+    {"--opt size --target armv7-linux-gnueabihf", 48},
+    {"--opt speed --target riscv64-linux-gnu", 128},
     {"--opt size --target wasm32", 48},
   };
   for (size_t i = 0; i < sizeof limit / sizeof limit[0]; i++) {

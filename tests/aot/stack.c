@@ -1,6 +1,6 @@
 /* stack.c: the figure in the header is true: entries of an object run on a painted stack, and take no more of it than
- * P_STACK_BYTES beyond what a call that is refused at once takes. Nothing is allocated meanwhile, and three models and a
- * training step live in one program. */
+ * P_STACK_BYTES beyond what a call that is refused at once takes. Nothing is allocated meanwhile, and three models and
+ * a training step live in one program. */
 #include "aot/aot.h"
 
 #include <pthread.h>
@@ -86,8 +86,8 @@ START_TEST(figure_is_true) {
   size_t least = used_by(&none), most = used_by(&w);
   ck_assert_int_eq(none.rc, LATHE_E_POINTER);
   ck_assert_int_eq(w.rc, 0);
-  ck_assert_msg((int64_t)(most - least) <= promised, "%s %s takes %zu bytes, %lld are promised", cases[_i].model, opts, most - least,
-                (long long)promised);
+  ck_assert_msg((int64_t)(most - least) <= promised, "%s %s takes %zu bytes, %lld are promised", cases[_i].model, opts,
+                most - least, (long long)promised);
   ck_assert_int_le(promised, 16 << 10);
   free(w.region), free(w.scratch);
   dlclose(so);
@@ -104,7 +104,8 @@ static const char program[] =
   "static _Atomic int trapped, armed;\n"
   "#ifndef NO_TRAP\nextern void *__libc_malloc(size_t);\n"
   "void *malloc(size_t n) { if (armed) trapped++; return __libc_malloc(n); }\n#endif\n"
-  "typedef struct { float x[DIGITS_RUN_X_COUNT], y[DIGITS_RUN_LOGITS_COUNT], a[LENET5_RUN_X_COUNT], b[LENET5_RUN_LOGITS_COUNT], c[DEPTHWISE_RUN_X_COUNT],\n"
+  "typedef struct { float x[DIGITS_RUN_X_COUNT], y[DIGITS_RUN_LOGITS_COUNT], a[LENET5_RUN_X_COUNT], "
+  "b[LENET5_RUN_LOGITS_COUNT], c[DEPTHWISE_RUN_X_COUNT],\n"
   "  d[DEPTHWISE_RUN_PROBABILITIES_COUNT], loss; int32_t t[STEP_TRAIN_T_COUNT]; } data;\n"
   "typedef struct { data v; void *scratch, *state; int rc; } caller;\n"
   "static void fill(float *x, unsigned n) { for (unsigned i = 0; i < n; i++) x[i] = (float)(i * 37 % 101) / 50 - 1; }\n"
@@ -113,7 +114,8 @@ static const char program[] =
   "  for (int i = 0; i < 20; i++) {\n"
   "    digits_run_io p = {v->x, v->y}; lenet5_run_io q = {v->a, v->b}; depthwise_run_io r = {v->c, v->d};\n"
   "    step_train_io s = {v->x, v->t, NULL, &v->loss};\n"
-  "    c->rc |= digits_run(&p, NULL, c->scratch) | lenet5_run(&q, NULL, c->scratch) | depthwise_run(&r, NULL, c->scratch);\n"
+  "    c->rc |= digits_run(&p, NULL, c->scratch) | lenet5_run(&q, NULL, c->scratch) | depthwise_run(&r, NULL, "
+  "c->scratch);\n"
   "    c->rc |= step_train(&s, c->state, c->scratch);\n  }\n  return NULL;\n}\n"
   "int main(void) {\n"
   "  enum { N = 8 };\n  static caller c[N];\n  pthread_t t[N];\n"
@@ -128,12 +130,15 @@ static const char program[] =
   "    if (c[i].rc || memcmp(&c[i].v, &c[0].v, sizeof(data)) || memcmp(c[i].state, c[0].state, STEP_STATE_BYTES))\n"
   "      return printf(\"caller %d differs\\n\", i), 1;\n"
   "  armed = 1;\n  work(&c[0]);\n  armed = 0;\n"
-  "  printf(\"%s %d allocations\\n\", c[0].v.loss > 0 && c[0].v.loss < 10 ? \"ok\" : \"odd loss\", trapped);\n  return trapped != 0;\n}\n";
+  "  printf(\"%s %d allocations\\n\", c[0].v.loss > 0 && c[0].v.loss < 10 ? \"ok\" : \"odd loss\", trapped);\n  return "
+  "trapped != 0;\n}\n";
 
 START_TEST(one_program) {
   make_folder();
-  static const char *const files[][3] = {{"digits", "digits", "--entry run:logits --seed 1"}, {"lenet5", "lenet5", "--entry run:logits --seed 1"},
-                                         {"depthwise", "depthwise", "--seed 1"}, {"digits", "step", "--entry train:loss --optimizer adam --prefix step"}};
+  static const char *const files[][3] = {{"digits", "digits", "--entry run:logits --seed 1"},
+                                         {"lenet5", "lenet5", "--entry run:logits --seed 1"},
+                                         {"depthwise", "depthwise", "--seed 1"},
+                                         {"digits", "step", "--entry train:loss --optimizer adam --prefix step"}};
   for (int i = 0; i < 4; i++) {
     lathe_graph *g = load_model(files[i][0], !strcmp(files[i][0], "lenet5") ? "--dim N=4" : NULL);
     emit(g, NULL, files[i][1], files[i][2]);
@@ -146,7 +151,9 @@ START_TEST(one_program) {
   fclose(f);
   MUST("%s -std=c11 -D_GNU_SOURCE -O1 m.c digits.o lenet5.o depthwise.o step.o -o m -pthread && ./m", compiler());
   ck_assert_str_eq(said, "ok 0 allocations\n");
-  if (shell("%s -std=c11 -D_GNU_SOURCE -O1 -fsanitize=thread -DNO_TRAP m.c digits.o lenet5.o depthwise.o step.o -o ts -pthread", compiler()) == 0)
+  if (shell("%s -std=c11 -D_GNU_SOURCE -O1 -fsanitize=thread -DNO_TRAP m.c digits.o lenet5.o depthwise.o step.o -o ts "
+            "-pthread",
+            compiler()) == 0)
     MUST("./ts");
   remove_folder();
 }

@@ -1,5 +1,5 @@
-/* step.c: a training step as an object: what it starts from, 500 steps against `lathe train` and against the JIT, the two
- * halves against the whole, an object that only runs made of what was learned. */
+/* step.c: a training step as an object: what it starts from, 500 steps against `lathe train` and against the JIT, the
+ * two halves against the whole, an object that only runs made of what was learned. */
 #include "aot/aot.h"
 
 enum { STEPS = 500, BATCH = 32, ROWS = 320 };
@@ -37,7 +37,8 @@ static void open_step(loaded *x, const step *t) {
   char opts[256], jit[256];
   snprintf(opts, sizeof opts, "%s --prefix %s", t->opts, prefix);
   emit(g, NULL, "step", opts);
-  snprintf(jit, sizeof jit, "%.*s", (int)(strstr(t->opts, " --parallel") ? strstr(t->opts, " --parallel") - t->opts : 255), t->opts);
+  snprintf(jit, sizeof jit, "%.*s",
+           (int)(strstr(t->opts, " --parallel") ? strstr(t->opts, " --parallel") - t->opts : 255), t->opts);
   x->m = lathe_compile(g, jit, &e);
   ck_assert_msg(x->m != NULL, "%s", e.message);
   x->s = lathe_open(x->m, "--seed 7", &e);
@@ -82,7 +83,8 @@ static void same_state(const loaded *x, const void *state, const char *when) {
   for (size_t k = 0; lathe_model_port(x->m, "train", k, &port); k++) {
     if (port.offset < 0) continue;
     const void *jit = lathe_buffer(x->s, port.name, NULL);
-    ck_assert_msg(memcmp(jit, (const char *)state + port.offset, (size_t)port.bytes) == 0, "%s: `%s` differs", when, port.name);
+    ck_assert_msg(memcmp(jit, (const char *)state + port.offset, (size_t)port.bytes) == 0, "%s: `%s` differs", when,
+                  port.name);
   }
 }
 
@@ -125,7 +127,7 @@ START_TEST(halves_and_whole) {
     memset(x.grads, 0xA5, bytes);
     ck_assert_int_eq(apply(x.io, x.state, x.grads, x.scratch), LATHE_E_MODEL); /* no gradients yet */
     ck_assert_int_eq(backward(x.io, x.state, x.grads, x.scratch), 0);
-    ck_assert_mem_eq(before, x.state, bytes); /* it only looks */
+    ck_assert_mem_eq(before, x.state, bytes);                                      /* it only looks */
     ck_assert_int_eq(apply((const void *[8]){0}, x.state, x.grads, x.scratch), 0); /* it takes nothing but lr */
     ck_assert_int_eq(lathe_call(x.s, "train"), 0);
   }
@@ -162,8 +164,10 @@ START_TEST(object_and_command) {
   for (int i = 0; i < ROWS; i++) labels[i] = (i * 31) % 10;
   save_rows("x.npy", LATHE_F32, 4, (int64_t[]){ROWS, 1, 8, 8}, rows);
   save_rows("t.npy", LATHE_I32, 1, (int64_t[]){ROWS}, labels);
-  MUST("'%s' train '%s/models/digits.lathe' --data x.npy --labels t.npy --loss loss --optimizer adam --seed 7 --steps %d --no-shuffle --save w.npz "
-       "--save-optimizer", getenv("LT_LATHE"), getenv("LT_TESTS"), STEPS);
+  MUST("'%s' train '%s/models/digits.lathe' --data x.npy --labels t.npy --loss loss --optimizer adam --seed 7 --steps "
+       "%d --no-shuffle --save w.npz "
+       "--save-optimizer",
+       getenv("LT_LATHE"), getenv("LT_TESTS"), STEPS);
   open_step(&x, &steps[0]);
   for (int i = 0; i < STEPS; i++) {
     int at = i % (ROWS / BATCH) * BATCH;
@@ -180,7 +184,8 @@ START_TEST(object_and_command) {
         ck_assert_int_eq(*(int32_t *)saved[i].data, *(int64_t *)(void *)((char *)x.state + port.offset));
         continue;
       }
-      ck_assert_msg(memcmp(saved[i].data, (char *)x.state + port.offset, (size_t)port.bytes) == 0, "`%s` differs from what `lathe train` saved", port.name);
+      ck_assert_msg(memcmp(saved[i].data, (char *)x.state + port.offset, (size_t)port.bytes) == 0,
+                    "`%s` differs from what `lathe train` saved", port.name);
     }
     lathe_free(saved[i].data);
   }

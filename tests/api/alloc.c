@@ -1,6 +1,6 @@
-/* alloc.c: a running model allocates nothing. The program's malloc family is ours and counts while a trap is set. Under the
- * sanitizers, which bring their own, only the library's allocator is counted. Threads are made by the first call that uses
- * them (runtime/pool.c), so with several threads the trap is set from the second call on. */
+/* alloc.c: a running model allocates nothing. The program's malloc family is ours and counts while a trap is set. Under
+ * the sanitizers, which bring their own, only the library's allocator is counted. Threads are made by the first call
+ * that uses them (runtime/pool.c), so with several threads the trap is set from the second call on. */
 #include "base/base.h"
 #include "check_main.h"
 #include "lathe/lathe.h"
@@ -18,7 +18,9 @@ extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_real
 extern void *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
-static void note(void) { if (atomic_load_explicit(&trap_set, memory_order_relaxed)) atomic_fetch_add(&caught, 1); }
+static void note(void) {
+  if (atomic_load_explicit(&trap_set, memory_order_relaxed)) atomic_fetch_add(&caught, 1);
+}
 void *malloc(size_t n) { return note(), __libc_malloc(n); }
 void *calloc(size_t n, size_t size) { return note(), __libc_calloc(n, size); }
 void *realloc(void *p, size_t n) { return note(), __libc_realloc(p, n); }
@@ -28,7 +30,10 @@ int posix_memalign(void **out, size_t align, size_t n) {
   *out = __libc_memalign(align, n);
   return *out ? 0 : ENOMEM;
 }
-void free(void *p) { if (p) note(); __libc_free(p); }
+void free(void *p) {
+  if (p) note();
+  __libc_free(p);
+}
 #endif
 
 static void check_calls(const char *file, const char *compile, const char *open, const char *entry, int warm) {

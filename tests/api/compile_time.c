@@ -1,7 +1,7 @@
-/* compile_time.c: how long networks take from text to code that can be called, on the clock of this process, so that a busy
- * machine does not fail it. What is promised (docs/design.md) is 300 ms for a training step of the digits network and 2 s for
- * the forward pass of ResNet-50; the bounds here are twice that, and wider where a sanitizer slows everything down.
- * `./dev bench compile` shows the table. */
+/* compile_time.c: how long networks take from text to code that can be called, on the clock of this process, so that a
+ * busy machine does not fail it. What is promised (docs/design.md) is 300 ms for a training step of the digits network
+ * and 2 s for the forward pass of ResNet-50; the bounds here are twice that, and wider where a sanitizer slows
+ * everything down. `./dev bench compile` shows the table. */
 #include "check_main.h"
 #include "lathe/lathe.h"
 
@@ -54,7 +54,8 @@ START_TEST(compile_time) {
     lathe_model_free(m);
   }
   fprintf(stderr, "# %-22s %-52s %8.1f ms %4d kernels %4d functions\n", r->file, r->opts, best, s.kernels, s.functions);
-  ck_assert_msg(best <= r->bound_ms * SLOWER, "%s %s took %.0f ms to compile; %.0f are allowed", r->file, r->opts, best, r->bound_ms * SLOWER);
+  ck_assert_msg(best <= r->bound_ms * SLOWER, "%s %s took %.0f ms to compile; %.0f are allowed", r->file, r->opts, best,
+                r->bound_ms * SLOWER);
 }
 END_TEST
 

@@ -32,7 +32,8 @@ static void page_is_current(const char *name) {
   ck_assert_msg(table != NULL, "%s", e.message);
   if (lt_updates()) write_all(path, table);
   char *page = read_all(path);
-  ck_assert_msg(page && strcmp(page, table) == 0, "docs/%s is not what the table says\nhelp: LT_UPDATE=1 ./dev test docs", name);
+  ck_assert_msg(page && strcmp(page, table) == 0,
+                "docs/%s is not what the table says\nhelp: LT_UPDATE=1 ./dev test docs", name);
   free(page);
   lathe_free(table);
 }

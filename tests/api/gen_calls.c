@@ -1,4 +1,5 @@
-/* gen_calls.c: writes a translation unit, C99 and C++ alike, that calls every typed constructor and names every field. */
+/* gen_calls.c: writes a translation unit, C99 and C++ alike, that calls every typed constructor and names every
+ * field. */
 #include "frontend/build/gen_rows.h"
 
 #include <stdio.h>
@@ -40,13 +41,15 @@ static unsigned operand_count(const gen_row *r) { return gen_is_variadic(r) ? 2 
 static void put_arguments(const gen_row *r) {
   printf("(g");
   if (gen_is_variadic(r)) printf(", in, 2");
-  else for (unsigned i = 0; i < operand_count(r); i++) printf(", in[%u]", i);
+  else
+    for (unsigned i = 0; i < operand_count(r); i++) printf(", in[%u]", i);
   if (r->attrs->name) printf(", null ? NULL : &a");
   printf(gen_count(r->results) > 1 ? ", out);\n}\n" : ");\n}\n");
 }
 
 static void put_call(const gen_row *r) {
-  printf("static void call_%s%s(lathe_graph *g, const lathe_value *in, lathe_value *out, unsigned set, int null) {\n", r->name, r->suffix);
+  printf("static void call_%s%s(lathe_graph *g, const lathe_value *in, lathe_value *out, unsigned set, int null) {\n",
+         r->name, r->suffix);
   if (r->attrs->name) {
     printf("  lathe_%s%s_attrs a;\n  memset(&a, 0, sizeof a);\n", r->name, r->suffix);
     unsigned i = 0;
@@ -72,7 +75,8 @@ static void put_string(const char *s) {
 static void put_entry(const gen_row *r) {
   unsigned n = 0, required = 0;
   for (const gen_attr *a = r->attrs; a->name; a++, n++) required |= (unsigned)!a->def[0] << n;
-  printf("  {\"%s\", %d, %u, %u, %u, call_%s%s, {", r->name, *r->suffix != 0, operand_count(r), gen_count(r->results), n ? n + 1 : 0, r->name, r->suffix);
+  printf("  {\"%s\", %d, %u, %u, %u, call_%s%s, {", r->name, *r->suffix != 0, operand_count(r), gen_count(r->results),
+         n ? n + 1 : 0, r->name, r->suffix);
   for (const gen_attr *a = r->attrs; a->name; a++) {
     char text[80];
     snprintf(text, sizeof text, "%s=%s", a->name, values[value_of(a)].text);

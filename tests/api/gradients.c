@@ -42,8 +42,8 @@ static void run(lathe_instance *s, const char *entry) {
 }
 
 /* out += factor * the array `name` with `leaf` moved by d times direction. */
-static void add_moved(lathe_instance *s, const char *entry, const char *name, double *leaf, const double *direction, size_t n, double d, double factor,
-                      double *out) {
+static void add_moved(lathe_instance *s, const char *entry, const char *name, double *leaf, const double *direction,
+                      size_t n, double d, double factor, double *out) {
   double *keep = malloc(n * sizeof *keep);
   size_t n_out;
   memcpy(keep, leaf, n * sizeof *keep);
@@ -56,15 +56,18 @@ static void add_moved(lathe_instance *s, const char *entry, const char *name, do
 }
 
 /* The derivative of the array `name` along direction. */
-static void differences(lathe_instance *s, const char *entry, const char *name, double *leaf, const double *direction, size_t n, double *out, size_t n_out) {
+static void differences(lathe_instance *s, const char *entry, const char *name, double *leaf, const double *direction,
+                        size_t n, double *out, size_t n_out) {
   memset(out, 0, n_out * sizeof *out);
   for (int k = -2; k <= 2; k++)
-    if (k) add_moved(s, entry, name, leaf, direction, n, k * STEP, (k % 2 ? 8 : -1) * (k < 0 ? -1 : 1) / (12 * STEP), out);
+    if (k)
+      add_moved(s, entry, name, leaf, direction, n, k * STEP, (k % 2 ? 8 : -1) * (k < 0 ? -1 : 1) / (12 * STEP), out);
 }
 
 static void close_to(const char *what, const double *a, const double *b, size_t n, double tolerance) {
   double most = 0, size = 0;
-  for (size_t i = 0; i < n; i++) most = fmax(most, isnan(a[i]) ? INFINITY : fabs(a[i] - b[i])), size = fmax(size, fabs(b[i]));
+  for (size_t i = 0; i < n; i++)
+    most = fmax(most, isnan(a[i]) ? INFINITY : fabs(a[i] - b[i])), size = fmax(size, fabs(b[i]));
   ck_assert_msg(size > 1e-6, "%s: all differences are near 0, which shows nothing", what);
   ck_assert_msg(most <= tolerance * size, "%s: off by %g", what, most / size);
 }
@@ -72,7 +75,8 @@ static void close_to(const char *what, const double *a, const double *b, size_t 
 /* The gradient `g` of the scalar `y` in leaf, element by element. */
 static void check_gradient(lathe_instance *s, const char *y, const char *g, const char *leaf) {
   size_t n;
-  double *x = numbers(s, leaf, &n), *want = calloc(n, sizeof *want), *unit = calloc(n, sizeof *unit), *got = malloc(n * sizeof *got);
+  double *x = numbers(s, leaf, &n), *want = calloc(n, sizeof *want), *unit = calloc(n, sizeof *unit),
+         *got = malloc(n * sizeof *got);
   for (size_t i = 0; i < n; i++) {
     unit[i] = 1;
     differences(s, "run", y, x, unit, n, &want[i], 1);
@@ -84,7 +88,7 @@ static void check_gradient(lathe_instance *s, const char *y, const char *g, cons
   free(want), free(unit), free(got);
 }
 
-/* ---- lathe_gradients on its own results --------------------------------------------------------------------------- */
+/* ---- lathe_gradients on its own results -------------------------------------------------------------------------- */
 
 static lathe_value op(lathe_graph *g, const char *name, const char *attrs, lathe_value a, lathe_value b) {
   return lathe_op(g, name, attrs, (lathe_value[]){a, b}, b.id ? 2 : 1);
@@ -112,7 +116,8 @@ START_TEST(gradients_of_gradients) {
   lathe_error e;
   lathe_model *m;
   lathe_graph *g = lathe_graph_new("deep");
-  lathe_value x = lathe_input(g, "x", "f64[2, 2, 4, 4]"), w = lathe_param(g, "W", "f64[3, 2, 3, 3]", "normal(scale=0.3)");
+  lathe_value x = lathe_input(g, "x", "f64[2, 2, 4, 4]"),
+              w = lathe_param(g, "W", "f64[3, 2, 3, 3]", "normal(scale=0.3)");
   lathe_value h = op(g, "tanh", NULL, op(g, "conv2d", "pad=1, stride=[1, 2]", x, w), none);
   add_orders(g, op(g, "sum", NULL, op(g, "mul", NULL, h, h), none), x, w);
   ck_assert_msg(lathe_check(g, &e) == 0, "%s", e.message);
@@ -131,7 +136,8 @@ START_TEST(seeds) {
   lathe_model *m;
   lathe_graph *g = lathe_graph_new("seeds");
   lathe_value x = lathe_input(g, "x", "f64[3]"), s = lathe_input(g, "s", "f64[3]"), d = lathe_input(g, "d", "f64[3]");
-  lathe_value y[2] = {op(g, "exp", NULL, x, (lathe_value){0}), op(g, "mul", NULL, x, x)}, seed[2] = {s, {0}}, back, forward;
+  lathe_value y[2] = {op(g, "exp", NULL, x, (lathe_value){0}), op(g, "mul", NULL, x, x)}, seed[2] = {s, {0}}, back,
+              forward;
   lathe_gradients(g, &back, y, seed, 2, &x, 1);
   lathe_gradients(g, &forward, &back, &d, 1, &s, 1);
   lathe_output(g, "back", back), lathe_output(g, "forward", forward);
@@ -148,7 +154,7 @@ START_TEST(seeds) {
 }
 END_TEST
 
-/* ---- gradients as outputs ------------------------------------------------------------------------------------------ */
+/* ---- gradients as outputs ---------------------------------------------------------------------------------------- */
 
 static char *model_text(const char *file, const char *dtype) {
   char path[512], *text = calloc(1, 65536);
@@ -172,7 +178,8 @@ START_TEST(force_beside_energy) {
   char *text = model_text("potential.lathe", "f64"), *text32 = model_text("potential.lathe", "f32");
   lathe_instance *s = parsed(text, "", &m), *s32 = parsed(text32, "", &m32);
   size_t n, bytes;
-  double *x = numbers(s, "pos", &n), *want = calloc(n, sizeof *want), *unit = calloc(n, sizeof *unit), *minus = malloc(n * sizeof *minus);
+  double *x = numbers(s, "pos", &n), *want = calloc(n, sizeof *want), *unit = calloc(n, sizeof *unit),
+         *minus = malloc(n * sizeof *minus);
   for (size_t i = 0; i < n; i++) {
     unit[i] = -1;
     differences(s, "run", "energy", x, unit, n, &want[i], 1);
@@ -194,7 +201,8 @@ START_TEST(gradients_beside_their_losses) {
   lathe_instance *s = parsed("network t(x: f64[3, 2, 6, 6], t: i32[3]) -> L, gx, gW, P, px {"
                              "  h = batch_norm(conv2d(x, out_channels=17, kernel=3, name=\"c\"), name=\"bn\")"
                              "  L = cross_entropy(linear(flatten(avg_pool(tanh(h), kernel=2)), out=4, name=\"fc\"), t)"
-                             "  gx, gW = grad(L, x, c.W)   P = sum(gx * gx)   px = grad(P, x) }", "", &m);
+                             "  gx, gW = grad(L, x, c.W)   P = sum(gx * gx)   px = grad(P, x) }",
+                             "", &m);
   check_gradient(s, "L", "gx", "x");
   check_gradient(s, "L", "gW", "c.W");
   check_gradient(s, "P", "px", "x");
@@ -203,16 +211,17 @@ START_TEST(gradients_beside_their_losses) {
 }
 END_TEST
 
-/* ---- Hessian-vector products ----------------------------------------------------------------------------------------- */
+/* ---- Hessian-vector products ------------------------------------------------------------------------------------- */
 
 static const char *const leaves[] = {"x", "c.W", "bn.scale", "bn.bias", "fc.W"};
 enum { LEAVES = 5 };
 
 /* H·d in every leaf, d given in x and c.W, against the change of the gradients along both. */
 static void check_hvp(const char *mode) {
-  static const char net[] = "network t(x: f64[3, 2, 5, 5], t: i32[3]) -> loss {"
-                            "  h = batch_norm(conv2d(x, out_channels=3, kernel=3, pad=1, bias=false, name=\"c\"), name=\"bn\")"
-                            "  loss = cross_entropy(linear(flatten(avg_pool(sigmoid(h), kernel=2)), out=4, name=\"fc\"), t) }";
+  static const char net[] =
+    "network t(x: f64[3, 2, 5, 5], t: i32[3]) -> loss {"
+    "  h = batch_norm(conv2d(x, out_channels=3, kernel=3, pad=1, bias=false, name=\"c\"), name=\"bn\")"
+    "  loss = cross_entropy(linear(flatten(avg_pool(sigmoid(h), kernel=2)), out=4, name=\"fc\"), t) }";
   lathe_model *m;
   char opts[128], name[64];
   size_t n, nd;
@@ -244,5 +253,6 @@ START_TEST(hessian_vector_products) {
 }
 END_TEST
 
-LT_SUITE(gradients, gradients_of_gradients, seeds, force_beside_energy, gradients_beside_their_losses, hessian_vector_products)
+LT_SUITE(gradients, gradients_of_gradients, seeds, force_beside_energy, gradients_beside_their_losses,
+         hessian_vector_products)
 LT_TEST_MAIN(gradients)

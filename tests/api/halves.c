@@ -1,5 +1,6 @@
-/* A training step in two halves under the JIT (lathe_compile --halves): the bits of the whole step, the bits of an object's
- * halves, on any number of threads, with the gradients of two batches averaged in between; and what says no. */
+/* A training step in two halves under the JIT (lathe_compile --halves): the bits of the whole step, the bits of an
+ * object's halves, on any number of threads, with the gradients of two batches averaged in between; and what says
+ * no. */
 #include "check_main.h"
 #include "lathe/lathe.h"
 
@@ -16,7 +17,7 @@ static const step steps[] = {
   {"digits", "--entry train:loss --optimizer adagrad --clip-norm 0.1 --weight-decay 0.01 --freeze conv1", 4},
   {"residual", "--entry train:loss --optimizer adadelta --clip-norm 0.5", 3},
   {"depthwise", "--entry train --optimizer momentum", 4}, /* batch normalisation */
-  {"fit", "--entry train:loss", 4}, /* updates of its own, which follow from gradients alone */
+  {"fit", "--entry train:loss", 4},                       /* updates of its own, which follow from gradients alone */
 };
 enum { STEPS = sizeof steps / sizeof steps[0], PORTS = 16 };
 static const char *const threads[] = {"--seed 7", "--seed 7 --threads 3"};
@@ -105,7 +106,8 @@ static void halves_and_whole(const step *t, lathe_model *m, const char *opts) {
   lathe_instance_free(whole), lathe_instance_free(halves);
 }
 
-/* The mean of two equal gradients is each of them, so nothing changes; that of two batches takes both states the same way. */
+/* The mean of two equal gradients is each of them, so nothing changes; that of two batches takes both states the same
+ * way. */
 static void two_instances(const step *t, lathe_model *m) {
   lathe_instance *a = open_on(m, threads[0]), *b = open_on(m, "--seed 7"), *one = open_on(m, "--seed 7");
   for (int i = 0; i < 2 * t->steps; i++) {
@@ -158,7 +160,8 @@ static void open_side(side *x, const lathe_model *m) {
   ck_assert_int_eq(backward.grads_bytes, whole.grads_bytes);
   ck_assert_int_gt(whole.grads_bytes, LATHE_IMAGE_HEADER);
   int64_t scratch = backward.scratch_bytes > apply.scratch_bytes ? backward.scratch_bytes : apply.scratch_bytes;
-  for (int i = 0; i < 2; i++) x->state[i] = block((size_t)whole.state_bytes), x->grads[i] = block((size_t)whole.grads_bytes);
+  for (int i = 0; i < 2; i++)
+    x->state[i] = block((size_t)whole.state_bytes), x->grads[i] = block((size_t)whole.grads_bytes);
   x->scratch = block((size_t)scratch);
 }
 
@@ -186,7 +189,8 @@ static void step_on(const side *x, const void *const *io_a, const void *const *i
   ck_assert_int_eq(x->backward(io_b, x->state[1], x->grads[1], x->scratch), 0);
   average(x->grads[0], x->grads[1], grads_bytes);
   static const void *nothing[PORTS + 1];
-  for (int i = 0; i < 2; i++) ck_assert_int_eq(x->apply(nothing, x->state[i], x->grads[i], x->scratch), 0); /* but lr */
+  /* but lr */
+  for (int i = 0; i < 2; i++) ck_assert_int_eq(x->apply(nothing, x->state[i], x->grads[i], x->scratch), 0);
 }
 
 static void jit_and_object(const step *t, const lathe_graph *g, lathe_model *m) {
@@ -196,7 +200,8 @@ static void jit_and_object(const step *t, const lathe_graph *g, lathe_model *m) 
   side jit = {.backward = lathe_half(m, "train_backward"), .apply = lathe_half(m, "train_apply")}, object;
   init_fn init;
   ck_assert(lathe_entry(m, "train_apply") == (lathe_fn)(void (*)(void))jit.apply);
-  find(o, "p_train_backward", &object.backward), find(o, "p_train_apply", &object.apply), find(o, "p_state_init", &init);
+  find(o, "p_train_backward", &object.backward), find(o, "p_train_apply", &object.apply),
+    find(o, "p_state_init", &init);
   open_side(&jit, m), open_side(&object, m);
   ck_assert_int_eq(lathe_model_stats(m, "train", &stats), 1);
   for (int i = 0; i < 2; i++) {
@@ -312,7 +317,8 @@ static void refused(const char *text, const char *opts, int status, const char *
 
 START_TEST(refusals) {
   const char *net = "network n(x: f32[4, 3]) -> y, loss { y = linear(x, out=2)  loss = sum(y * y) }";
-  const char *own = "network own(x: f32[4]) -> loss { param W: f32[4] = ones()  loss = sum(x * W)  update W = W - grad(loss, W) * x }";
+  const char *own =
+    "network own(x: f32[4]) -> loss { param W: f32[4] = ones()  loss = sum(x * W)  update W = W - grad(loss, W) * x }";
   refused(net, "--entry run --halves", LATHE_E_INVALID, "--halves: no entry trains\nhelp: --entry train");
   refused(own, "--entry train:loss --halves", LATHE_E_UNSUPPORTED,
           "--halves: network `own` updates its params in a way of its own, so entry `train` is not cut in two");
@@ -328,7 +334,8 @@ static Suite *halves_suite(void) {
   TCase *c = tcase_create("halves");
   tcase_set_timeout(c, 120);
   tcase_add_loop_test(c, in_halves, 0, STEPS);
-  tcase_add_test(c, the_whole_as_without), tcase_add_test(c, looking), tcase_add_test(c, without_halves), tcase_add_test(c, refusals);
+  tcase_add_test(c, the_whole_as_without), tcase_add_test(c, looking), tcase_add_test(c, without_halves),
+    tcase_add_test(c, refusals);
   suite_add_tcase(s, c);
   return s;
 }

@@ -7,61 +7,60 @@
 
 typedef struct npy_case {
   const char *name, *header, *message; /* header: the dictionary; data: 24 zero bytes unless `data` says otherwise */
-  int data, version, length; /* length: what the length field says, -1: the truth */
+  int data, version, length;           /* length: what the length field says, -1: the truth */
 } npy_case;
 
 #define GOOD "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }"
 static const npy_case bad_npy[] = {
-    {"version", GOOD, ".npy version 4.0 is not known (1.0, 2.0 and 3.0 are)", 24, 4, -1},
-    {"header cut", GOOD, "the file ends inside its .npy header", 0, 1, 200},
-    {"header long", GOOD, "the .npy header is 10001 bytes long, at most 10000 are allowed", 24, 1, 10001},
-    {"data short", GOOD, "the file ends early: 24 bytes of data are needed, 20 are there", 20, 1, -1},
-    {"data long", GOOD, "4 bytes stand after the array's data", 28, 1, -1},
-    {"no dict", "hello", "the .npy header has `h` where `{` is expected", 24, 1, -1},
-    {"empty header", "", "the .npy header ends where `{` is expected", 24, 1, -1},
-    {"object", "{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }",
-     "an array of Python objects, which is never read\nhelp: save it as numbers, for example x.astype('float32')", 24,
-     1, -1},
-    {"struct", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3), }",
-     "a structured array\nhelp: save its fields as plain arrays", 24, 1, -1},
-    {"complex", "{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3), }",
-     "dtype '<c8' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1, -1},
-    {"f16 bytes", "{'descr': '<f16', 'fortran_order': False, 'shape': (2, 3), }",
-     "dtype '<f16' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1,
-     -1},
-    {"order", "{'descr': '!f4', 'fortran_order': False, 'shape': (2, 3), }",
-     "dtype '!f4' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1, -1},
-    {"no order", "{'descr': '|f4', 'fortran_order': False, 'shape': (2, 3), }",
-     "dtype '|f4' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1, -1},
-    {"key unknown", "{'descr': '<f4', 'order': False, 'shape': (2, 3), }", "unknown key 'order' in the .npy header", 24,
-     1, -1},
-    {"key twice", "{'descr': '<f4', 'descr': '<f4', 'shape': (2, 3), }", "key 'descr' stands twice in the .npy header",
-     24, 1, -1},
-    {"key missing", "{'descr': '<f4', 'shape': (2, 3), }", "key 'fortran_order' is missing in the .npy header", 24, 1,
-     -1},
-    {"bool", "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3), }",
-     "`fortran_order` in the .npy header is neither True nor False", 24, 1, -1},
-    {"shape list", "{'descr': '<f4', 'fortran_order': False, 'shape': [2, 3], }",
-     "the .npy header has `[` where `(` is expected", 24, 1, -1},
-    {"shape negative", "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }",
-     "`shape` in the .npy header is not a tuple of whole numbers ≥ 0", 24, 1, -1},
-    {"shape number", "{'descr': '<f4', 'fortran_order': False, 'shape': (6), }",
-     "`shape` in the .npy header is not a tuple (a tuple of one needs a comma)", 24, 1, -1},
-    {"shape zero", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 0), }",
-     "dimension 1 is 0; empty arrays are not read", 0, 1, -1},
-    {"shape huge", "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 8), }",
-     "the array's size overflows", 24, 1, -1},
-    {"shape huge bytes", "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }",
-     "the array's size overflows", 24, 1, -1},
-    {"shape past 64 bits", "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }",
-     "`shape` in the .npy header has a number past 64 bits", 24, 1, -1},
-    {"rank", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }",
-     "an array of more than 8 dimensions", 24, 1, -1},
-    {"tail", GOOD " x", "something stands after the dictionary in the .npy header", 24, 1, -1},
-    {"escape", "{'de\\x73cr': '<f4'}", "the .npy header has a string with an escape or a control character", 24, 1, -1},
-    {"unclosed string", "{'descr", "the .npy header ends where `'` is expected", 24, 1, -1},
-    {"no comma", "{'descr': '<f4' 'fortran_order': False}", "the .npy header has `'` where `,` is expected", 24, 1, -1},
-    {"control", "{\001", "the .npy header has byte 0x01 where `'` is expected", 24, 1, -1},
+  {"version", GOOD, ".npy version 4.0 is not known (1.0, 2.0 and 3.0 are)", 24, 4, -1},
+  {"header cut", GOOD, "the file ends inside its .npy header", 0, 1, 200},
+  {"header long", GOOD, "the .npy header is 10001 bytes long, at most 10000 are allowed", 24, 1, 10001},
+  {"data short", GOOD, "the file ends early: 24 bytes of data are needed, 20 are there", 20, 1, -1},
+  {"data long", GOOD, "4 bytes stand after the array's data", 28, 1, -1},
+  {"no dict", "hello", "the .npy header has `h` where `{` is expected", 24, 1, -1},
+  {"empty header", "", "the .npy header ends where `{` is expected", 24, 1, -1},
+  {"object", "{'descr': '|O', 'fortran_order': False, 'shape': (2, 3), }",
+   "an array of Python objects, which is never read\nhelp: save it as numbers, for example x.astype('float32')", 24, 1,
+   -1},
+  {"struct", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2, 3), }",
+   "a structured array\nhelp: save its fields as plain arrays", 24, 1, -1},
+  {"complex", "{'descr': '<c8', 'fortran_order': False, 'shape': (2, 3), }",
+   "dtype '<c8' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1, -1},
+  {"f16 bytes", "{'descr': '<f16', 'fortran_order': False, 'shape': (2, 3), }",
+   "dtype '<f16' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1, -1},
+  {"order", "{'descr': '!f4', 'fortran_order': False, 'shape': (2, 3), }",
+   "dtype '!f4' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1, -1},
+  {"no order", "{'descr': '|f4', 'fortran_order': False, 'shape': (2, 3), }",
+   "dtype '|f4' is not read\nhelp: floats of 2, 4 or 8 bytes, integers and bool are: x.astype('float32')", 24, 1, -1},
+  {"key unknown", "{'descr': '<f4', 'order': False, 'shape': (2, 3), }", "unknown key 'order' in the .npy header", 24,
+   1, -1},
+  {"key twice", "{'descr': '<f4', 'descr': '<f4', 'shape': (2, 3), }", "key 'descr' stands twice in the .npy header",
+   24, 1, -1},
+  {"key missing", "{'descr': '<f4', 'shape': (2, 3), }", "key 'fortran_order' is missing in the .npy header", 24, 1,
+   -1},
+  {"bool", "{'descr': '<f4', 'fortran_order': 0, 'shape': (2, 3), }",
+   "`fortran_order` in the .npy header is neither True nor False", 24, 1, -1},
+  {"shape list", "{'descr': '<f4', 'fortran_order': False, 'shape': [2, 3], }",
+   "the .npy header has `[` where `(` is expected", 24, 1, -1},
+  {"shape negative", "{'descr': '<f4', 'fortran_order': False, 'shape': (-2, 3), }",
+   "`shape` in the .npy header is not a tuple of whole numbers ≥ 0", 24, 1, -1},
+  {"shape number", "{'descr': '<f4', 'fortran_order': False, 'shape': (6), }",
+   "`shape` in the .npy header is not a tuple (a tuple of one needs a comma)", 24, 1, -1},
+  {"shape zero", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 0), }",
+   "dimension 1 is 0; empty arrays are not read", 0, 1, -1},
+  {"shape huge", "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 8), }",
+   "the array's size overflows", 24, 1, -1},
+  {"shape huge bytes", "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904,), }",
+   "the array's size overflows", 24, 1, -1},
+  {"shape past 64 bits", "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+   "`shape` in the .npy header has a number past 64 bits", 24, 1, -1},
+  {"rank", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }",
+   "an array of more than 8 dimensions", 24, 1, -1},
+  {"tail", GOOD " x", "something stands after the dictionary in the .npy header", 24, 1, -1},
+  {"escape", "{'de\\x73cr': '<f4'}", "the .npy header has a string with an escape or a control character", 24, 1, -1},
+  {"unclosed string", "{'descr", "the .npy header ends where `'` is expected", 24, 1, -1},
+  {"no comma", "{'descr': '<f4' 'fortran_order': False}", "the .npy header has `'` where `,` is expected", 24, 1, -1},
+  {"control", "{\001", "the .npy header has byte 0x01 where `'` is expected", 24, 1, -1},
 };
 
 static unsigned char file_bytes[4096];
@@ -117,21 +116,21 @@ typedef struct value_case {
   double a, b;
 } value_case;
 static const value_case values[] = {
-    {"<f4", {0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0}, LATHE_F32, 1, -2},
-    {">f4", {0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0}, LATHE_F32, 1, -2},
-    {"<f8", {0, 0, 0, 0, 0, 0, 0xf8, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0x40}, LATHE_F32, 1.5, 2},
-    {">f8", {0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0}, LATHE_F64, 1.5, 2},
-    {"<f2", {0x00, 0x3c, 0x01, 0x00}, LATHE_F32, 1, 5.9604644775390625e-8},
-    {">f2", {0xfb, 0xff, 0x35, 0x55}, LATHE_F32, -65504, 0.333251953125},
-    {"|i1", {0xff, 0x7f}, LATHE_I32, -1, 127},
-    {"|u1", {0xff, 0x00}, LATHE_I32, 255, 0},
-    {"<i2", {0x00, 0x80, 0x01, 0x00}, LATHE_I64, -32768, 1},
-    {">u2", {0xff, 0xfe, 0x00, 0x01}, LATHE_I32, 65534, 1},
-    {"<u4", {0xff, 0xff, 0xff, 0x7f, 2, 0, 0, 0}, LATHE_I32, 2147483647, 2},
-    {"<u4", {0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0}, LATHE_I64, 4294967295.0, 2},
-    {">i8", {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0, 0, 0, 0, 9}, LATHE_I32, -2, 9},
-    {"=i4", {7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, LATHE_I32, 7, -1},
-    {"|b1", {1, 0}, LATHE_BOOL, 1, 0},
+  {"<f4", {0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0}, LATHE_F32, 1, -2},
+  {">f4", {0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0}, LATHE_F32, 1, -2},
+  {"<f8", {0, 0, 0, 0, 0, 0, 0xf8, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0x40}, LATHE_F32, 1.5, 2},
+  {">f8", {0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0}, LATHE_F64, 1.5, 2},
+  {"<f2", {0x00, 0x3c, 0x01, 0x00}, LATHE_F32, 1, 5.9604644775390625e-8},
+  {">f2", {0xfb, 0xff, 0x35, 0x55}, LATHE_F32, -65504, 0.333251953125},
+  {"|i1", {0xff, 0x7f}, LATHE_I32, -1, 127},
+  {"|u1", {0xff, 0x00}, LATHE_I32, 255, 0},
+  {"<i2", {0x00, 0x80, 0x01, 0x00}, LATHE_I64, -32768, 1},
+  {">u2", {0xff, 0xfe, 0x00, 0x01}, LATHE_I32, 65534, 1},
+  {"<u4", {0xff, 0xff, 0xff, 0x7f, 2, 0, 0, 0}, LATHE_I32, 2147483647, 2},
+  {"<u4", {0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0}, LATHE_I64, 4294967295.0, 2},
+  {">i8", {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0, 0, 0, 0, 9}, LATHE_I32, -2, 9},
+  {"=i4", {7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, LATHE_I32, 7, -1},
+  {"|b1", {1, 0}, LATHE_BOOL, 1, 0},
 };
 
 static double value_at(const void *data, lathe_dtype t, int i) {
@@ -140,7 +139,7 @@ static double value_at(const void *data, lathe_dtype t, int i) {
     case LATHE_F64: return ((const double *)data)[i];
     case LATHE_I32: return ((const int32_t *)data)[i];
     case LATHE_I64: return (double)((const int64_t *)data)[i];
-    default: return ((const uint8_t *)data)[i];
+  default: return ((const uint8_t *)data)[i];
   }
 }
 
@@ -165,11 +164,11 @@ typedef struct misfit {
   const char *message;
 } misfit;
 static const misfit misfits[] = {
-    {"<f4", LATHE_I32, "holds float32 where integers are needed\nhelp: save it with x.astype('int32')"},
-    {"|u1", LATHE_F32, "holds uint8 where floats are needed\nhelp: save it with x.astype('float32')"},
-    {"|b1", LATHE_I32, "holds bool where integers are needed\nhelp: save it with x.astype('int32')"},
-    {"<i8", LATHE_BOOL, "holds int64 where bool is needed\nhelp: save it with x.astype(bool)"},
-    {"<i8", LATHE_I32, "element [1, 1] is 1099511627776, which does not fit in i32"}, /* set in the test */
+  {"<f4", LATHE_I32, "holds float32 where integers are needed\nhelp: save it with x.astype('int32')"},
+  {"|u1", LATHE_F32, "holds uint8 where floats are needed\nhelp: save it with x.astype('float32')"},
+  {"|b1", LATHE_I32, "holds bool where integers are needed\nhelp: save it with x.astype('int32')"},
+  {"<i8", LATHE_BOOL, "holds int64 where bool is needed\nhelp: save it with x.astype(bool)"},
+  {"<i8", LATHE_I32, "element [1, 1] is 1099511627776, which does not fit in i32"}, /* set in the test */
 };
 
 START_TEST(kinds_that_do_not_fit) {
@@ -326,28 +325,28 @@ typedef struct damage {
 } damage;
 enum { LOCAL = 0x04034b50, CENTRAL = 0x02014b50, END = 0x06054b50 };
 static const damage damages[] = {
-    {"first bytes", "not an .npz archive (its first bytes are wrong)", LOCAL, 0, 0, 0, 0},
-    {"cut", "a damaged .npz archive (it has no end record; was it cut off?)", LOCAL, 0, 4, 20, 10},
-    {"parts", "an archive in several parts is not read", END, 0, 4, 1, 0},
-    {"directory", "a damaged .npz archive (its directory is not where its end record says)", END, 0, 12, 1, 0},
-    {"entries more", "a damaged .npz archive (its directory is cut short)", END, 0, 10, 3, 0},
-    {"entries less", "a damaged .npz archive (its directory holds more than its end record says)", END, 0, 10, 1, 0},
-    {"central signature", "a damaged .npz archive (its directory is cut short)", CENTRAL, 1, 0, 0, 0},
-    {"central name", "a damaged .npz archive (its directory is cut short)", CENTRAL, 1, 29, 0x40, 0},
-    {"zero in a name", "a damaged .npz archive (an array's name is empty, too long or has a zero byte)", CENTRAL, 0, 46,
-     0, 0},
-    {"encrypted", "array `fc.W.npy` is encrypted", CENTRAL, 0, 8, 1, 0},
-    {"method", "array `fc.W.npy` is packed with method 14; only stored and deflated ones are read", CENTRAL, 0, 10, 14,
-     0},
-    {"method local", "a damaged .npz archive (the two headers of `fc.W.npy` disagree)", LOCAL, 0, 8, 8, 0},
-    {"name local", "a damaged .npz archive (the two headers of `fc.b.npy` disagree)", LOCAL, 1, 30, 'g', 0},
-    {"start", "a damaged .npz archive (`fc.W.npy` starts past its end)", CENTRAL, 0, 43, 9, 0},
-    {"packed size", "a damaged .npz archive (`fc.W.npy` ends past its end)", CENTRAL, 0, 21, 9, 0},
-    {"stored size", "a damaged .npz archive (the sizes of `fc.W.npy` disagree)", CENTRAL, 0, 24, 9, 0},
-    {"claim", "the archive unpacks to more than the memory limit", CENTRAL, 0, 0, 0, -1}, /* both sizes; see below */
-    {"checksum", "the checksum of array `fc.b` is wrong: the file is damaged", CENTRAL, 1, 16, 0, 0},
-    {"twice", "array `fc.W` stands twice in the archive", LOCAL, 1, 33, 'W', -2},
-    {"suffix", "`fc.b.npz` in the archive is not an array (its name does not end in .npy)", LOCAL, 1, 37, 'z', -3},
+  {"first bytes", "not an .npz archive (its first bytes are wrong)", LOCAL, 0, 0, 0, 0},
+  {"cut", "a damaged .npz archive (it has no end record; was it cut off?)", LOCAL, 0, 4, 20, 10},
+  {"parts", "an archive in several parts is not read", END, 0, 4, 1, 0},
+  {"directory", "a damaged .npz archive (its directory is not where its end record says)", END, 0, 12, 1, 0},
+  {"entries more", "a damaged .npz archive (its directory is cut short)", END, 0, 10, 3, 0},
+  {"entries less", "a damaged .npz archive (its directory holds more than its end record says)", END, 0, 10, 1, 0},
+  {"central signature", "a damaged .npz archive (its directory is cut short)", CENTRAL, 1, 0, 0, 0},
+  {"central name", "a damaged .npz archive (its directory is cut short)", CENTRAL, 1, 29, 0x40, 0},
+  {"zero in a name", "a damaged .npz archive (an array's name is empty, too long or has a zero byte)", CENTRAL, 0, 46,
+   0, 0},
+  {"encrypted", "array `fc.W.npy` is encrypted", CENTRAL, 0, 8, 1, 0},
+  {"method", "array `fc.W.npy` is packed with method 14; only stored and deflated ones are read", CENTRAL, 0, 10, 14,
+   0},
+  {"method local", "a damaged .npz archive (the two headers of `fc.W.npy` disagree)", LOCAL, 0, 8, 8, 0},
+  {"name local", "a damaged .npz archive (the two headers of `fc.b.npy` disagree)", LOCAL, 1, 30, 'g', 0},
+  {"start", "a damaged .npz archive (`fc.W.npy` starts past its end)", CENTRAL, 0, 43, 9, 0},
+  {"packed size", "a damaged .npz archive (`fc.W.npy` ends past its end)", CENTRAL, 0, 21, 9, 0},
+  {"stored size", "a damaged .npz archive (the sizes of `fc.W.npy` disagree)", CENTRAL, 0, 24, 9, 0},
+  {"claim", "the archive unpacks to more than the memory limit", CENTRAL, 0, 0, 0, -1}, /* both sizes; see below */
+  {"checksum", "the checksum of array `fc.b` is wrong: the file is damaged", CENTRAL, 1, 16, 0, 0},
+  {"twice", "array `fc.W` stands twice in the archive", LOCAL, 1, 33, 'W', -2},
+  {"suffix", "`fc.b.npz` in the archive is not an array (its name does not end in .npy)", LOCAL, 1, 37, 'z', -3},
 };
 
 START_TEST(damaged_archives) {

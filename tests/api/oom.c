@@ -1,6 +1,7 @@
-/* oom.c: load, compile, run, prove, save and load weights of a small network, with the n-th allocation failing, for every n until
- * none fails: an error each time, which says that memory is out; no block left behind; and afterwards everything works.
- * Once one allocation fails alone, once all after it fail too. What LLVM allocates is outside this promise. */
+/* oom.c: load, compile, run, prove, save and load weights of a small network, with the n-th allocation failing, for
+ * every n until none fails: an error each time, which says that memory is out; no block left behind; and afterwards
+ * everything works. Once one allocation fails alone, once all after it fail too. What LLVM allocates is outside this
+ * promise. */
 #include "base/base.h"
 #include "check_main.h"
 #include "lathe/lathe.h"
@@ -74,7 +75,8 @@ END_TEST
 START_TEST(run_all_later) { every_allocation(&(job){.compile = "", .open = "--threads 1", .entry = "run"}, true); }
 END_TEST
 START_TEST(train_one) {
-  every_allocation(&(job){.compile = "--entry train:loss --optimizer adam --halves", .open = "--seed 1", .entry = "train"}, false);
+  every_allocation(
+    &(job){.compile = "--entry train:loss --optimizer adam --halves", .open = "--seed 1", .entry = "train"}, false);
 }
 END_TEST
 
@@ -112,7 +114,8 @@ static Suite *oom(void) {
   Suite *s = suite_create("oom");
   TCase *c = tcase_create("oom");
   tcase_set_timeout(c, 240);
-  tcase_add_test(c, run_one), tcase_add_test(c, run_all_later), tcase_add_test(c, train_one), tcase_add_test(c, emit_one);
+  tcase_add_test(c, run_one), tcase_add_test(c, run_all_later), tcase_add_test(c, train_one),
+    tcase_add_test(c, emit_one);
   tcase_add_test(c, prove_one);
   suite_add_tcase(s, c);
   return s;

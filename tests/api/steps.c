@@ -1,6 +1,6 @@
-/* steps.c: training steps through the library against tests/api/steps.txt, which tests/tools/step_values.py computed with
- * NumPy in double precision: every optimizer and every hook for 25 steps, with params in f32, in f64 and in both. And what
- * freezing must leave alone. */
+/* steps.c: training steps through the library against tests/api/steps.txt, which tests/tools/step_values.py computed
+ * with NumPy in double precision: every optimizer and every hook for 25 steps, with params in f32, in f64 and in both.
+ * And what freezing must leave alone. */
 #include "check_main.h"
 #include "lathe/lathe.h"
 
@@ -13,10 +13,10 @@ enum { CASES = 19, STEPS = 25, PARAMS = 4, LINE = 1 << 13 };
 static const char *const param_names[PARAMS] = {"l1.W", "l1.b", "l2.W", "l2.b"};
 
 /* The network of step_values.py; A and B stand for the element types of the first layer and of the second. */
-static const char network[] =
-  "network steps(x: A[5, 6], t: B[5, 3]) -> loss {\n"
-  "  param l1.W: A[6, 7] = zeros() param l1.b: A[7] = zeros() param l2.W: B[7, 3] = zeros() param l2.b: B[3] = zeros()\n"
-  "  loss = mse(linear(cast(tanh(linear(x, l1.W, l1.b)), dtype=B), l2.W, l2.b), t)\n}\n";
+static const char network[] = "network steps(x: A[5, 6], t: B[5, 3]) -> loss {\n"
+                              "  param l1.W: A[6, 7] = zeros() param l1.b: A[7] = zeros() param l2.W: B[7, 3] = "
+                              "zeros() param l2.b: B[3] = zeros()\n"
+                              "  loss = mse(linear(cast(tanh(linear(x, l1.W, l1.b)), dtype=B), l2.W, l2.b), t)\n}\n";
 typedef struct variant { const char *a, *b; double tolerance; } variant;
 static const variant variants[] = {{"f32", "f32", 2e-5}, {"f64", "f64", 1e-13}, {"f32", "f64", 2e-5}};
 
@@ -151,8 +151,10 @@ static int kernels(const lathe_model *m) {
 }
 
 START_TEST(frozen_params_cost_nothing) {
-  lathe_model *all = compiled(&variants[0], "--optimizer adam"), *m = compiled(&variants[0], "--optimizer adam --freeze l1");
-  const char *const gone[] = {"l1.W.m", "l1.W.v", "l1.b.m", "l1.b.v"}, *const kept[] = {"l1.W", "l1.b", "l2.W.m", "l2.b.v"};
+  lathe_model *all = compiled(&variants[0], "--optimizer adam"),
+              *m = compiled(&variants[0], "--optimizer adam --freeze l1");
+  const char *const gone[] = {"l1.W.m", "l1.W.v", "l1.b.m", "l1.b.v"}, *const kept[] = {"l1.W", "l1.b", "l2.W.m",
+                                                                                        "l2.b.v"};
   for (int i = 0; i < 4; i++) {
     ck_assert_msg(has_port(all, gone[i]) && !has_port(m, gone[i]), "%s", gone[i]);
     ck_assert_msg(has_port(m, kept[i]), "%s", kept[i]);
@@ -232,22 +234,27 @@ static void refused(const char *text, const char *opts, const char *message) {
 
 #define PARAMS_HELP "\nhelp: the params are `enc.first.W`, `enc.first.b`, `enc.last.W`, `enc.last.b`"
 START_TEST(mistakes) {
-  static const char two[] = "network n(x: f32[2, 3]) -> loss { loss = sum(linear(linear(x, out=4, name=\"enc.first\"), out=1, name=\"enc.last\")) }";
-  static const char own[] = "network own(x: f32) -> loss { param w: f32 = ones() loss = w * x update w = w - grad(loss, w) }";
+  static const char two[] = "network n(x: f32[2, 3]) -> loss { loss = sum(linear(linear(x, out=4, name=\"enc.first\"), "
+                            "out=1, name=\"enc.last\")) }";
+  static const char own[] =
+    "network own(x: f32) -> loss { param w: f32 = ones() loss = w * x update w = w - grad(loss, w) }";
   static const char none[] = "network bare(x: f32[2]) -> loss { loss = sum(x) }";
   refused(two, "--entry train:loss --freeze enc.frist",
-    "--freeze: no param matches `enc.frist`\nhelp: did you mean `enc.first`, `enc.first.W`, `enc.first.b`?");
+          "--freeze: no param matches `enc.frist`\nhelp: did you mean `enc.first`, `enc.first.W`, `enc.first.b`?");
   refused(two, "--entry train:loss --freeze enc --freeze decoder", "--freeze: no param matches `decoder`" PARAMS_HELP);
-  refused(two, "--entry train:loss --freeze enc", "--freeze leaves no param that the loss depends on, there is nothing to train");
+  refused(two, "--entry train:loss --freeze enc",
+          "--freeze leaves no param that the loss depends on, there is nothing to train");
   refused(two, "--entry train:loss --freeze e", "--freeze: no param matches `e`" PARAMS_HELP);
-  refused(own, "--entry train:loss --weight-decay 0.1", "network `own` updates its params itself, so --weight-decay has nothing to act on");
-  refused(own, "--entry train:loss --optimizer adam", "network `own` updates its params itself, so --optimizer has nothing to act on");
-  refused(none, "--entry train:loss --freeze x", "entry `train:loss`: the loss depends on no param, there is nothing to train");
+  refused(own, "--entry train:loss --weight-decay 0.1",
+          "network `own` updates its params itself, so --weight-decay has nothing to act on");
+  refused(own, "--entry train:loss --optimizer adam",
+          "network `own` updates its params itself, so --optimizer has nothing to act on");
+  refused(none, "--entry train:loss --freeze x",
+          "entry `train:loss`: the loss depends on no param, there is nothing to train");
   refused(two, "--entry train:loss --clip-norm 0", "--clip-norm: `0` is not a number of at least 1e-30");
 }
 END_TEST
 
 LT_SUITE(steps, values, frozen_params_cost_nothing, nothing_is_computed_for_frozen_layers,
-  clipping_a_gradient_that_is_not_a_number_changes_nothing,
-  a_scalar_param_is_clipped, mistakes)
+         clipping_a_gradient_that_is_not_a_number_changes_nothing, a_scalar_param_is_clipped, mistakes)
 LT_TEST_MAIN(steps)

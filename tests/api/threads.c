@@ -1,5 +1,5 @@
-/* threads.c: results do not depend on the number of threads, bit for bit, forward and after training steps; one model may
- * be run by many threads, each with an instance; graphs may be compiled side by side. Runs under TSan too. */
+/* threads.c: results do not depend on the number of threads, bit for bit, forward and after training steps; one model
+ * may be run by many threads, each with an instance; graphs may be compiled side by side. Runs under TSan too. */
 #include "check_main.h"
 #include "lathe/lathe.h"
 

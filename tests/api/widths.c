@@ -6,18 +6,23 @@
 #include <stdio.h>
 
 #if defined(__x86_64__)
-static const char *const with_fma[] = {"native", "x86-64-v4", "x86-64-v3", NULL}, *const without[] = {"x86-64-v2", "x86-64", NULL};
+static const char *const with_fma[] = {"native", "x86-64-v4", "x86-64-v3", NULL}, *const without[] = {"x86-64-v2",
+                                                                                                      "x86-64", NULL};
 #else /* one width; its level is compiled without the host's own features and tuning */
 static const char *const with_fma[] = {"native", "armv8-a", NULL}, *const without[] = {NULL};
 #endif
 typedef struct model { const char *file, *entry_opts, *entry; int calls; } model;
 static const model models[] = {
-  {"digits", "--entry run:logits", "run", 1}, {"digits", "--entry train:loss --optimizer adam", "train", 3},
-  {"residual", "--entry run", "run", 1},      {"residual", "--entry train:loss --optimizer momentum", "train", 2},
+  {"digits", "--entry run:logits", "run", 1},
+  {"digits", "--entry train:loss --optimizer adam", "train", 3},
+  {"residual", "--entry run", "run", 1},
+  {"residual", "--entry train:loss --optimizer momentum", "train", 2},
   {"digits", "--entry train:loss --optimizer adadelta --weight-decay 0.01 --clip-norm 0.5", "train", 3},
   {"residual", "--entry train:loss --optimizer adagrad --clip-norm 0.1", "train", 2},
-  {"depthwise", "--entry run", "run", 1},     {"lenet5", "--entry run", "run", 1},
-  {"ops", "--entry run", "run", 1},           {"chapter", "--entry run", "run", 1},
+  {"depthwise", "--entry run", "run", 1},
+  {"lenet5", "--entry run", "run", 1},
+  {"ops", "--entry run", "run", 1},
+  {"chapter", "--entry run", "run", 1},
   {"potential", "--entry run", "run", 1},
 };
 
@@ -69,7 +74,8 @@ static int check_group(const model *m, const char *const *cpus) {
     if (first) {
       ck_assert_uint_eq(k, n);
       for (size_t b = 0; b < n; b++)
-        ck_assert_msg(first[b] == here[b], "%s (%s): byte %zu of the results differs between %s and %s", m->file, m->entry, b, cpus[0], cpus[i]);
+        ck_assert_msg(first[b] == here[b], "%s (%s): byte %zu of the results differs between %s and %s", m->file,
+                      m->entry, b, cpus[0], cpus[i]);
       free(here);
       compared++;
     } else first = here, n = k;

@@ -44,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   lt_bytes in = {data, n};
   int status = lt_protect(&e, read_bytes, &in);
   bool expected = !status || ((status == LATHE_E_IO || status == LATHE_E_INVALID || status == LATHE_E_UNSUPPORTED ||
-                               status == LATHE_E_MISMATCH) && e.message[0]);
+                               status == LATHE_E_MISMATCH) &&
+                              e.message[0]);
   if (!expected || lt_mem_live() != 0) {
     fprintf(stderr, "status %d, %lld blocks left: %s\n", status, (long long)lt_mem_live(), e.message);
     abort();

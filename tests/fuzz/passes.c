@@ -1,5 +1,5 @@
-/* Fuzz target of the passes: a graph that was read goes through all of them in both modes, verified after each. A pass may
- * refuse a graph for reasons of the user's (a gradient that does not exist), but never makes a broken one. */
+/* Fuzz target of the passes: a graph that was read goes through all of them in both modes, verified after each. A pass
+ * may refuse a graph for reasons of the user's (a gradient that does not exist), but never makes a broken one. */
 #include "driver/pipeline.h"
 #include "frontend/frontend.h"
 #include "fuzz.h"
@@ -28,9 +28,11 @@ static void run_in(const uint8_t *data, size_t n, lt_mode mode) {
   lathe_error e;
   input in = {.text = (const char *)data, .n = n, .mode = mode};
   int status = lt_protect(&e, run, &in);
-  bool expected = !status || ((status == LATHE_E_PARSE || status == LATHE_E_INVALID || status == LATHE_E_UNSUPPORTED) && e.message[0]);
+  bool expected = !status || ((status == LATHE_E_PARSE || status == LATHE_E_INVALID || status == LATHE_E_UNSUPPORTED) &&
+                              e.message[0]);
   if (!expected || lt_mem_live() != 0) {
-    fprintf(stderr, "status %d, %lld blocks left, %s:%d:%d: %s\n", status, (long long)lt_mem_live(), e.file, e.line, e.column, e.message);
+    fprintf(stderr, "status %d, %lld blocks left, %s:%d:%d: %s\n", status, (long long)lt_mem_live(), e.file, e.line,
+            e.column, e.message);
     abort();
   }
 }

@@ -1,5 +1,5 @@
-/* replay.c: runs a fuzz target over files and folders, one TAP line each; the corpus of a target is replayed so in every
- * test run. With -Dfuzz=true the same target is built with libFuzzer: see docs/hacking.md. */
+/* replay.c: runs a fuzz target over files and folders, one TAP line each; the corpus of a target is replayed so in
+ * every test run. With -Dfuzz=true the same target is built with libFuzzer: see docs/hacking.md. */
 #include "fuzz.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
-/* Fuzz target of the text language: whatever the bytes are, reading ends in a graph or in an error with a place; a graph
- * verifies, prints, and its text is read back as an equal graph that prints the same. */
+/* Fuzz target of the text language: whatever the bytes are, reading ends in a graph or in an error with a place; a
+ * graph verifies, prints, and its text is read back as an equal graph that prints the same. */
 #include "frontend/frontend.h"
 #include "fuzz.h"
 
@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   int status = lt_protect(&e, read_and_back, &in);
   bool expected = !status || (!in.is_text && (status == LATHE_E_PARSE || status == LATHE_E_INVALID) && e.message[0]);
   if (!expected || lt_mem_live() != 0) {
-    fprintf(stderr, "status %d, %lld blocks left, %s:%d:%d: %s\n", status, (long long)lt_mem_live(), e.file, e.line, e.column, e.message);
+    fprintf(stderr, "status %d, %lld blocks left, %s:%d:%d: %s\n", status, (long long)lt_mem_live(), e.file, e.line,
+            e.column, e.message);
     abort();
   }
   return 0;

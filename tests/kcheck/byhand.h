@@ -1,4 +1,5 @@
-/* byhand.h: plans of one kernel, written by hand: for tests of the emitters below the pipeline. Buffer i is io slot i. */
+/* byhand.h: plans of one kernel, written by hand: for tests of the emitters below the pipeline. Buffer i is io slot
+ * i. */
 #ifndef LT_BYHAND_H
 #define LT_BYHAND_H
 #include "codegen/codegen.h"
@@ -8,20 +9,22 @@
 #include <stdlib.h>
 
 typedef struct byhand {
-  const char *cpu;              /* one of lt_cpus */
+  const char *cpu; /* one of lt_cpus */
   lt_kernel k;
   lt_slot slot[8];
   lt_buffer buffer[8];
   uint32_t n;
   lt_code *code;
-  bool fma;                     /* of the target compiled for */
+  bool fma; /* of the target compiled for */
   lathe_error error;
 } byhand;
 
 static inline uint32_t byhand_buffer(byhand *b, lt_dtype t, int64_t count, bool output) {
   uint32_t i = b->n++;
-  b->slot[i] = (lt_slot){.name = "x", .type = {.dtype = t, .rank = 1, .dim = {count}}, .role = output ? LT_SLOT_OUTPUT : LT_SLOT_INPUT};
-  b->buffer[i] = (lt_buffer){.region = LT_REGION_IO, .slot = i, .bytes = count * (int64_t)lt_dtype_size(t), .dtype = t, .name = "x"};
+  b->slot[i] = (lt_slot){
+    .name = "x", .type = {.dtype = t, .rank = 1, .dim = {count}}, .role = output ? LT_SLOT_OUTPUT : LT_SLOT_INPUT};
+  b->buffer[i] =
+    (lt_buffer){.region = LT_REGION_IO, .slot = i, .bytes = count * (int64_t)lt_dtype_size(t), .dtype = t, .name = "x"};
   return i;
 }
 
@@ -31,7 +34,13 @@ static inline void byhand_body(lt_job *job, void *arg) {
   lt_target t;
   lt_target_host(&t, job, a, b->cpu, NULL);
   b->fma = t.fma;
-  lt_plan p = {.name = "run", .slot = b->slot, .n_slot = b->n, .buffer = b->buffer, .n_buffer = b->n, .kernel = &b->k, .n_kernel = 1};
+  lt_plan p = {.name = "run",
+               .slot = b->slot,
+               .n_slot = b->n,
+               .buffer = b->buffer,
+               .n_buffer = b->n,
+               .kernel = &b->k,
+               .n_kernel = 1};
   if (!b->k.name) b->k.name = "byhand", b->k.op = "byhand";
   lt_module_entry e = {.plan = &p};
   if (getenv("LT_SHOW")) {

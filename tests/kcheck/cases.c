@@ -28,8 +28,7 @@ static lt_value emit2(lt_graph *g, lt_op op, const void *attrs, lt_value a, lt_v
   return lt_emit(g, op, attrs, (lt_value[]){a, b}, 2);
 }
 
-/* ---- windows: conv2d, its gradients, pooling, im2col ---------------------------------------------------------------
- */
+/* ---- windows: conv2d, its gradients, pooling, im2col ------------------------------------------------------------- */
 
 typedef struct window { int64_t n, c, h, w, oc, k[2], stride[2], pad[4], dilation[2], groups, oh, ow; } window;
 
@@ -138,7 +137,7 @@ static void build_grad_input(lt_graph *g, kc_case *c) {
   window w = choose_window(&r);
   lt_conv2d_attrs b = conv_attrs(&w);
   lt_conv2d_grad_input_attrs a = {
-      .size = {{w.h, w.w}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
+    .size = {{w.h, w.w}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
   lt_value gy = leaf4(g, "q", false, w.n, w.oc, w.oh, w.ow);
   lt_value k = leaf4(g, "q", kc_chance(&r, 70), w.oc, w.c / w.groups, w.k[0], w.k[1]);
   lt_value y = emit2(g, LT_OP_conv2d_grad_input, &a, gy, k);
@@ -155,7 +154,7 @@ static void build_grad_weight(lt_graph *g, kc_case *c) {
   if (kc_chance(&r, 20)) w.n = kc_pick(&r, 4, 9), limit(&w, 600e3);
   lt_conv2d_attrs b = conv_attrs(&w);
   lt_conv2d_grad_weight_attrs a = {
-      .kernel = {{w.k[0], w.k[1]}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
+    .kernel = {{w.k[0], w.k[1]}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
   lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w), gy = leaf4(g, "q", false, w.n, w.oc, w.oh, w.ow);
   lt_value y = emit2(g, LT_OP_conv2d_grad_weight, &a, x, gy);
   if (kc_chance(&r, 25)) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", true, w.oc, w.c / w.groups, w.k[0], w.k[1]));
@@ -179,7 +178,7 @@ static void build_max_pool(lt_graph *g, kc_case *c) {
   lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w);
   if (kc_chance(&r, 30)) {
     lt_max_pool_index_attrs b = {
-        .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation, .ceil = a.ceil};
+      .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation, .ceil = a.ceil};
     output(g, emit1(g, LT_OP_max_pool_index, &b, x));
     return;
   }
@@ -198,7 +197,7 @@ static void build_avg_pool(lt_graph *g, kc_case *c) {
   lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w), y = emit1(g, LT_OP_avg_pool, &a, x);
   if (kc_chance(&r, 50)) { /* its adjoint: the pooling only says the shape and is dead */
     lt_avg_pool_grad_attrs b = {
-        .size = {{w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation};
+      .size = {{w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation};
     b.ceil = a.ceil, b.count_include_pad = a.count_include_pad;
     lt_type t = *lt_type_of(g, y);
     y = emit1(g, LT_OP_avg_pool_grad, &b, kc_leaf(g, "q", false, LT_F32, 4, t.dim));
@@ -221,15 +220,14 @@ static void build_im2col(lt_graph *g, kc_case *c) {
   if (kc_chance(&r, 50)) {
     lt_type t = *lt_type_of(g, y);
     lt_col2im_attrs d = {
-        .input_shape = {4, {w.n, w.c, w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad};
+      .input_shape = {4, {w.n, w.c, w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad};
     d.dilation = a.dilation, d.to_matrix = a.to_matrix;
     y = emit1(g, LT_OP_col2im, &d, kc_leaf(g, "q", false, LT_F32, t.rank, t.dim));
   }
   output(g, y);
 }
 
-/* ---- matrix products ------------------------------------------------------------------------------------------------
- */
+/* ---- matrix products --------------------------------------------------------------------------------------------- */
 
 static void build_linear(lt_graph *g, kc_case *c) {
   kc_rng r = kc_rng_of(c);
@@ -263,8 +261,7 @@ static void build_matmul(lt_graph *g, kc_case *c) {
   output(g, emit2(g, LT_OP_matmul, &a, x, w));
 }
 
-/* ---- elementwise ----------------------------------------------------------------------------------------------------
- */
+/* ---- elementwise ------------------------------------------------------------------------------------------------- */
 
 typedef struct shape { unsigned rank; int64_t dim[LT_MAX_RANK]; } shape;
 
@@ -293,9 +290,10 @@ static lt_value leaf_of(lt_graph *g, const char *fill, bool weight, lt_dtype t, 
 
 static void build_unary(lt_graph *g, kc_case *c) {
   static const struct { lt_op op; const char *fill; double tolerance; } row[] = {
-    {LT_OP_neg, "r", 0}, {LT_OP_abs, "r", 0}, {LT_OP_sign, "r", 0}, {LT_OP_relu, "r", 0}, {LT_OP_exp, "r", 1e-6},
-    {LT_OP_log, "p", 1e-6}, {LT_OP_sqrt, "p", 0}, {LT_OP_tanh, "r", 1e-6}, {LT_OP_sigmoid, "r", 1e-6}, {LT_OP_softplus, "r", 1e-6},
-    {LT_OP_clip, "r", 0}, {LT_OP_cast, "r", 0}, {LT_OP_neg, "i", 0}, {LT_OP_abs, "i", 0}, {LT_OP_cast, "i", 0},
+    {LT_OP_neg, "r", 0},        {LT_OP_abs, "r", 0},         {LT_OP_sign, "r", 0}, {LT_OP_relu, "r", 0},
+    {LT_OP_exp, "r", 1e-6},     {LT_OP_log, "p", 1e-6},      {LT_OP_sqrt, "p", 0}, {LT_OP_tanh, "r", 1e-6},
+    {LT_OP_sigmoid, "r", 1e-6}, {LT_OP_softplus, "r", 1e-6}, {LT_OP_clip, "r", 0}, {LT_OP_cast, "r", 0},
+    {LT_OP_neg, "i", 0},        {LT_OP_abs, "i", 0},         {LT_OP_cast, "i", 0},
   };
   static const lt_dtype floats[] = {LT_F32, LT_F32, LT_F32, LT_F64}, whole[] = {LT_I32, LT_I64},
                         any[] = {LT_F32, LT_F64, LT_I32, LT_I64, LT_BOOL};
@@ -317,10 +315,10 @@ static void build_unary(lt_graph *g, kc_case *c) {
 
 static void build_binary(lt_graph *g, kc_case *c) {
   static const struct { lt_op op; const char *fill_a, *fill_b; double tolerance; } row[] = {
-    {LT_OP_add, "r", "r", 0}, {LT_OP_sub, "r", "r", 0}, {LT_OP_mul, "r", "r", 0}, {LT_OP_div, "r", "p", 0},
-    {LT_OP_pow, "p", "r", 1e-5}, {LT_OP_max, "r", "r", 0}, {LT_OP_min, "q", "q", 0}, {LT_OP_less, "q", "q", 0},
+    {LT_OP_add, "r", "r", 0},        {LT_OP_sub, "r", "r", 0},   {LT_OP_mul, "r", "r", 0}, {LT_OP_div, "r", "p", 0},
+    {LT_OP_pow, "p", "r", 1e-5},     {LT_OP_max, "r", "r", 0},   {LT_OP_min, "q", "q", 0}, {LT_OP_less, "q", "q", 0},
     {LT_OP_less_equal, "q", "q", 0}, {LT_OP_equal, "q", "q", 0}, {LT_OP_add, "i", "i", 0}, {LT_OP_mul, "i", "i", 0},
-    {LT_OP_sub, "i", "i", 0}, {LT_OP_max, "i", "i", 0}, {LT_OP_div, "i", "i", 0}, {LT_OP_less, "i", "i", 0},
+    {LT_OP_sub, "i", "i", 0},        {LT_OP_max, "i", "i", 0},   {LT_OP_div, "i", "i", 0}, {LT_OP_less, "i", "i", 0},
   };
   static const lt_dtype floats[] = {LT_F32, LT_F32, LT_F32, LT_F64}, whole[] = {LT_I32, LT_I64};
   kc_rng r = kc_rng_of(c);
@@ -356,8 +354,7 @@ static void build_chain(lt_graph *g, kc_case *c) {
   if (kc_chance(&r, 40) && v[n - 2] != v[n - 1] && !lt_is_leaf(g, v[n - 2])) output(g, v[n - 2]);
 }
 
-/* ---- reductions -----------------------------------------------------------------------------------------------------
- */
+/* ---- reductions -------------------------------------------------------------------------------------------------- */
 
 static lt_ints some_axes(kc_rng *r, unsigned rank) {
   lt_ints a = {0};
@@ -432,8 +429,7 @@ static void build_norm(lt_graph *g, kc_case *c) {
   for (unsigned i = 0; i < 3; i++) output(g, y + i);
 }
 
-/* ---- movement -------------------------------------------------------------------------------------------------------
- */
+/* ---- movement ---------------------------------------------------------------------------------------------------- */
 
 static void permute(kc_rng *r, lt_ints *p, unsigned rank) {
   p->n = rank;
@@ -521,12 +517,26 @@ static void build_random(lt_graph *g, kc_case *c) {
 }
 
 const kc_family kc_families[] = {
-  {"conv", 1300, build_conv},        {"conv64", 60, build_conv_f64},       {"grad_input", 700, build_grad_input},
-  {"grad_weight", 700, build_grad_weight}, {"max_pool", 300, build_max_pool}, {"avg_pool", 300, build_avg_pool},
-  {"im2col", 150, build_im2col},     {"linear", 350, build_linear},        {"matmul", 250, build_matmul},
-  {"unary", 200, build_unary},       {"binary", 350, build_binary},        {"chain", 200, build_chain},
-  {"reduce", 300, build_reduce},     {"argmax", 60, build_argmax},         {"softmax", 120, build_softmax},
-  {"loss", 80, build_loss},          {"norm", 100, build_norm},            {"move", 350, build_move},
-  {"gather", 100, build_gather},     {"random", 20, build_random},         {"graph", 400, kc_build_graph},
+  {"conv", 1300, build_conv},
+  {"conv64", 60, build_conv_f64},
+  {"grad_input", 700, build_grad_input},
+  {"grad_weight", 700, build_grad_weight},
+  {"max_pool", 300, build_max_pool},
+  {"avg_pool", 300, build_avg_pool},
+  {"im2col", 150, build_im2col},
+  {"linear", 350, build_linear},
+  {"matmul", 250, build_matmul},
+  {"unary", 200, build_unary},
+  {"binary", 350, build_binary},
+  {"chain", 200, build_chain},
+  {"reduce", 300, build_reduce},
+  {"argmax", 60, build_argmax},
+  {"softmax", 120, build_softmax},
+  {"loss", 80, build_loss},
+  {"norm", 100, build_norm},
+  {"move", 350, build_move},
+  {"gather", 100, build_gather},
+  {"random", 20, build_random},
+  {"graph", 400, kc_build_graph},
 };
 const int kc_family_count = (int)LT_COUNT(kc_families);

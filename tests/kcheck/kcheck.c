@@ -4,8 +4,9 @@
  *   kcheck --case F:N[:SKIP] [--cpu C]                                  one case, with its network in text
  *
  * Each failure prints one line that repeats it. A case whose results are mostly zero proves little: it is counted as
- * MISTRUSTED, not as passed: of all cases at most one in twenty may be, of a family one in eight. A worker that crashes costs
- * the case it was at; the others of its batch run alone, in a new process. A case without a verdict at the end has failed. */
+ * MISTRUSTED, not as passed: of all cases at most one in twenty may be, of a family one in eight. A worker that crashes
+ * costs the case it was at; the others of its batch run alone, in a new process. A case without a verdict at the end
+ * has failed. */
 #include "kcheck.h"
 
 #include <stdio.h>
@@ -20,9 +21,9 @@ typedef struct options { const char *family, *one, *cpu; int64_t every, jobs, se
 
 /* Where a worker is: in memory that outlives it. */
 typedef struct worker {
-  int64_t next;            /* position in the list of cases where the batch at work begins */
-  volatile int current;    /* case of that batch; -1: the module is being compiled */
-  int64_t alone_until;     /* up to here one case at a time, since a crash hit the batch */
+  int64_t next;         /* position in the list of cases where the batch at work begins */
+  volatile int current; /* case of that batch; -1: the module is being compiled */
+  int64_t alone_until;  /* up to here one case at a time, since a crash hit the batch */
 } worker;
 
 typedef struct list { kc_case *at; int64_t n; unsigned char *verdict; } list; /* verdicts too outlive the workers */
@@ -79,7 +80,8 @@ static void work_off(worker *w, const list *all, const options *o, int me) {
       kc_case small = c[i];
       all->verdict[w->next + i] = (unsigned char)r[i].verdict;
       if (r[i].verdict == KC_PASSED) continue;
-      if (r[i].verdict == KC_FAILED && kc_families[c[i].family].build == kc_build_graph) shrink(&small, &r[i], o->cpu, &w->current);
+      if (r[i].verdict == KC_FAILED && kc_families[c[i].family].build == kc_build_graph)
+        shrink(&small, &r[i], o->cpu, &w->current);
       report(&small, &r[i], o->cpu);
     }
     w->next += n;
@@ -140,13 +142,16 @@ static int summarise(const list *all, const options *o) {
     for (int64_t i = 0; i < all->n; i++)
       if (all->at[i].family == f) count[all->verdict[i]]++;
     bool ok = !count[KC_FAILED] && !count[KC_UNREPORTED] && are_trusted(count, MISTRUSTED_OF_FAMILY);
-    printf("%s %d - %s: %d passed, %d MISTRUSTED, %d failed, %d of them without a verdict\n", ok ? "ok" : "not ok", ++line, kc_families[f].name,
-           count[KC_PASSED], count[KC_MISTRUSTED], count[KC_FAILED] + count[KC_UNREPORTED], count[KC_UNREPORTED]);
+    printf("%s %d - %s: %d passed, %d MISTRUSTED, %d failed, %d of them without a verdict\n", ok ? "ok" : "not ok",
+           ++line, kc_families[f].name, count[KC_PASSED], count[KC_MISTRUSTED], count[KC_FAILED] + count[KC_UNREPORTED],
+           count[KC_UNREPORTED]);
     failures += !ok;
     for (int v = 0; v < KC_VERDICTS; v++) total[v] += count[v];
   }
   bool trusted = are_trusted(total, MISTRUSTED_OF_ALL);
-  if (!o->family) printf("%s %d - of all cases at most one in %d is MISTRUSTED\n", trusted ? "ok" : "not ok", ++line, MISTRUSTED_OF_ALL);
+  if (!o->family)
+    printf("%s %d - of all cases at most one in %d is MISTRUSTED\n", trusted ? "ok" : "not ok", ++line,
+           MISTRUSTED_OF_ALL);
   printf("# %d cases passed, %d MISTRUSTED\n", total[KC_PASSED], total[KC_MISTRUSTED]);
   return failures || (!o->family && !trusted);
 }

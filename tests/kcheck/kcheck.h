@@ -25,19 +25,19 @@ static inline bool kc_chance(kc_rng *r, int percent) { return kc_pick(r, 1, 100)
 typedef struct kc_case {
   int family;
   int64_t number;
-  uint64_t skip;     /* random graphs: steps left out, a bit each */
-  bool packed;       /* weights packed by an entry of their own, or all in one entry */
-  double tolerance;  /* of max|a-b| / max|b| per output; 0: equal */
+  uint64_t skip;    /* random graphs: steps left out, a bit each */
+  bool packed;      /* weights packed by an entry of their own, or all in one entry */
+  double tolerance; /* of max|a-b| / max|b| per output; 0: equal */
 } kc_case;
 
 typedef struct kc_family {
   const char *name;
-  int64_t count;                               /* in a full run */
-  void (*build)(lt_graph *g, kc_case *c);      /* outputs are y, y1, … */
+  int64_t count;                          /* in a full run */
+  void (*build)(lt_graph *g, kc_case *c); /* outputs are y, y1, … */
 } kc_family;
 extern const kc_family kc_families[];
 extern const int kc_family_count;
-void kc_build_graph(lt_graph *g, kc_case *c);  /* graphs.c */
+void kc_build_graph(lt_graph *g, kc_case *c); /* graphs.c */
 int kc_graph_steps(const kc_case *c);
 
 static inline kc_rng kc_rng_of(const kc_case *c) {

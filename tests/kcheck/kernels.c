@@ -1,5 +1,5 @@
-/* kernels.c: loops, reductions, gathers, scatters and borders on random descriptors, bit by bit against what plan.h says they
- * mean, on every vector width this machine has, with forbidden pages around all memory. */
+/* kernels.c: loops, reductions, gathers, scatters and borders on random descriptors, bit by bit against what plan.h
+ * says they mean, on every vector width this machine has, with forbidden pages around all memory. */
 #include "check_main.h"
 #include "kcheck/byhand.h"
 #include "kcheck/guarded.h"
@@ -9,7 +9,9 @@
 enum { CASES = 80 };
 
 static uint64_t rng_state;
-static uint32_t rng(void) { return (uint32_t)((rng_state = rng_state * 6364136223846793005u + 1442695040888963407u) >> 33); }
+static uint32_t rng(void) {
+  return (uint32_t)((rng_state = rng_state * 6364136223846793005u + 1442695040888963407u) >> 33);
+}
 static int64_t below(int64_t n) { return (int64_t)(rng() % (uint64_t)n); }
 static int64_t pick(const int64_t *v, size_t n) { return v[below((int64_t)n)]; }
 #define PICK(...) pick((const int64_t[]){__VA_ARGS__}, LT_COUNT(((const int64_t[]){__VA_ARGS__})))
@@ -77,7 +79,10 @@ static void expect_reduce(const lt_kernel *k, const float *a, const float *b, fl
       if (in_a && in_b) take(k, &s, a[at], b[bt], fma);
       s.n++;
     } while (next(k, i, k->n_dims, k->n_dims + k->n_rdims));
-    float r = k->reduce == LT_SUM_TREE16 ? sum_of(&s) : k->reduce == LT_SUM_CHAIN ? s.chain : k->reduce == LT_REDUCE_MAX ? s.max : (float)s.index;
+    float r = k->reduce == LT_SUM_TREE16   ? sum_of(&s)
+              : k->reduce == LT_SUM_CHAIN  ? s.chain
+              : k->reduce == LT_REDUCE_MAX ? s.max
+                                           : (float)s.index;
     locate(k, &k->store[0].to, i, &to);
     y[to] = r + (float)s.count;
   } while (next(k, i, 0, k->n_dims));
@@ -91,8 +96,8 @@ static void fill(float *x, int64_t n, bool odd_values) {
 }
 
 /* On every CPU: same bits as want (computed with and without fma). Memory lies at either edge of its pages. */
-static void compare(byhand *b, const float *const *in, const int64_t *n_in, int inputs, const float *const want[2], int64_t n_out,
-    const char *what, int seed) {
+static void compare(byhand *b, const float *const *in, const int64_t *n_in, int inputs, const float *const want[2],
+                    int64_t n_out, const char *what, int seed) {
   for (size_t c = 0; c < CPUS; c++) {
     bool widest = c == 0, narrowest = c + 1 == CPUS;
     if (!widest && !narrowest && (unsigned)seed % 2 != c % 2) continue; /* those between take turns */
@@ -112,9 +117,9 @@ static void compare(byhand *b, const float *const *in, const int64_t *n_in, int 
       byhand_run(&run, data);
       for (int64_t i = 0; i < n_out; i++) {
         float w = want[!run.fma][i];
-        ck_assert_msg(memcmp(&y[i], &w, 4) == 0 || (isnan(w) && isnan(y[i])), "%s, seed %d, cpu `%s`: y[%lld] = %a, not %a", what, seed,
-            run.cpu, (long long)i,
-                      (double)y[i], (double)w);
+        ck_assert_msg(memcmp(&y[i], &w, 4) == 0 || (isnan(w) && isnan(y[i])),
+                      "%s, seed %d, cpu `%s`: y[%lld] = %a, not %a", what, seed, run.cpu, (long long)i, (double)y[i],
+                      (double)w);
       }
       for (int i = 0; i <= inputs; i++) guarded_free(&mem[i]);
     }
@@ -162,24 +167,35 @@ static void reduce_case(int seed) {
   lt_access a[2] = {{0}, {0}};
   lt_index index[3] = {{{0}, 0, 0, 0, 0}};
   lt_store s = {{0}, 2};
-  lt_instr rx[3] = {{.kind = LT_X_LOAD, .access = 0}, {.kind = LT_X_LOAD, .access = 1}, {.kind = LT_X_MAP, .op = LT_OP_mul, .arg = {0, 1,
-      -1}}};
-  lt_instr ex[3] = {{.kind = LT_X_RESULT}, {.kind = LT_X_COUNT}, {.kind = LT_X_MAP, .op = LT_OP_add, .arg = {0, 1, -1}}};
+  lt_instr rx[3] = {{.kind = LT_X_LOAD, .access = 0},
+                    {.kind = LT_X_LOAD, .access = 1},
+                    {.kind = LT_X_MAP, .op = LT_OP_mul, .arg = {0, 1, -1}}};
+  lt_instr ex[3] = {
+    {.kind = LT_X_RESULT}, {.kind = LT_X_COUNT}, {.kind = LT_X_MAP, .op = LT_OP_add, .arg = {0, 1, -1}}};
   lt_kernel *k = &b.k;
-  *k = (lt_kernel){.kind = LT_K_REDUCE, .block_dim = LT_NONE, .access = a, .n_access = 2, .rexpr = rx, .n_rexpr = 3, .expr = ex,
-      .n_expr = 3, .store = &s, .n_store = 1};
+  *k = (lt_kernel){.kind = LT_K_REDUCE,
+                   .block_dim = LT_NONE,
+                   .access = a,
+                   .n_access = 2,
+                   .rexpr = rx,
+                   .n_rexpr = 3,
+                   .expr = ex,
+                   .n_expr = 3,
+                   .store = &s,
+                   .n_store = 1};
   k->reduce = (lt_reduce_kind)(seed % 4);
   reduce_dims(k);
   bool windows = rng() % 2;
-  int64_t na = windows ? window(k, &a[0], index) : compact(&a[0], k, 0, k->n_dims + k->n_rdims), nb = compact(&a[1], k,
-      rng() % 2 ? 2 : 1, k->n_dims + k->n_rdims);
+  int64_t na = windows ? window(k, &a[0], index) : compact(&a[0], k, 0, k->n_dims + k->n_rdims),
+          nb = compact(&a[1], k, rng() % 2 ? 2 : 1, k->n_dims + k->n_rdims);
   int64_t ny = compact(&s.to, k, 0, k->n_dims);
-  a[0].buffer = byhand_buffer(&b, LT_F32, na, false), a[1].buffer = byhand_buffer(&b, LT_F32, nb, false), s.to.buffer = byhand_buffer(&b,
-      LT_F32, ny, true);
+  a[0].buffer = byhand_buffer(&b, LT_F32, na, false), a[1].buffer = byhand_buffer(&b, LT_F32, nb, false),
+  s.to.buffer = byhand_buffer(&b, LT_F32, ny, true);
   float *x = malloc((size_t)(na + nb + 2 * ny) * sizeof *x), *w = x + na, *y = w + nb, *z = y + ny;
   fill(x, na, rng() % 2), fill(w, nb, false);
   expect_reduce(k, x, w, y, true), expect_reduce(k, x, w, z, false);
-  compare(&b, (const float *[]){x, w}, (int64_t[]){na, nb}, 2, (const float *[]){y, z}, ny, windows ? "window" : "reduce", seed);
+  compare(&b, (const float *[]){x, w}, (int64_t[]){na, nb}, 2, (const float *[]){y, z}, ny,
+          windows ? "window" : "reduce", seed);
   free(x);
 }
 
@@ -199,8 +215,15 @@ static void loops_case(int seed) {
   lt_store s = {{0}, 1};
   lt_instr ex[2] = {{.kind = LT_X_LOAD}, {.kind = LT_X_MAP, .op = LT_OP_neg, .arg = {0, -1, -1}}};
   lt_kernel *k = &b.k;
-  *k = (lt_kernel){.kind = LT_K_LOOPS, .block_dim = LT_NONE, .access = &a, .n_access = 1, .expr = ex, .n_expr = 2, .store = &s,
-      .n_store = 1, .n_dims = 3};
+  *k = (lt_kernel){.kind = LT_K_LOOPS,
+                   .block_dim = LT_NONE,
+                   .access = &a,
+                   .n_access = 1,
+                   .expr = ex,
+                   .n_expr = 2,
+                   .store = &s,
+                   .n_store = 1,
+                   .n_dims = 3};
   for (int d = 0; d < 3; d++) k->extent[d] = PICK(1, 2, 3, 5, 15, 16, 17, 31, 33);
   k->n_task_dims = (uint8_t)below(3);
   int64_t nx = compact(&a, k, 0, 3), ny = compact(&s.to, k, 0, 3);
@@ -249,14 +272,14 @@ static void gather_case(int seed, bool scatter) {
   if (scatter) compact(&g.other, k, 0, 2);
   else k->expr = &ex, k->n_expr = 1, k->store = &s, k->n_store = 1, compact(&s.to, k, 0, 2);
   uint32_t data = byhand_buffer(&b, LT_F32, scatter ? n : nd, false), index = byhand_buffer(&b, LT_I32, n, false),
-      out = byhand_buffer(&b, LT_F32, ny, true);
+           out = byhand_buffer(&b, LT_F32, ny, true);
   g.index.buffer = index, g.data.buffer = scatter ? out : data, g.other.buffer = data, s.to.buffer = out;
   int64_t n_in = scatter ? n : nd;
   float *x = malloc((size_t)(n_in + ny) * sizeof *x), *y = x + n_in;
   int32_t *idx = malloc((size_t)n * sizeof *idx);
   fill(x, n_in, false);
-  for (int64_t i = 0; i < n; i++) idx[i] = rng() % 8 ? (int32_t)below(g.axis_size) : (int32_t)PICK(-1, -2147483647 - 1, 2147483647,
-      g.axis_size);
+  for (int64_t i = 0; i < n; i++)
+    idx[i] = rng() % 8 ? (int32_t)below(g.axis_size) : (int32_t)PICK(-1, -2147483647 - 1, 2147483647, g.axis_size);
   memset(y, 0, (size_t)ny * sizeof *y);
   int64_t i[LT_MAX_DIMS] = {0}, row, at, to;
   do {
@@ -269,8 +292,8 @@ static void gather_case(int seed, bool scatter) {
     if (!scatter) y[to] = in ? x[row + q * g.axis_stride] : q < 0 ? 0 : NAN;
     else if (in) y[row + q * g.axis_stride] += x[to];
   } while (next(k, i, 0, 2));
-  compare(&b, (const float *[]){x, (const float *)(const void *)idx}, (int64_t[]){n_in, n}, 2, (const float *[]){y, y}, ny,
-      scatter ? "scatter" : "gather", seed);
+  compare(&b, (const float *[]){x, (const float *)(const void *)idx}, (int64_t[]){n_in, n}, 2, (const float *[]){y, y},
+          ny, scatter ? "scatter" : "gather", seed);
   free(x), free(idx);
 }
 
@@ -287,17 +310,30 @@ static void blocks_case(int seed) {
   for (int i = 0; i < 8; i++) rng();
   bool sum = seed % 2;
   byhand b = {0};
-  int64_t n = 1 + below(2), channels = PICK(1, 2, 7, 15, 16, 17, 24, 31, 33, 40), blocks = (channels + 15) / 16, px = PICK(1, 3, 16, 20),
-      last = sum ? 1 : px;
+  int64_t n = 1 + below(2), channels = PICK(1, 2, 7, 15, 16, 17, 24, 31, 33, 40), blocks = (channels + 15) / 16,
+          px = PICK(1, 3, 16, 20), last = sum ? 1 : px;
   lt_access a[2] = {{.masked = channels % 16 != 0, .fill = (double)below(2)}, {.stride = {0}}};
   lt_store s[2] = {{{.masked = channels % 16 != 0}, 2}, {{.stride = {0}}, 2}};
-  lt_instr x[3] = {{.kind = LT_X_LOAD, .access = 0}, {.kind = LT_X_LOAD, .access = 1}, {.kind = LT_X_MAP, .op = LT_OP_add, .arg = {0, 1,
-      -1}}};
-  lt_instr result[3] = {{.kind = LT_X_RESULT}, {.kind = LT_X_CONST, .value = 2}, {.kind = LT_X_MAP, .op = LT_OP_mul, .arg = {0, 1, -1}}};
-  b.k = (lt_kernel){.kind = sum ? LT_K_REDUCE : LT_K_LOOPS, .reduce = LT_SUM_TREE16, .block_dim = 1, .channels = channels, .access = a,
-      .n_access = 2,
-                    .expr = sum ? result : x, .n_expr = 3, .rexpr = x, .n_rexpr = sum ? 3 : 0, .store = s, .n_store = 2,
-                    .n_dims = sum ? 3 : 4, .n_rdims = sum, .extent = {n, blocks, sum ? 16 : px, sum ? px : 16},
+  lt_instr x[3] = {{.kind = LT_X_LOAD, .access = 0},
+                   {.kind = LT_X_LOAD, .access = 1},
+                   {.kind = LT_X_MAP, .op = LT_OP_add, .arg = {0, 1, -1}}};
+  lt_instr result[3] = {
+    {.kind = LT_X_RESULT}, {.kind = LT_X_CONST, .value = 2}, {.kind = LT_X_MAP, .op = LT_OP_mul, .arg = {0, 1, -1}}};
+  b.k = (lt_kernel){.kind = sum ? LT_K_REDUCE : LT_K_LOOPS,
+                    .reduce = LT_SUM_TREE16,
+                    .block_dim = 1,
+                    .channels = channels,
+                    .access = a,
+                    .n_access = 2,
+                    .expr = sum ? result : x,
+                    .n_expr = 3,
+                    .rexpr = x,
+                    .n_rexpr = sum ? 3 : 0,
+                    .store = s,
+                    .n_store = 2,
+                    .n_dims = sum ? 3 : 4,
+                    .n_rdims = sum,
+                    .extent = {n, blocks, sum ? 16 : px, sum ? px : 16},
                     .n_task_dims = (uint8_t)below(3)};
   int pd = sum ? 3 : 2, ld = sum ? 2 : 3; /* dims of the pixel and the lane */
   a[0].stride[0] = channels * px, a[0].stride[1] = 16 * px, a[0].stride[pd] = 1, a[0].stride[ld] = px;
@@ -305,10 +341,12 @@ static void blocks_case(int seed) {
   s[0].to.stride[0] = channels * last, s[0].to.stride[1] = 16 * last, s[0].to.stride[ld] = last;
   s[1].to.stride[0] = blocks * last * 16, s[1].to.stride[1] = last * 16, s[1].to.stride[ld] = 1;
   if (!sum) s[0].to.stride[pd] = 1, s[1].to.stride[pd] = 16;
-  int64_t nx = n * channels * px, nb = n * blocks * px * 16, plain = n * channels * last, blocked = n * blocks * last * 16;
+  int64_t nx = n * channels * px, nb = n * blocks * px * 16, plain = n * channels * last,
+          blocked = n * blocks * last * 16;
   a[0].buffer = byhand_buffer(&b, LT_F32, nx, false), a[1].buffer = byhand_buffer(&b, LT_F32, nb, false);
   s[1].to.buffer = byhand_buffer(&b, LT_F32, blocked, false), s[0].to.buffer = byhand_buffer(&b, LT_F32, plain, true);
-  float *in = malloc((size_t)(nx + nb + blocked + plain) * sizeof *in), *bias = in + nx, *scratch = bias + nb, *y = scratch + blocked;
+  float *in = malloc((size_t)(nx + nb + blocked + plain) * sizeof *in), *bias = in + nx, *scratch = bias + nb,
+        *y = scratch + blocked;
   fill(in, nx, false), fill(bias, nb, false), fill(scratch, blocked, false);
   for (int64_t i = 0; i < plain; i++) {
     int64_t p = i % last, c = i / last % channels, m = i / last / channels;
@@ -318,7 +356,7 @@ static void blocks_case(int seed) {
     y[i] = sum ? sum_of(&t) * 2 : t.part[0];
   }
   compare(&b, (const float *[]){in, bias, scratch}, (int64_t[]){nx, nb, blocked}, 3, (const float *[]){y, y}, plain,
-      sum ? "blocks summed" : "blocks", seed);
+          sum ? "blocks summed" : "blocks", seed);
   free(in);
 }
 
@@ -334,11 +372,18 @@ START_TEST(borders) {
     rng_state = (uint64_t)seed + 99;
     for (int i = 0; i < 8; i++) rng();
     byhand b = {0};
-    lt_border x = {.outer = 1 + below(3), .height = 1 + below(5), .width = 1 + below(5), .inner = PICK(1, 16),
-        .halo = {(int32_t)below(3), (int32_t)below(3), (int32_t)below(3), (int32_t)below(3)}};
+    lt_border x = {.outer = 1 + below(3),
+                   .height = 1 + below(5),
+                   .width = 1 + below(5),
+                   .inner = PICK(1, 16),
+                   .halo = {(int32_t)below(3), (int32_t)below(3), (int32_t)below(3), (int32_t)below(3)}};
     int64_t h = x.height + x.halo[0] + x.halo[2], w = x.width + x.halo[1] + x.halo[3], n = x.outer * h * w * x.inner;
-    b.k = (lt_kernel){.kind = LT_K_BORDER, .block_dim = LT_NONE, .border = &x, .n_dims = 1, .n_task_dims = (uint8_t)below(2),
-        .extent = {x.outer}};
+    b.k = (lt_kernel){.kind = LT_K_BORDER,
+                      .block_dim = LT_NONE,
+                      .border = &x,
+                      .n_dims = 1,
+                      .n_task_dims = (uint8_t)below(2),
+                      .extent = {x.outer}};
     x.buffer = byhand_buffer(&b, LT_F32, n, true);
     float *want = malloc((size_t)n * sizeof *want);
     for (int64_t i = 0; i < n; i++) {

@@ -4,7 +4,8 @@
  *     memory plan never gives the same bytes to two values that live at once, in place reuse included;
  *   - the results are the interpreter's, whether a kernel's iterations run forwards or backwards;
  *   - offsets are multiples of 64, the arena ends where the last buffer does.
- * No code generation takes part. Graphs: the cases of kcheck, and entries of tests/models and examples, training too. */
+ * No code generation takes part. Graphs: the cases of kcheck, and entries of tests/models and examples, training
+ * too. */
 #include "check_main.h"
 #include "plan/operands.h"
 #include "driver/entry.h"
@@ -18,7 +19,8 @@
 
 /* ---- memory: bytes with the buffer that wrote them last ---- */
 
-typedef struct memory { unsigned char *at; int32_t *writer; int64_t bytes; } memory; /* writer: buffer + 1, -1: the caller */
+/* writer: buffer + 1, -1: the caller */
+typedef struct memory { unsigned char *at; int32_t *writer; int64_t bytes; } memory;
 typedef struct number { double f; int64_t i; } number; /* i for integers and bool */
 
 typedef struct machine {
@@ -139,7 +141,8 @@ static number map(const lt_instr *x, lt_dtype from, const number *arg) {
 
 typedef struct context { number result, count; bool skipped; } context;
 
-static void evaluate(machine *m, const lt_kernel *k, const lt_instr *code, uint32_t n, const point *p, context *c, number *v) {
+static void evaluate(machine *m, const lt_kernel *k, const lt_instr *code, uint32_t n, const point *p, context *c,
+                     number *v) {
   c->skipped = false;
   for (uint32_t i = 0; i < n; i++) {
     const lt_instr *x = &code[i];
@@ -173,7 +176,8 @@ static void finish_point(machine *m, const lt_kernel *k, const point *p, context
   for (uint32_t s = 0; s < k->n_store; s++) {
     int64_t at;
     number junk = {.f = NAN, .i = -1};
-    if (address(k, &k->store[s].to, p, &at)) store(m, k, k->store[s].to.buffer, at, p->exists ? v[k->store[s].value] : junk);
+    if (address(k, &k->store[s].to, p, &at))
+      store(m, k, k->store[s].to.buffer, at, p->exists ? v[k->store[s].value] : junk);
   }
 }
 
@@ -336,8 +340,8 @@ static void check_memory(const lt_plan *p) {
       const lt_buffer *o = &p->buffer[k];
       bool apart = b->offset >= o->offset + o->bytes || o->offset >= b->offset + b->bytes;
       if (o->region != LT_REGION_SCRATCH || o->first < 0 || apart || o->last < b->first || b->last < o->first) continue;
-      ck_assert_msg(o->last == b->first || b->last == o->first, "%s: `%s` and `%s` share bytes while both live", p->name,
-                    b->name, o->name);
+      ck_assert_msg(o->last == b->first || b->last == o->first, "%s: `%s` and `%s` share bytes while both live",
+                    p->name, b->name, o->name);
       ck_assert_int_eq(o->offset, b->offset);
     }
   }
@@ -348,7 +352,8 @@ static bool is_output(const lt_plan *p, uint32_t buffer) {
   return p->buffer[buffer].region == LT_REGION_IO && p->slot[p->buffer[buffer].slot].role == LT_SLOT_OUTPUT;
 }
 
-/* With updates, outputs may be left out by the caller: a kernel that writes one does nothing else, and none reads it. */
+/* With updates, outputs may be left out by the caller: a kernel that writes one does nothing else, and none reads
+ * it. */
 static void check_skippable(const lt_plan *p) {
   uint32_t buffer[300];
   for (uint32_t i = 0; i < p->n_kernel; i++) {
@@ -364,7 +369,12 @@ static void check_skippable(const lt_plan *p) {
 
 enum { FROM_FUSION = 2 }; /* passes */
 
-typedef struct subject { const char *what; const lt_graph *g; const lt_tensor *(*leaf)(lt_arena *, const lt_graph *, lt_value); double tolerance; } subject;
+typedef struct subject {
+  const char *what;
+  const lt_graph *g;
+  const lt_tensor *(*leaf)(lt_arena *, const lt_graph *, lt_value);
+  double tolerance;
+} subject;
 
 static void set_memory(machine *m, const lt_plan *p, const lt_graph *g, const subject *s) {
   m->p = p;
@@ -396,11 +406,13 @@ static void compare(const subject *s, const char *how, const char *name, const l
   ck_assert_msg(d <= s->tolerance, "%s (%s): `%s` is off by %.2e of its largest element", s->what, how, name, d);
 }
 
-static void check_results(machine *m, const lt_graph *g, lt_eval *e, const lt_image *image, const subject *s, const char *how) {
+static void check_results(machine *m, const lt_graph *g, lt_eval *e, const lt_image *image, const subject *s,
+                          const char *how) {
   for (uint32_t i = 0; i < g->outputs.n; i++) {
     for (uint32_t k = 0; k < m->p->n_slot; k++) {
       if (m->p->slot[k].role != LT_SLOT_OUTPUT || strcmp(m->p->slot[k].name, g->outputs.at[i].name) != 0) continue;
-      for (int64_t b = 0; b < m->io[k].bytes; b++) ck_assert_msg(m->io[k].writer[b] != 0, "%s: `%s` is not written", s->what, m->p->slot[k].name);
+      for (int64_t b = 0; b < m->io[k].bytes; b++)
+        ck_assert_msg(m->io[k].writer[b] != 0, "%s: `%s` is not written", s->what, m->p->slot[k].name);
       const lt_tensor *want = lt_eval_get(e, g->outputs.at[i].value);
       compare(s, how, g->outputs.at[i].name, lt_tensor_import(m->a, &want->type, m->io[k].at), want);
     }
@@ -411,7 +423,8 @@ static void check_results(machine *m, const lt_graph *g, lt_eval *e, const lt_im
       if (g->updates.at[k].leaf == leaf) v = g->updates.at[k].value;
     if (m->state.at == NULL || m->state.bytes < image->bytes) continue;
     const lt_tensor *want = lt_eval_get(e, v);
-    compare(s, how, image->item[i].name, lt_tensor_import(m->a, &want->type, m->state.at + image->item[i].offset), want);
+    compare(s, how, image->item[i].name, lt_tensor_import(m->a, &want->type, m->state.at + image->item[i].offset),
+            want);
   }
 }
 
@@ -450,7 +463,8 @@ static void check_graph(lt_job *job, const subject *s) {
   size_t n;
   const lt_pass *pipeline = lt_pipeline(&n);
   lt_graph *before = lt_run_passes(job, s->g, pipeline, n - FROM_FUSION, NULL);
-  lt_graph *g = lt_run_passes(job, before, pipeline + n - FROM_FUSION, FROM_FUSION, &(lt_pass_options){.verify_each = true});
+  lt_graph *g =
+    lt_run_passes(job, before, pipeline + n - FROM_FUSION, FROM_FUSION, &(lt_pass_options){.verify_each = true});
   lt_eval e;
   lt_image image;
   lt_eval_init(&e, job, a, g, LT_EVAL_DOUBLE);
@@ -518,20 +532,35 @@ static void entry_body(lt_job *job, void *arg) {
 }
 
 static const entry_case entries[] = {
-  {"digits.lathe", "run", NULL},     {"digits.lathe", "train:loss", "sgd"}, {"digits.lathe", "train:loss", "momentum"},
-  {"digits.lathe", "train:loss", "adam"}, {"digits.lathe", "grad", NULL},   {"potential.lathe", "run", NULL},
-  {"fit.lathe", "run", NULL},        {"chapter.lathe", "run", NULL},        {"chapter.lathe", "grad", NULL},
-  {"network n(x: f32[4, 8]) -> loss, y { y = linear(x, out=3)  loss = exp(mean(y)) }", "train:loss", "adam"}, /* grad reads loss */
-  {"network n(x: f32[2, 3, 7, 9]) -> y, loss { y = conv2d(x, out_channels=20, kernel=3, pad=1)  loss = sum(sigmoid(y)) }",
+  {"digits.lathe", "run", NULL},
+  {"digits.lathe", "train:loss", "sgd"},
+  {"digits.lathe", "train:loss", "momentum"},
+  {"digits.lathe", "train:loss", "adam"},
+  {"digits.lathe", "grad", NULL},
+  {"potential.lathe", "run", NULL},
+  {"fit.lathe", "run", NULL},
+  {"chapter.lathe", "run", NULL},
+  {"chapter.lathe", "grad", NULL},
+  /* grad reads loss */
+  {"network n(x: f32[4, 8]) -> loss, y { y = linear(x, out=3)  loss = exp(mean(y)) }", "train:loss", "adam"},
+  {"network n(x: f32[2, 3, 7, 9]) -> y, loss { y = conv2d(x, out_channels=20, kernel=3, pad=1)  loss = sum(sigmoid(y)) "
+   "}",
    "train:loss", "sgd"},
-  {"network n(x: f32[1, 2, 66, 64]) -> loss { loss = sum(tanh(conv2d(x, out_channels=18, kernel=[3, 1], stride=[1, 2]))) }",
+  {"network n(x: f32[1, 2, 66, 64]) -> loss { loss = sum(tanh(conv2d(x, out_channels=18, kernel=[3, 1], stride=[1, "
+   "2]))) }",
    "train:loss", "sgd"}, /* chunks of rows */
   {"network n(x: f32[6, 17, 18, 24]) -> loss { loss = sum(tanh(conv2d(x, out_channels=3, kernel=3, pad=1))) }",
    "train:loss", "sgd"}, /* chunks of images */
-  {"ops.lathe", "run", NULL},        {"residual.lathe", "run", NULL},       {"residual.lathe", "train:loss@N=2", "momentum"},
-  {"sequence.lathe", "run", NULL},   {"sequence.lathe", "grad@N=1", NULL},  {"sequence.lathe", "train:loss", "adam"},
-  {"depthwise.lathe", "run", NULL},  {"depthwise.lathe", "grad@N=1", NULL}, {"lenet5.lathe", "run", NULL},
-  
+  {"ops.lathe", "run", NULL},
+  {"residual.lathe", "run", NULL},
+  {"residual.lathe", "train:loss@N=2", "momentum"},
+  {"sequence.lathe", "run", NULL},
+  {"sequence.lathe", "grad@N=1", NULL},
+  {"sequence.lathe", "train:loss", "adam"},
+  {"depthwise.lathe", "run", NULL},
+  {"depthwise.lathe", "grad@N=1", NULL},
+  {"lenet5.lathe", "run", NULL},
+
 };
 
 START_TEST(networks) {

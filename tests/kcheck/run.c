@@ -15,8 +15,7 @@
 enum { CANARY = 256, MAX_LEAVES = 128, MAX_OUTPUTS = 16 };
 #define MOST_ZEROS 0.75
 
-/* ---- buffers ------------------------------------------------------------------------------------------------------
- */
+/* ---- buffers ----------------------------------------------------------------------------------------------------- */
 
 typedef struct buffer { unsigned char *whole; size_t bytes; } buffer;
 
@@ -43,8 +42,7 @@ static void buffer_free(buffer *b) {
   b->whole = NULL;
 }
 
-/* ---- what leaves hold ---------------------------------------------------------------------------------------------
- */
+/* ---- what leaves hold -------------------------------------------------------------------------------------------- */
 
 static double element(const char *name, uint64_t stream, uint64_t i) {
   uint32_t u = lt_random_u32(11, stream, i);
@@ -69,19 +67,20 @@ lt_tensor *kc_fill(lt_arena *a, const lt_graph *g, lt_value v) {
   return t;
 }
 
-/* ---- one case -------------------------------------------------------------------------------------------------------
- */
+/* ---- one case ---------------------------------------------------------------------------------------------------- */
 
 typedef struct job_of_case {
   const kc_case *c;
   kc_case built;
   lt_arena arena;
   int index;
-  lt_graph *g, *planned;       /* as built; after the passes: the plan points into it */
+  lt_graph *g, *planned; /* as built; after the passes: the plan points into it */
   lt_image image;
   lt_plan run, pack;
   bool has_pack, ready;
-  const lt_tensor *leaf[MAX_LEAVES]; const char *leaf_name[MAX_LEAVES]; int n_leaf;
+  const lt_tensor *leaf[MAX_LEAVES];
+  const char *leaf_name[MAX_LEAVES];
+  int n_leaf;
   const lt_tensor *want[MAX_OUTPUTS];
   kc_result *result;
 } job_of_case;
@@ -127,8 +126,7 @@ static void plan_case(lt_job *job, void *arg) {
   j->ready = true;
 }
 
-/* ---- calling
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- calling ----------------------------------------------------------------------------------------------------- */
 
 static const lt_tensor *leaf_named(const job_of_case *j, const char *name) {
   for (int i = 0; i < j->n_leaf; i++)
@@ -274,8 +272,7 @@ static void call_case(lt_job *job, void *arg) {
   buffer_free(&c.region), buffer_free(&c.packed), buffer_free(&c.scratch), buffer_free(&c.pack_scratch);
 }
 
-/* ---- a batch
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- a batch ----------------------------------------------------------------------------------------------------- */
 
 typedef struct batch { job_of_case *j; int n; const char *cpu; volatile int *current; bool compiled; } batch;
 

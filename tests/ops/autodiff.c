@@ -1,6 +1,6 @@
-/* autodiff.c: the passes mode, autodiff and lower, and lt_gradients where the gradient check does not look: seeds, several
- * outputs, values that nothing depends on, stop_grad, gradients of values in the middle; what dropout and batch_norm become
- * in an entry for training. */
+/* autodiff.c: the passes mode, autodiff and lower, and lt_gradients where the gradient check does not look: seeds,
+ * several outputs, values that nothing depends on, stop_grad, gradients of values in the middle; what dropout and
+ * batch_norm become in an entry for training. */
 #include "check_main.h"
 #include "frontend/frontend.h"
 #include "graph_eval.h"
@@ -55,19 +55,21 @@ static void same_value(lt_job *job, const lt_graph *g, lt_value a, lt_value b) {
   ck_assert_double_le(lt_test_distance(value(job, g, a), value(job, g, b)), 1e-14);
 }
 
-/* ---- lt_gradients ------------------------------------------------------------------------------------------------- */
+/* ---- lt_gradients ------------------------------------------------------------------------------------------------ */
 
 IN_JOB(seeds_and_several_outputs) {
   lt_graph *g = read_text(job, "network t(x: f64[3], y: f64[3], s: f64[3]) -> a, b, want_x, want_y {"
                                "  a = x * y   b = exp(x)   want_x = s * y + exp(x)   want_y = s * x }");
-  lt_value wrt[2] = {lt_find(g, "x"), lt_find(g, "y")}, ys[2] = {out(g, "a"), out(g, "b")}, seed[2] = {lt_find(g, "s"), 0}, gx[2];
+  lt_value wrt[2] = {lt_find(g, "x"), lt_find(g, "y")}, ys[2] = {out(g, "a"), out(g, "b")},
+           seed[2] = {lt_find(g, "s"), 0}, gx[2];
   lt_gradients(g, gx, ys, seed, 2, wrt, 2);
   same_value(job, g, gx[0], out(g, "want_x"));
   same_value(job, g, gx[1], out(g, "want_y"));
 }
 
 IN_JOB(what_nothing_depends_on_has_gradient_zero) {
-  lt_graph *g = read_text(job, "network t(x: f64[3], y: f32[2, 2], c: f64[3]) -> a, b, d { a = sum(x)  b = stop_grad(x) * c  d = sign(x) + c - c }");
+  lt_graph *g = read_text(job, "network t(x: f64[3], y: f32[2, 2], c: f64[3]) -> a, b, d { a = sum(x)  b = "
+                               "stop_grad(x) * c  d = sign(x) + c - c }");
   lt_value wrt[3] = {lt_find(g, "y"), lt_find(g, "x"), lt_find(g, "c")}, ys[2] = {out(g, "b"), out(g, "d")}, gx[3];
   lt_gradients(g, gx, ys, NULL, 2, wrt, 3);
   ck_assert(lt_type_eq(lt_type_of(g, gx[0]), lt_type_of(g, wrt[0])));
@@ -109,7 +111,7 @@ IN_JOB(gradient_inside_a_loss) {
   same_value(job, to, out(to, "g"), out(to, "want"));
 }
 
-/* ---- the pass mode ------------------------------------------------------------------------------------------------ */
+/* ---- the pass mode ----------------------------------------------------------------------------------------------- */
 
 #define NET "network t(x: f32[4, 3, 5, 5]) -> y { y = dropout(batch_norm(x, momentum=0.75, name=\"bn\"), p=0.25) "
 
@@ -133,7 +135,8 @@ IN_JOB(training) {
   ck_assert_uint_eq(count_op(g, LT_OP_batch_norm_train), 1);
   ck_assert_uint_eq(g->updates.n, 3);
   lt_eval *e = lt_test_eval(job, lt_arena_new(job), g, LT_EVAL_DOUBLE, 1);
-  const lt_tensor *x = lt_eval_get(e, lt_find(g, "x")), *old[2] = {lt_eval_get(e, lt_find(g, "bn.mean")), lt_eval_get(e, lt_find(g, "bn.var"))};
+  const lt_tensor *x = lt_eval_get(e, lt_find(g, "x")),
+                  *old[2] = {lt_eval_get(e, lt_find(g, "bn.mean")), lt_eval_get(e, lt_find(g, "bn.var"))};
   const lt_tensor *now[2] = {lt_eval_get(e, update_of(g, "bn.mean")), lt_eval_get(e, update_of(g, "bn.var"))};
   for (int c = 0; c < 3; c++) {
     double sum = 0, squares = 0;
@@ -145,11 +148,13 @@ IN_JOB(training) {
   ck_assert_int_eq(lt_eval_get(e, update_of(g, "step"))->i[0], lt_eval_get(e, lt_find(g, "step"))->i[0] + 1);
 }
 
-/* Each element is dropped or divided by 1 - p, a quarter of them dropped; the mask is another in the next step, the same
- * for the same key, and an unnamed dropout has a key of its own. */
+/* Each element is dropped or divided by 1 - p, a quarter of them dropped; the mask is another in the next step, the
+ * same for the same key, and an unnamed dropout has a key of its own. */
 IN_JOB(masks) {
-  lt_graph *g = apply(job, read_text(job, "network t(x: f32[100, 100]) -> a, b, c { a = dropout(x, p=0.25, key=\"k\")"
-                                          "  b = dropout(x, p=0.25, key=\"k\")  c = dropout(x, p=0.25) }"), lt_pass_mode, LT_MODE_TRAIN);
+  lt_graph *g = apply(job,
+                      read_text(job, "network t(x: f32[100, 100]) -> a, b, c { a = dropout(x, p=0.25, key=\"k\")"
+                                     "  b = dropout(x, p=0.25, key=\"k\")  c = dropout(x, p=0.25) }"),
+                      lt_pass_mode, LT_MODE_TRAIN);
   const lt_tensor *mask[3], *x = value(job, g, lt_find(g, "x")), *later;
   int dropped = 0, same_c = 0, same_step = 0;
   for (int k = 0; k < 3; k++) mask[k] = value(job, g, g->outputs.at[k].value);
@@ -165,22 +170,27 @@ IN_JOB(masks) {
     ck_assert(mask[0]->f[i] == 0 || fabs(mask[0]->f[i] - x->f[i] / 0.75) < 1e-6);
     ck_assert(mask[0]->f[i] == mask[1]->f[i]);
   }
-  ck_assert_int_le(abs(dropped - 2500), 200);   /* 4.6 deviations */
-  ck_assert_int_le(abs(same_c - 6250), 250);    /* independent: 1/16 + 9/16 */
+  ck_assert_int_le(abs(dropped - 2500), 200); /* 4.6 deviations */
+  ck_assert_int_le(abs(same_c - 6250), 250);  /* independent: 1/16 + 9/16 */
   ck_assert_int_le(abs(same_step - 6250), 250);
 }
 
 IN_JOB(own_updates_stay) {
-  lt_graph *g = apply(job, read_text(job, "network t(x: f32[4, 3]) -> y { state step: i64 = 5 state m: f32[3] = zeros() state v: f32[3] = ones()"
-                                          "  param s: f32[3] = ones()  y = dropout(batch_norm(x, s, s, m, v), p=0.5)  update m = m + 1  update step = step }"),
-                      lt_pass_mode, LT_MODE_TRAIN);
+  lt_graph *g =
+    apply(job,
+          read_text(
+            job, "network t(x: f32[4, 3]) -> y { state step: i64 = 5 state m: f32[3] = zeros() state v: f32[3] = ones()"
+                 "  param s: f32[3] = ones()  y = dropout(batch_norm(x, s, s, m, v), p=0.5)  update m = m + 1  update "
+                 "step = step }"),
+          lt_pass_mode, LT_MODE_TRAIN);
   ck_assert_uint_eq(g->updates.n, 3); /* m and step as written, v by batch_norm; seed is never updated */
   ck_assert_int_eq(lt_op_of(g, update_of(g, "v")), LT_OP_add);
   ck_assert_uint_eq(update_of(g, "step"), lt_find(g, "step"));
 }
 
 static void taken(lt_job *job, void *unused) {
-  apply(job, read_text(job, "network t(x: f32[4], seed: f32) -> y { y = dropout(x) + seed }"), lt_pass_mode, LT_MODE_TRAIN);
+  apply(job, read_text(job, "network t(x: f32[4], seed: f32) -> y { y = dropout(x) + seed }"), lt_pass_mode,
+        LT_MODE_TRAIN);
 }
 
 START_TEST(hidden_names_taken) {
@@ -190,36 +200,39 @@ START_TEST(hidden_names_taken) {
 }
 END_TEST
 
-/* ---- the pass lower ------------------------------------------------------------------------------------------------ */
+/* ---- the pass lower ---------------------------------------------------------------------------------------------- */
 
 IN_JOB(lowered_nodes_say_what_they_were) {
-  lt_graph *g = apply(job, read_text(job, "network t(x: f32[4, 3], k: i32[4]) -> y { y = cross_entropy(stop_grad(x), k) }"), lt_pass_lower, LT_MODE_RUN);
+  lt_graph *g =
+    apply(job, read_text(job, "network t(x: f32[4, 3], k: i32[4]) -> y { y = cross_entropy(stop_grad(x), k) }"),
+          lt_pass_lower, LT_MODE_RUN);
   ck_assert_uint_eq(count_op(g, LT_OP_stop_grad), 0);
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     const lt_node *n = g->nodes.at[i];
     if (lt_op_table[n->op].flags & LT_LEAF) continue;
-    ck_assert_msg(n->origin && !strcmp(n->origin, "cross_entropy"), "%s has origin %s", lt_op_table[n->op].name, n->origin ? n->origin : "none");
+    ck_assert_msg(n->origin && !strcmp(n->origin, "cross_entropy"), "%s has origin %s", lt_op_table[n->op].name,
+                  n->origin ? n->origin : "none");
   }
 }
 
-/* ---- ties --------------------------------------------------------------------------------------------------------- */
+/* ---- ties -------------------------------------------------------------------------------------------------------- */
 
 /* z is 0 everywhere: all elements of a window are its maximum, and so is a border of zeros. */
 IN_JOB(ties) {
-  const lt_graph *g = read_text(job,
-    "network t(x: f32[1, 1, 3, 3]) -> a, A, b, B, c, C, d, D, e, E {\n"
-    "  z = 0 * x\n"
-    "  a = grad(sum(max_pool(z, kernel=2, stride=1)), z)\n"
-    "  const A: f32[1, 1, 3, 3] = [[[[1, 1, 0], [1, 1, 0], [0, 0, 0]]]]\n"
-    "  b = grad(sum(max_pool(z, kernel=2, stride=1, all_ties=true)), z)\n"
-    "  const B: f32[1, 1, 3, 3] = [[[[1, 2, 1], [2, 4, 2], [1, 2, 1]]]]\n"
-    "  c = grad(sum(max_pool(z, kernel=2, pad=1, pad_value=0.0)), z)\n"
-    "  const C: f32[1, 1, 3, 3] = [[[[0, 0, 0], [0, 1, 0], [0, 0, 0]]]]\n"
-    "  d = grad(sum(pooling_simple(z, kernel=2, stride=2, pad=1, all_ties=true)), z)\n"
-    "  const D: f32[1, 1, 3, 3] = [[[[1, 1, 1], [1, 1, 1], [1, 1, 1]]]]\n"
-    "  e = grad(sum(reduce_max(z, axes=[3])), z) + 10 * grad(sum(reduce_max(z, axes=[3], all_ties=true)), z)\n"
-    "  const E: f32[1, 1, 3, 3] = [[[[11, 10, 10], [11, 10, 10], [11, 10, 10]]]]\n"
-    "}\n");
+  const lt_graph *g = read_text(
+    job, "network t(x: f32[1, 1, 3, 3]) -> a, A, b, B, c, C, d, D, e, E {\n"
+         "  z = 0 * x\n"
+         "  a = grad(sum(max_pool(z, kernel=2, stride=1)), z)\n"
+         "  const A: f32[1, 1, 3, 3] = [[[[1, 1, 0], [1, 1, 0], [0, 0, 0]]]]\n"
+         "  b = grad(sum(max_pool(z, kernel=2, stride=1, all_ties=true)), z)\n"
+         "  const B: f32[1, 1, 3, 3] = [[[[1, 2, 1], [2, 4, 2], [1, 2, 1]]]]\n"
+         "  c = grad(sum(max_pool(z, kernel=2, pad=1, pad_value=0.0)), z)\n"
+         "  const C: f32[1, 1, 3, 3] = [[[[0, 0, 0], [0, 1, 0], [0, 0, 0]]]]\n"
+         "  d = grad(sum(pooling_simple(z, kernel=2, stride=2, pad=1, all_ties=true)), z)\n"
+         "  const D: f32[1, 1, 3, 3] = [[[[1, 1, 1], [1, 1, 1], [1, 1, 1]]]]\n"
+         "  e = grad(sum(reduce_max(z, axes=[3])), z) + 10 * grad(sum(reduce_max(z, axes=[3], all_ties=true)), z)\n"
+         "  const E: f32[1, 1, 3, 3] = [[[[11, 10, 10], [11, 10, 10], [11, 10, 10]]]]\n"
+         "}\n");
   const lt_graph *plain = apply(job, g, lt_pass_autodiff, LT_MODE_RUN);
   const lt_graph *raised = apply(job, apply(job, g, lt_pass_raise, LT_MODE_RUN), lt_pass_autodiff, LT_MODE_RUN);
   for (char name[2] = "a", want[2] = "A"; *name <= 'e'; ++*name, ++*want) {
@@ -228,6 +241,7 @@ IN_JOB(ties) {
   }
 }
 
-LT_SUITE(autodiff, seeds_and_several_outputs, what_nothing_depends_on_has_gradient_zero, gradients_of_values_in_the_middle, gradients_are_lean,
-         gradient_inside_a_loss, running, training, masks, own_updates_stay, hidden_names_taken, ties, lowered_nodes_say_what_they_were)
+LT_SUITE(autodiff, seeds_and_several_outputs, what_nothing_depends_on_has_gradient_zero,
+         gradients_of_values_in_the_middle, gradients_are_lean, gradient_inside_a_loss, running, training, masks,
+         own_updates_stay, hidden_names_taken, ties, lowered_nodes_say_what_they_were)
 LT_TEST_MAIN(autodiff)

@@ -58,8 +58,8 @@ static inline lt_graph *case_graph(lt_job *job, lt_arena *a, const op_case *c, c
   return lt_test_own(job, lt_text_read(job, text, strlen(text), text, NULL));
 }
 
-/* Element i of n: a place on a grid of steps of 0.13, in a shuffled order, never nearer to 0 than 0.03; leaves of one case
- * lie on grids shifted against each other. */
+/* Element i of n: a place on a grid of steps of 0.13, in a shuffled order, never nearer to 0 than 0.03; leaves of one
+ * case lie on grids shifted against each other. */
 static inline double case_spread(int64_t i, int64_t n, unsigned leaf) {
   int64_t place = n % 7919 ? (i * 7919 + 3) % n : i;
   return ((double)place - (double)(n - 1) / 2) * 0.13 + 0.031 * (leaf % 2 + 1);

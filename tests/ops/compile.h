@@ -1,5 +1,5 @@
-/* compile.h: a graph through the whole pipeline to code, and a call of it with the values that an interpreter has for its
- * leaves. Several graphs make one module. Scratch and results are full of NaN before the call. */
+/* compile.h: a graph through the whole pipeline to code, and a call of it with the values that an interpreter has for
+ * its leaves. Several graphs make one module. Scratch and results are full of NaN before the call. */
 #ifndef LT_TEST_COMPILE_H
 #define LT_TEST_COMPILE_H
 #include "codegen/codegen.h"

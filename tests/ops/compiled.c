@@ -1,6 +1,7 @@
-/* compiled.c: every case of cases.def, in every element type its op takes, compiled and called, against the interpreter in
- * double precision. All cases of one op and all their types make one module. Floats agree to a few units of their type,
- * relative to the largest element; integers and bool are equal. An op without a case fails, and so does one without code. */
+/* compiled.c: every case of cases.def, in every element type its op takes, compiled and called, against the interpreter
+ * in double precision. All cases of one op and all their types make one module. Floats agree to a few units of their
+ * type, relative to the largest element; integers and bool are equal. An op without a case fails, and so does one
+ * without code. */
 #include "ops/cases.h"
 
 #include "ops/compile.h"
@@ -45,8 +46,8 @@ static void compare(op_task *t, const unit_case *u, unsigned k, const lt_tensor 
   }
   if (equal && most <= TOLERANCE[want->type.dtype] * size) return;
   t->failures++;
-  fprintf(stderr, "result %u of %s(%s) in %s%s%s: off by %g\n", k, u->c->call, u->c->inputs, u->dtype, *t->cpu ? " on " : "", t->cpu,
-          equal ? most / size : INFINITY);
+  fprintf(stderr, "result %u of %s(%s) in %s%s%s: off by %g\n", k, u->c->call, u->c->inputs, u->dtype,
+          *t->cpu ? " on " : "", t->cpu, equal ? most / size : INFINITY);
 }
 
 static void call(lt_arena *a, op_task *t, const unit_case *u, const lt_unit *unit, const lt_code *code) {

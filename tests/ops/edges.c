@@ -1,6 +1,7 @@
-/* edges.c: attributes of windows at the edge: for every integer attribute of every op that looks through a window the values 0, -1,
- * 1, 2^31 ± 1, 2^62, alone and together with a stride, give an error that says something, or code that gives the interpreter's
- * result, and neither takes longer than 2 s. And small networks with such attributes, whose results are written down here. */
+/* edges.c: attributes of windows at the edge: for every integer attribute of every op that looks through a window the
+ * values 0, -1, 1, 2^31 ± 1, 2^62, alone and together with a stride, give an error that says something, or code that
+ * gives the interpreter's result, and neither takes longer than 2 s. And small networks with such attributes, whose
+ * results are written down here. */
 #include "check_main.h"
 #include "frontend/frontend.h"
 #include "ops/compile.h"
@@ -8,25 +9,31 @@
 
 #include <time.h>
 
-static const char *const values[] = {"0", "-1", "1", "3", "2147483647", "2147483648", "2147483649", "4611686018427387904"};
+static const char *const values[] = {"0",          "-1",         "1",          "3",
+                                     "2147483647", "2147483648", "2147483649", "4611686018427387904"};
 
 /* A call of an op with all its attributes: NAME=DEFAULT, separated by spaces. */
 typedef struct row { lt_op op; const char *inputs, *operands, *attrs; } row;
 static const row rows[] = {
   {LT_OP_conv2d, "x: f32[1, 2, 4, 5], W: f32[2, 2, 3, 2]", "x, W", "stride=1 pad=1 dilation=1 groups=1"},
   {LT_OP_conv2d, "x: f32[1, 2, 4, 5], W: f32[2, 1, 3, 2]", "x, W", "stride=1 pad=1 dilation=1 groups=2"},
-  {LT_OP_conv2d_grad_input, "gy: f32[1, 2, 2, 2], W: f32[2, 2, 2, 2]", "gy, W", "size=3 stride=1 pad=0 dilation=1 groups=1"},
-  {LT_OP_conv2d_grad_weight, "x: f32[1, 2, 3, 3], gy: f32[1, 2, 1, 1]", "x, gy", "kernel=3 stride=1 pad=0 dilation=1 groups=1"},
+  {LT_OP_conv2d_grad_input, "gy: f32[1, 2, 2, 2], W: f32[2, 2, 2, 2]", "gy, W",
+   "size=3 stride=1 pad=0 dilation=1 groups=1"},
+  {LT_OP_conv2d_grad_weight, "x: f32[1, 2, 3, 3], gy: f32[1, 2, 1, 1]", "x, gy",
+   "kernel=3 stride=1 pad=0 dilation=1 groups=1"},
   {LT_OP_deconv2d, "x: f32[1, 2, 2, 2], W: f32[2, 1, 3, 2]", "x, W", "stride=1 pad=0 dilation=1 groups=1 outsize=0"},
   {LT_OP_deconv2d, "x: f32[1, 1, 1, 2], W: f32[1, 1, 3, 1]", "x, W", "stride=2 pad=1 dilation=2 groups=1 outsize=0"},
   {LT_OP_im2col, "x: f32[1, 2, 4, 5]", "x", "kernel=2 stride=1 pad=0 dilation=1"},
   {LT_OP_col2im, "col: f32[4, 4]", "col", "input_shape=[1,1,3,3] kernel=2 stride=1 pad=0 dilation=1"},
   {LT_OP_max_pool, "x: f32[1, 2, 4, 5]", "x", "kernel=2 stride=1 pad=0 dilation=1"},
   {LT_OP_max_pool, "x: f32[1, 2, 4, 5]", "x", "kernel=2147483647 stride=0 pad=2147483647 dilation=1 pad_value=0.5"},
-  {LT_OP_max_pool_index, "x: f32[1, 17, 4, 5]", "x", "kernel=1000000000 stride=2147483647 pad=1000000000 dilation=1 ceil=true"},
-  {LT_OP_avg_pool, "x: f32[1, 17, 4, 5]", "x", "kernel=2147483647 stride=2147483646 pad=2147483647 dilation=1 ceil=true count_include_pad=true"},
+  {LT_OP_max_pool_index, "x: f32[1, 17, 4, 5]", "x",
+   "kernel=1000000000 stride=2147483647 pad=1000000000 dilation=1 ceil=true"},
+  {LT_OP_avg_pool, "x: f32[1, 17, 4, 5]", "x",
+   "kernel=2147483647 stride=2147483646 pad=2147483647 dilation=1 ceil=true count_include_pad=true"},
   {LT_OP_avg_pool, "x: f32[1, 2, 4, 5]", "x", "kernel=2 stride=1 pad=0 dilation=1"},
-  {LT_OP_avg_pool_grad, "gy: f32[1, 2, 1, 1]", "gy", "size=4 kernel=1000000000 stride=2147483647 pad=500000000 dilation=1"},
+  {LT_OP_avg_pool_grad, "gy: f32[1, 2, 1, 1]", "gy",
+   "size=4 kernel=1000000000 stride=2147483647 pad=500000000 dilation=1"},
 };
 
 typedef struct reading { const char *text; double distance; bool made; } reading;
@@ -99,7 +106,8 @@ START_TEST(attributes) {
   for (unsigned i = 0; i < op->n_attrs; i++)
     for (unsigned v = 0; v < LT_COUNT(values); v++) {
       lt_attr_kind k = op->attrs[i].kind;
-      if (k == LT_ATTR_int || k == LT_ATTR_ints || k == LT_ATTR_pair || k == LT_ATTR_quad) made += check_attr(r, &op->attrs[i], values[v]);
+      if (k == LT_ATTR_int || k == LT_ATTR_ints || k == LT_ATTR_pair || k == LT_ATTR_quad)
+        made += check_attr(r, &op->attrs[i], values[v]);
     }
   ck_assert_msg(made > 1, "%s: no call has a result", op->name);
 }
@@ -114,7 +122,7 @@ START_TEST(every_op_has_a_row) {
 }
 END_TEST
 
-/* ---- networks that went wrong once -------------------------------------------------------------------------------- */
+/* ---- networks that went wrong once ------------------------------------------------------------------------------- */
 
 typedef struct known { const char *name; unsigned n; double y[18]; } known;
 static const known knowns[] = {
@@ -147,8 +155,8 @@ static void run_known(lt_job *job, void *arg) {
   const lt_tensor *y = lt_eval_get(e, g->outputs.at[0].value);
   ck_assert_int_eq(lt_type_count(&y->type), k->n);
   for (unsigned i = 0; i < k->n; i++)
-    ck_assert_msg(lt_tensor_at(y, i) == k->y[i] && lt_tensor_at(out[0], i) == k->y[i], "%s: element %u is %g, compiled %g", k->name, i,
-                  lt_tensor_at(y, i), lt_tensor_at(out[0], i));
+    ck_assert_msg(lt_tensor_at(y, i) == k->y[i] && lt_tensor_at(out[0], i) == k->y[i],
+                  "%s: element %u is %g, compiled %g", k->name, i, lt_tensor_at(y, i), lt_tensor_at(out[0], i));
   if (g->outputs.n == 2) ck_assert(lt_tensor_at(out[1], 0) == 1.5);
 }
 

@@ -1,16 +1,17 @@
 /* gradcheck.c: gradients of every op with a VJP, and of whole networks, to order three, against differences in double
  * precision: what the interpreter says of them, and what compiled code says in f64 and in f32.
  *
- * Each case is taken in two forms. With r its results and c fixed weights, SMOOTH is L1 = sum(c·exp(r/4)): nowhere flat,
- * so that higher derivatives of linear ops do not vanish and a wrong second VJP cannot hide behind a zero. SEEDED is
- * L1 = sum(c·r), its gradient taken with c as the seed: the op alone, whose higher derivatives may vanish; then all that is
- * computed must be exactly 0. Order k compares the gradient of Lk in every float leaf with central differences of fourth
- * order of Lk; L(k+1) is the sum of that gradient times fixed weights. Within ten steps of the point no comparison in the
- * graph may change its outcome. BIG cases (as code for vectors and blocks of channels needs them) take one difference
- * along a random direction in each leaf instead of one per element; their elements are compared with the interpreter's.
+ * Each case is taken in two forms. With r its results and c fixed weights, SMOOTH is L1 = sum(c·exp(r/4)): nowhere
+ * flat, so that higher derivatives of linear ops do not vanish and a wrong second VJP cannot hide behind a zero. SEEDED
+ * is L1 = sum(c·r), its gradient taken with c as the seed: the op alone, whose higher derivatives may vanish; then all
+ * that is computed must be exactly 0. Order k compares the gradient of Lk in every float leaf with central differences
+ * of fourth order of Lk; L(k+1) is the sum of that gradient times fixed weights. Within ten steps of the point no
+ * comparison in the graph may change its outcome. BIG cases (as code for vectors and blocks of channels needs them)
+ * take one difference along a random direction in each leaf instead of one per element; their elements are compared
+ * with the interpreter's.
  *
- * The same graphs serve to check that lowering SUGAR ops changes nothing, and that all that is emitted verifies. BIG cases,
- * f64 and more than one compiled case of each op need LT_GRADCHECK=all, the test `gradcheck-all`. */
+ * The same graphs serve to check that lowering SUGAR ops changes nothing, and that all that is emitted verifies. BIG
+ * cases, f64 and more than one compiled case of each op need LT_GRADCHECK=all, the test `gradcheck-all`. */
 #include "ops/cases.h"
 
 #include "ir/pass/pass.h"
@@ -38,12 +39,12 @@ typedef struct checked {
   form form;
   const char *dtype;
   lt_graph *g;
-  unsigned n;                       /* float leaves, in g */
+  unsigned n; /* float leaves, in g */
   lt_value leaf[LEAVES];
-  lt_tensor *at[LEAVES];            /* where they stand */
+  lt_tensor *at[LEAVES]; /* where they stand */
   lt_value loss[ORDERS], gradient[ORDERS][LEAVES];
-  lt_tensor *want[ORDERS][LEAVES];  /* differences: of every element, or one number along `along` */
-  double *along[LEAVES];            /* BIG: a direction of length 1 */
+  lt_tensor *want[ORDERS][LEAVES]; /* differences: of every element, or one number along `along` */
+  double *along[LEAVES];           /* BIG: a direction of length 1 */
 } checked;
 
 /* What the cases of one op came to. */
@@ -54,7 +55,7 @@ typedef struct tally {
   double worst[RUNNERS][ORDERS];
 } tally;
 
-/* ---- values -------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static lt_tensor *leaf_value(checked *k, lt_arena *a, const lt_graph *g, lt_value v) {
   for (unsigned i = 0; i < k->n; i++)
@@ -74,7 +75,8 @@ static lt_eval *eval_new(checked *k, lt_arena *a, const lt_graph *g) {
 
 static double largest(const lt_tensor *t) {
   double most = 0;
-  for (int64_t j = 0, n = lt_type_count(&t->type); j < n; j++) most = fmax(most, isnan(t->f[j]) ? INFINITY : fabs(t->f[j]));
+  for (int64_t j = 0, n = lt_type_count(&t->type); j < n; j++)
+    most = fmax(most, isnan(t->f[j]) ? INFINITY : fabs(t->f[j]));
   return most;
 }
 
@@ -96,7 +98,8 @@ static double softening(checked *k) {
   if (!(k->c->flags & BIG)) return 0.25;
   lt_eval *e = eval_new(k, k->arena, k->g);
   for (uint32_t i = 0; i < k->g->outputs.n; i++)
-    if (lt_is_float(lt_type_of(k->g, k->g->outputs.at[i].value)->dtype)) most = fmax(most, largest(lt_eval_get(e, k->g->outputs.at[i].value)));
+    if (lt_is_float(lt_type_of(k->g, k->g->outputs.at[i].value)->dtype))
+      most = fmax(most, largest(lt_eval_get(e, k->g->outputs.at[i].value)));
   return exp2(-floor(log2(most / 2))); /* f32 holds it */
 }
 
@@ -185,7 +188,7 @@ static void build(checked *k) {
   adopt(k, apply(k->job, g, lt_pass_autodiff, "autodiff"));
 }
 
-/* ---- differences -------------------------------------------------------------------------------------------------- */
+/* ---- differences ------------------------------------------------------------------------------------------------- */
 
 /* Outcomes of all comparisons (values that are no floats, and signs) on the way to v, as one hash. */
 static uint64_t outcomes(lt_eval *e, lt_value v) {
@@ -228,7 +231,8 @@ static void choose_direction(checked *k, unsigned i) {
   int64_t n = lt_type_count(&k->at[i]->type);
   k->along[i] = LT_NEW_ARRAY(k->arena, double, (size_t)n);
   for (int64_t e = 0; e < n; e++)
-    k->along[i][e] = (lt_random_u32(11, lt_random_stream(lt_name_of(k->g, k->leaf[i])), (uint64_t)e) % 2 ? 1 : -1) / sqrt((double)n);
+    k->along[i][e] =
+      (lt_random_u32(11, lt_random_stream(lt_name_of(k->g, k->leaf[i])), (uint64_t)e) % 2 ? 1 : -1) / sqrt((double)n);
 }
 
 static void take_differences(checked *k) {
@@ -240,11 +244,11 @@ static void take_differences(checked *k) {
     }
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 static void fails(const checked *k, tally *t, const char *what, unsigned order, const char *leaf, double figure) {
-  fprintf(stderr, "%s, order %u, %s of `%s`: %g in\n%s", k->form == SMOOTH ? "smooth" : "seeded", order + 1, what, leaf, figure,
-          case_text(k->arena, k->c, k->dtype));
+  fprintf(stderr, "%s, order %u, %s of `%s`: %g in\n%s", k->form == SMOOTH ? "smooth" : "seeded", order + 1, what, leaf,
+          figure, case_text(k->arena, k->c, k->dtype));
   t->failures++;
 }
 
@@ -269,10 +273,12 @@ static double distance(const lt_tensor *a, const lt_tensor *b) {
   return most;
 }
 
-/* One gradient, off by `off` where the largest element is `of`. Where the derivative in all leaves vanishes (`size` is 0) it
- * is exactly 0; where terms cancel and `of` is what rounding leaves of them, `size` is the measure. */
-static void judge(const checked *k, tally *t, runner who, unsigned o, unsigned i, double off, double of, double size, double limit) {
-  static const char *const error[RUNNERS] = {"error of the gradient", "error of the gradient compiled in f64", "error of the gradient compiled in f32"};
+/* One gradient, off by `off` where the largest element is `of`. Where the derivative in all leaves vanishes (`size` is
+ * 0) it is exactly 0; where terms cancel and `of` is what rounding leaves of them, `size` is the measure. */
+static void judge(const checked *k, tally *t, runner who, unsigned o, unsigned i, double off, double of, double size,
+                  double limit) {
+  static const char *const error[RUNNERS] = {"error of the gradient", "error of the gradient compiled in f64",
+                                             "error of the gradient compiled in f32"};
   if (size == 0) {
     if (off != 0) fails(k, t, "a gradient that is not exactly 0", o, lt_name_of(k->g, k->leaf[i]), off);
     return;
@@ -292,7 +298,8 @@ static double largest_of_all(const checked *k, lt_tensor *const *t) {
 static void compare_all(const checked *k, tally *t, runner who, lt_tensor *(*got)[LEAVES]) {
   for (unsigned o = 0; o < ORDERS; o++) {
     double size = largest_of_all(k, k->want[o]), of;
-    if (size < NOTHING && (k->form == SMOOTH || o == 0 || size > 0)) fails(k, t, "largest difference, which shows nothing,", o, "", size);
+    if (size < NOTHING && (k->form == SMOOTH || o == 0 || size > 0))
+      fails(k, t, "largest difference, which shows nothing,", o, "", size);
     if (who == INTERPRETED) t->vanished[o] += size == 0;
     for (unsigned i = 0; i < k->n; i++) {
       const lt_tensor *want = k->want[o][i];
@@ -307,7 +314,8 @@ static void compare_all(const checked *k, tally *t, runner who, lt_tensor *(*got
 }
 
 /* One number along a direction says little of many elements: they are as the interpreter has them. */
-static void compare_elements(const checked *k, tally *t, runner who, lt_tensor *(*got)[LEAVES], lt_tensor *(*truth)[LEAVES]) {
+static void compare_elements(const checked *k, tally *t, runner who, lt_tensor *(*got)[LEAVES],
+                             lt_tensor *(*truth)[LEAVES]) {
   for (unsigned o = 0; o < ORDERS && (k->c->flags & BIG); o++) {
     double size = largest_of_all(k, truth[o]);
     for (unsigned i = 0; i < k->n; i++)
@@ -323,7 +331,8 @@ static void check_kinks(checked *k, tally *t, unsigned i) {
   for (int64_t j = 0, n = moves(k, i); j < n; j++)
     for (int s = -10; s <= 10; s += 20) {
       moved(k, v, i, j, s * STEP, &there);
-      if (there != here) fails(k, t, "a kink within ten steps of an element", 0, lt_name_of(k->g, k->leaf[i]), (double)j);
+      if (there != here)
+        fails(k, t, "a kink within ten steps of an element", 0, lt_name_of(k->g, k->leaf[i]), (double)j);
     }
 }
 
@@ -343,7 +352,7 @@ static void check_lowered(checked *k, tally *t) {
   }
 }
 
-/* ---- one case ------------------------------------------------------------------------------------------------------ */
+/* ---- one case ---------------------------------------------------------------------------------------------------- */
 
 static void check_interpreted(checked *k, tally *t, lt_tensor *(*out)[LEAVES]) {
   lt_tensor *at[LEAVES] = {NULL};
@@ -401,7 +410,8 @@ static void check_case(lt_job *job, void *arg) {
     oracle[f] = (checked){.job = job, .arena = a, .c = task->c, .form = (form)f, .dtype = "f64"};
     check_interpreted(&oracle[f], task->t, truth[f]);
     for (unsigned r = IN_F64; r < RUNNERS; r++)
-      if (is_compiled(task, (runner)r)) plan_for(&oracle[f], &as[f][r], dtypes[r], &u[n], lt_arena_printf(a, "c%u", n)), n++;
+      if (is_compiled(task, (runner)r))
+        plan_for(&oracle[f], &as[f][r], dtypes[r], &u[n], lt_arena_printf(a, "c%u", n)), n++;
   }
   lt_code *code = n ? lt_unit_jit(job, a, u, n, "") : NULL;
   n = 0;
@@ -415,7 +425,7 @@ static void check_case(lt_job *job, void *arg) {
   task->t->cases++;
 }
 
-/* ---- all cases of an op -------------------------------------------------------------------------------------------- */
+/* ---- all cases of an op ------------------------------------------------------------------------------------------ */
 
 static bool has_gradient(lt_op op) { return lt_op_table[op].vjp || op == LT_OP_grad; }
 static bool is_tested(lt_op op) { return has_gradient(op) || (lt_op_table[op].flags & LT_LEAF); }
@@ -424,13 +434,15 @@ static bool is_tested(lt_op op) { return has_gradient(op) || (lt_op_table[op].fl
 static bool has_float_result(const op_case *c) { return c->op != LT_OP_cast || strstr(c->call, "=f64)"); }
 
 static bool wanted(const op_case *c, const tally *t) {
-  return (c->flags & NETWORK ? t->networks : !t->networks && c->op == t->op) && (everything() || !(c->flags & BIG)) && has_float_result(c);
+  return (c->flags & NETWORK ? t->networks : !t->networks && c->op == t->op) && (everything() || !(c->flags & BIG)) &&
+         has_float_result(c);
 }
 
 static void report(const tally *t) {
   fprintf(stderr, "# %-18s %2u cases", t->networks ? "whole networks" : lt_op_table[t->op].name, t->cases);
   for (unsigned o = 0; o < ORDERS; o++) {
-    fprintf(stderr, " | order %u: %.0e f64 %.0e f32 %.0e", o + 1, t->worst[INTERPRETED][o], t->worst[IN_F64][o], t->worst[IN_F32][o]);
+    fprintf(stderr, " | order %u: %.0e f64 %.0e f32 %.0e", o + 1, t->worst[INTERPRETED][o], t->worst[IN_F64][o],
+            t->worst[IN_F32][o]);
     if (t->vanished[o]) fprintf(stderr, ", 0 in %u", t->vanished[o]);
   }
   fputc('\n', stderr);

@@ -1,5 +1,5 @@
-/* messages.c: what inference says about operands and attributes that do not fit, word for word, from messages.txt: a case
- * is "= inputs | call", its message follows. LT_UPDATE=1 writes the file anew; then read it as a user would. */
+/* messages.c: what inference says about operands and attributes that do not fit, word for word, from messages.txt: a
+ * case is "= inputs | call", its message follows. LT_UPDATE=1 writes the file anew; then read it as a user would. */
 #include "text/text_util.h"
 
 enum { CASES_AT_LEAST = 125 };

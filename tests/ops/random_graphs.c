@@ -1,11 +1,11 @@
-/* random_graphs.c: small graphs put together at random, with outputs in their middle and gradients of gradients at their
- * end, through all passes to code; compiled they agree with the interpreter. What no single op shows is looked for here:
- * which nodes share a kernel, who waits for whom, what is stored and where.
+/* random_graphs.c: small graphs put together at random, with outputs in their middle and gradients of gradients at
+ * their end, through all passes to code; compiled they agree with the interpreter. What no single op shows is looked
+ * for here: which nodes share a kernel, who waits for whom, what is stored and where.
  *
- * Those of even numbers are of elementwise ops, reductions, movement, products and windows over values of any rank. Odd ones
- * are networks over images: convolutions of every grouping (channels per group of 1 to 24 on either side), strides,
- * dilations and uneven pads, in chains and branches with pooling, elementwise ops, channels put together and cut apart,
- * products and weight gradients as images; every fourth network is in f32.
+ * Those of even numbers are of elementwise ops, reductions, movement, products and windows over values of any rank. Odd
+ * ones are networks over images: convolutions of every grouping (channels per group of 1 to 24 on either side),
+ * strides, dilations and uneven pads, in chains and branches with pooling, elementwise ops, channels put together and
+ * cut apart, products and weight gradients as images; every fourth network is in f32.
  *
  * A graph is a function of its number. LT_CASE=n takes one alone and prints it; LT_RANDOM_GRAPHS=all, the test
  * `random_graphs-all`, takes many more, LT_RANDOM_GRAPHS=n so many. */
@@ -43,7 +43,7 @@ static void add_value(maker *m, lt_value v) {
   if (m->n < MOST_VALUES && lt_type_count(lt_type_of(m->g, v)) <= m->most) m->value[m->n++] = v;
 }
 
-/* ---- one more node; nothing where shapes do not fit -------------------------------------------------------------------- */
+/* ---- one more node; nothing where shapes do not fit -------------------------------------------------------------- */
 
 static void add_unary(maker *m) {
   static const lt_op ops[] = {LT_OP_tanh, LT_OP_sigmoid, LT_OP_relu, LT_OP_neg, LT_OP_abs};
@@ -144,12 +144,15 @@ static void add_window(maker *m) {
     return;
   }
   lt_type w = lt_make_type(LT_F64, 4, (int64_t[]){1 + pick(m, 18), t.dim[1], 3, 3});
-  lt_value in[3] = {x, lt_leaf(m->g, LT_OP_param, lt_arena_printf(&m->g->arena, "w%u", m->leaves++), w, &(lt_init){.kind = LT_INIT_ZEROS}), 0};
+  lt_value in[3] = {
+    x,
+    lt_leaf(m->g, LT_OP_param, lt_arena_printf(&m->g->arena, "w%u", m->leaves++), w, &(lt_init){.kind = LT_INIT_ZEROS}),
+    0};
   lt_conv2d_attrs c = {.stride = {{1, 1}}, .pad = {{1, 1, 1, 1}}, .dilation = {{1, 1}}, .groups = 1};
   add_value(m, lt_unary(m->g, LT_OP_tanh, lt_emit(m->g, LT_OP_conv2d, &c, in, 3)));
 }
 
-/* ---- networks over images ------------------------------------------------------------------------------------------------ */
+/* ---- networks over images ---------------------------------------------------------------------------------------- */
 
 /* In f32 decisions must not hang on a last digit: nothing with a kink or a step. */
 static bool smooth(const maker *m) { return m->dtype == LT_F32; }
@@ -231,7 +234,8 @@ static void net_correlation(maker *m) {
   int64_t groups = divisor(m, t.dim[1]), oc = groups * (1 + pick(m, 3));
   lt_value filter = weights(m, 4, (int64_t[]){oc, t.dim[1] / groups, w.kernel.v[0], w.kernel.v[1]});
   lt_conv2d_attrs a = {.stride = w.stride, .pad = w.pad, .dilation = w.dilation, .groups = groups};
-  lt_conv2d_grad_weight_attrs b = {.kernel = w.kernel, .stride = w.stride, .pad = w.pad, .dilation = w.dilation, .groups = groups};
+  lt_conv2d_grad_weight_attrs b = {
+    .kernel = w.kernel, .stride = w.stride, .pad = w.pad, .dilation = w.dilation, .groups = groups};
   lt_value y = lt_unary(m->g, LT_OP_tanh, lt_emit(m->g, LT_OP_conv2d, &a, (lt_value[]){x, filter, 0}, 3));
   add_value(m, lt_unary(m->g, LT_OP_tanh, lt_emit(m->g, LT_OP_conv2d_grad_weight, &b, (lt_value[]){x, y}, 2)));
 }
@@ -239,8 +243,10 @@ static void net_correlation(maker *m) {
 static void net_pool(maker *m) {
   lt_value x = image(m);
   int64_t stride = 1 + pick(m, 2);
-  lt_max_pool_attrs p = {.kernel = {{2, 2}}, .stride = {{stride, stride}}, .pad = {{1, 1, pick(m, 2), pick(m, 2)}}, .dilation = {{1, 1}}};
-  lt_avg_pool_attrs q = {.kernel = p.kernel, .stride = p.stride, .pad = p.pad, .dilation = p.dilation, .count_include_pad = pick(m, 2)};
+  lt_max_pool_attrs p = {
+    .kernel = {{2, 2}}, .stride = {{stride, stride}}, .pad = {{1, 1, pick(m, 2), pick(m, 2)}}, .dilation = {{1, 1}}};
+  lt_avg_pool_attrs q = {
+    .kernel = p.kernel, .stride = p.stride, .pad = p.pad, .dilation = p.dilation, .count_include_pad = pick(m, 2)};
   bool mean = pick(m, 2) || smooth(m);
   add_value(m, mean ? lt_emit(m->g, LT_OP_avg_pool, &q, &x, 1) : lt_emit(m->g, LT_OP_max_pool, &p, &x, 1));
 }
@@ -282,20 +288,24 @@ static void add_image(maker *m) {
   add_value(m, lt_leaf(m->g, LT_OP_input, name, lt_make_type(m->dtype, 4, d), NULL));
 }
 
-/* ---- one graph ----------------------------------------------------------------------------------------------------------- */
+/* ---- one graph --------------------------------------------------------------------------------------------------- */
 
 static void add_leaves(maker *m) {
-  static const int64_t shapes[][4] = {{4, 3, 0, 0}, {4, 1, 0, 0}, {3, 0, 0, 0}, {1, 2, 3, 3}, {2, 17, 0, 0}, {1, 17, 3, 4}, {3, 4, 0, 0}};
+  static const int64_t shapes[][4] = {{4, 3, 0, 0},  {4, 1, 0, 0},  {3, 0, 0, 0}, {1, 2, 3, 3},
+                                      {2, 17, 0, 0}, {1, 17, 3, 4}, {3, 4, 0, 0}};
   for (int i = 0, n = 2 + (int)pick(m, 3); i < n; i++) {
     const int64_t *d = shapes[pick(m, LT_COUNT(shapes))];
     unsigned rank = 0;
     while (rank < 4 && d[rank]) rank++;
     lt_op op = pick(m, 3) ? LT_OP_input : LT_OP_param;
-    add_value(m, lt_leaf(m->g, op, lt_arena_printf(&m->g->arena, "x%u", m->leaves++), lt_make_type(LT_F64, rank, d), &(lt_init){.kind = LT_INIT_ZEROS}));
+    add_value(m, lt_leaf(m->g, op, lt_arena_printf(&m->g->arena, "x%u", m->leaves++), lt_make_type(LT_F64, rank, d),
+                         &(lt_init){.kind = LT_INIT_ZEROS}));
   }
 }
 
-static void add_output(maker *m, lt_value v) { lt_add_output(m->g, lt_arena_printf(&m->g->arena, "y%u", m->g->outputs.n), v); }
+static void add_output(maker *m, lt_value v) {
+  lt_add_output(m->g, lt_arena_printf(&m->g->arena, "y%u", m->g->outputs.n), v);
+}
 
 /* The sum of all that nobody reads, so that nothing is dead. */
 static lt_value total(maker *m) {
@@ -328,15 +338,17 @@ static void add_gradients(maker *m, lt_value y, int orders) {
 }
 
 static void add_nodes(maker *m) {
-  static void (*const adders[])(maker *) = {add_unary, add_unary, add_binary, add_binary, add_binary, add_reduction, add_reduction, add_slice,
-                                            add_transpose, add_reshape, add_pad, add_concat, add_product, add_window};
+  static void (*const adders[])(maker *) = {add_unary,     add_unary,     add_binary,  add_binary,    add_binary,
+                                            add_reduction, add_reduction, add_slice,   add_transpose, add_reshape,
+                                            add_pad,       add_concat,    add_product, add_window};
   add_leaves(m);
   for (int i = 0, n = 8 + (int)pick(m, 40); i < n; i++) adders[pick(m, LT_COUNT(adders))](m);
 }
 
 static void add_layers(maker *m) {
-  static void (*const adders[])(maker *) = {net_conv, net_conv, net_conv, net_conv, net_unary, net_unary, net_binary, net_binary, net_binary,
-                                            net_pool, net_pool, net_concat, net_slice, net_reduce, net_product, net_correlation};
+  static void (*const adders[])(maker *) = {net_conv,   net_conv,   net_conv,    net_conv,       net_unary, net_unary,
+                                            net_binary, net_binary, net_binary,  net_pool,       net_pool,  net_concat,
+                                            net_slice,  net_reduce, net_product, net_correlation};
   add_image(m);
   for (int i = 0, n = 3 + (int)pick(m, 9); i < n; i++) adders[pick(m, LT_COUNT(adders))](m);
 }
@@ -364,7 +376,7 @@ static void print(const lt_graph *g, lt_arena *a) {
   fputs(s.at, stderr);
 }
 
-/* ---- the test --------------------------------------------------------------------------------------------------------------- */
+/* ---- the test ---------------------------------------------------------------------------------------------------- */
 
 typedef struct batch { unsigned first, n, failures, arrays, now; } batch;
 

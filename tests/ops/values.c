@@ -1,10 +1,10 @@
-/* values.c: what ops and their first gradients compute, against values.txt, which tests/tools/op_values.py has made with
- * NumPy from the ops' definitions: the interpreter in double agrees to 1e-12 of the largest element, compiled code to
- * 1e-11 in f64 and 1e-5 in f32. Of large arrays the file has some elements and some weighed sums; compiled ones agree with
- * the interpreter in every element as well.
+/* values.c: what ops and their first gradients compute, against values.txt, which tests/tools/op_values.py has made
+ * with NumPy from the ops' definitions: the interpreter in double agrees to 1e-12 of the largest element, compiled code
+ * to 1e-11 in f64 and 1e-5 in f32. Of large arrays the file has some elements and some weighed sums; compiled ones
+ * agree with the interpreter in every element as well.
  *
- * All cases of one op make one module. The quick run compiles some of them; the test `values-all` (LT_VALUES=all) compiles
- * every one. A gradient that the file lacks, an op without a case and a file that ends early fail. */
+ * All cases of one op make one module. The quick run compiles some of them; the test `values-all` (LT_VALUES=all)
+ * compiles every one. A gradient that the file lacks, an op without a case and a file that ends early fail. */
 #include "text/text_util.h"
 
 #include "ops/compile.h"
@@ -16,9 +16,9 @@ static const double TOLERANCE[RUNNERS] = {1e-12, 1e-11, 1e-5};
 /* An array of the file: of a result, or of the gradient in input `of`. */
 typedef struct expected {
   const char *of;
-  bool undefined;                       /* the rest is not there */
+  bool undefined; /* the rest is not there */
   lt_type type;
-  lt_tensor *all;                       /* NULL: */
+  lt_tensor *all; /* NULL: */
   double most, some[SAMPLES], sum[SUMS];
 } expected;
 
@@ -39,12 +39,12 @@ typedef struct built {
 
 typedef struct task {
   char *text;
-  lt_op op;             /* LT_OP_none: what is no op of its own */
+  lt_op op; /* LT_OP_none: what is no op of its own */
   int seen, failures;
   double worst[RUNNERS][2];
 } task;
 
-/* ---- numbers from numbers, as in op_values.py --------------------------------------------------------------------- */
+/* ---- numbers from numbers, as in op_values.py -------------------------------------------------------------------- */
 
 static uint32_t mix(uint64_t i, uint64_t salt) {
   uint32_t h = (uint32_t)(i * 2654435761u + (salt + 1) * 0x9E3779B9u);
@@ -53,7 +53,9 @@ static uint32_t mix(uint64_t i, uint64_t salt) {
   return h ^ h >> 16;
 }
 
-static double unit(uint64_t i, uint64_t salt) { return (double)(2 * (int64_t)(mix(i, salt) >> 9) + 1 - (1 << 23)) / (1 << 22); }
+static double unit(uint64_t i, uint64_t salt) {
+  return (double)(2 * (int64_t)(mix(i, salt) >> 9) + 1 - (1 << 23)) / (1 << 22);
+}
 
 static double element(const lt_type *t, const char *name, uint64_t i, uint64_t place) {
   uint32_t mixed = mix(i, place);
@@ -70,7 +72,7 @@ static lt_tensor *leaf_value(lt_arena *a, const lt_type *t, const char *name, ui
   return x;
 }
 
-/* ---- reading the file ----------------------------------------------------------------------------------------------- */
+/* ---- reading the file -------------------------------------------------------------------------------------------- */
 
 /* "none", "f64[2, 3] 1 2 …" or "f64[2, 3] ~ most some… sums…", to the end of the line. */
 static void read_array(lt_arena *a, expected *x, char *at) {
@@ -128,7 +130,7 @@ static bool read_case(lt_arena *a, one_case *c, char **text) {
   return true;
 }
 
-/* ---- graphs: the call, and its gradients with the seeds as inputs ---------------------------------------------------- */
+/* ---- graphs: the call, and its gradients with the seeds as inputs ------------------------------------------------ */
 
 static void put_typed(lt_str *s, const char *text, size_t n, runner who) {
   for (size_t i = 0; i < n; i++) {
@@ -178,7 +180,8 @@ static void add_gradients(built *b) {
     seed[ny++] = lt_leaf(g, LT_OP_input, lt_arena_printf(&g->arena, "seed%u", i), t, NULL);
   }
   if (n) lt_gradients(g, b->value + b->c->n_results, y, seed, ny, wrt, n);
-  for (unsigned i = 0; i < n; i++) lt_add_output(g, lt_arena_printf(&g->arena, "d%u", i), b->value[b->c->n_results + i]);
+  for (unsigned i = 0; i < n; i++)
+    lt_add_output(g, lt_arena_printf(&g->arena, "d%u", i), b->value[b->c->n_results + i]);
 }
 
 static void build(built *b, lt_job *job, lt_arena *a, const one_case *c, runner who) {
@@ -195,9 +198,11 @@ static void build(built *b, lt_job *job, lt_arena *a, const one_case *c, runner 
   }
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
-static bool same_shape(const lt_type *a, const lt_type *b) { return a->rank == b->rank && !memcmp(a->dim, b->dim, sizeof a->dim); }
+static bool same_shape(const lt_type *a, const lt_type *b) {
+  return a->rank == b->rank && !memcmp(a->dim, b->dim, sizeof a->dim);
+}
 
 /* max |a - b| / max |b|; infinite where integers differ, or only one is no number. */
 static double distance(const lt_tensor *a, const lt_tensor *b) {
@@ -212,8 +217,8 @@ static double distance(const lt_tensor *a, const lt_tensor *b) {
   return most == 0 ? 0 : most / size;
 }
 
-/* What the file says of a large array: off by how much of the largest element? A sum of errors that are independent is the
- * root of the sum of the weights' squares times one of them. */
+/* What the file says of a large array: off by how much of the largest element? A sum of errors that are independent is
+ * the root of the sum of the weights' squares times one of them. */
 static double distance_to_some(const lt_tensor *got, const expected *x) {
   double off = 0, most = 0;
   int64_t n = lt_type_count(&x->type);
@@ -236,8 +241,12 @@ static void judge(task *t, const built *b, unsigned i, double off) {
   double *worst = &t->worst[b->who][x->of != NULL];
   *worst = fmax(*worst, off);
   if (off <= TOLERANCE[b->who]) return;
-  fprintf(stderr, "%s with %s, %s%s, %s: off by %g\n", b->c->call, b->c->inputs, x->of ? "gradient in " : "result", x->of ? x->of : "",
-          b->who == INTERPRETED ? "interpreted" : b->who == IN_F64 ? "compiled in f64" : "compiled in f32", off);
+  fprintf(stderr, "%s with %s, %s%s, %s: off by %g\n", b->c->call, b->c->inputs, x->of ? "gradient in " : "result",
+          x->of ? x->of : "",
+          b->who == INTERPRETED ? "interpreted"
+          : b->who == IN_F64    ? "compiled in f64"
+                                : "compiled in f32",
+          off);
   t->failures++;
 }
 
@@ -245,17 +254,19 @@ static void compare(task *t, const built *b, unsigned i, const lt_tensor *got) {
   const expected *x = &b->c->want[i];
   if (x->undefined) return;
   ck_assert_msg(same_shape(&got->type, &x->type), "%s with %s: the shape of result %u", b->c->call, b->c->inputs, i);
-  ck_assert_msg(b->who != INTERPRETED || got->type.dtype == x->type.dtype, "%s with %s: the type of result %u", b->c->call, b->c->inputs, i);
+  ck_assert_msg(b->who != INTERPRETED || got->type.dtype == x->type.dtype, "%s with %s: the type of result %u",
+                b->c->call, b->c->inputs, i);
   judge(t, b, i, x->all ? distance(got, x->all) : distance_to_some(got, x));
 }
 
-/* ---- the cases of one op --------------------------------------------------------------------------------------------- */
+/* ---- the cases of one op ----------------------------------------------------------------------------------------- */
 
 static void check_interpreted(task *t, const built *b) {
   for (unsigned i = 0; i < b->c->n_want; i++) compare(t, b, i, lt_eval_get(b->e, b->value[i]));
 }
 
-static void check_compiled(lt_arena *a, task *t, const built *b, const built *oracle, const lt_unit *u, const lt_code *code) {
+static void check_compiled(lt_arena *a, task *t, const built *b, const built *oracle, const lt_unit *u,
+                           const lt_code *code) {
   lt_tensor *out[PORTS] = {NULL};
   int rc = lt_unit_call(a, u, code, b->e, out);
   ck_assert_msg(rc == 0, "%s with %s returned %d", b->c->call, b->c->inputs, rc);
@@ -265,8 +276,8 @@ static void check_compiled(lt_arena *a, task *t, const built *b, const built *or
   }
 }
 
-/* All of it takes half a minute; the quick run compiles every eighth case of an op. Constants may be numbers that f32 has
- * not. */
+/* All of it takes half a minute; the quick run compiles every eighth case of an op. Constants may be numbers that f32
+ * has not. */
 static bool takes(const task *t, const one_case *c, runner who) {
   const char *which = getenv("LT_VALUES");
   bool all = which && !strcmp(which, "all"), constant = strstr(c->call, "const") != NULL;
@@ -305,7 +316,7 @@ static void check_op(lt_job *job, void *arg) {
   }
 }
 
-/* ---- the tests --------------------------------------------------------------------------------------------------------- */
+/* ---- the tests --------------------------------------------------------------------------------------------------- */
 
 static char *read_file(void) {
   size_t n;
@@ -316,9 +327,9 @@ static char *read_file(void) {
 }
 
 static void report(const task *t) {
-  fprintf(stderr, "# %-18s %3d cases | values %.0e f64 %.0e f32 %.0e | gradients %.0e f64 %.0e f32 %.0e\n", t->op ? lt_op_table[t->op].name : "composites",
-          t->seen, t->worst[INTERPRETED][0], t->worst[IN_F64][0], t->worst[IN_F32][0], t->worst[INTERPRETED][1], t->worst[IN_F64][1],
-          t->worst[IN_F32][1]);
+  fprintf(stderr, "# %-18s %3d cases | values %.0e f64 %.0e f32 %.0e | gradients %.0e f64 %.0e f32 %.0e\n",
+          t->op ? lt_op_table[t->op].name : "composites", t->seen, t->worst[INTERPRETED][0], t->worst[IN_F64][0],
+          t->worst[IN_F32][0], t->worst[INTERPRETED][1], t->worst[IN_F64][1], t->worst[IN_F32][1]);
 }
 
 START_TEST(every_op) {

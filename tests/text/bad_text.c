@@ -72,7 +72,8 @@ START_TEST(prefixes) {
       char *part = malloc(cut ? cut : 1);
       memcpy(part, text, cut);
       int status = lt_protect(&e, read_and_free, &(reading){part, "cut.lathe", cut});
-      ck_assert_msg(!status || status == LATHE_E_PARSE || status == LATHE_E_INVALID, "%s cut at %zu: %d %s", files[i], cut, status, e.message);
+      ck_assert_msg(!status || status == LATHE_E_PARSE || status == LATHE_E_INVALID, "%s cut at %zu: %d %s", files[i],
+                    cut, status, e.message);
       free(part);
     }
     free(text);

@@ -1,4 +1,5 @@
-/* What `lathe print --print-after=all` writes reads back as the same graph: every model, after every pass, in both modes. */
+/* What `lathe print --print-after=all` writes reads back as the same graph: every model, after every pass, in both
+ * modes. */
 #include "driver/pipeline.h"
 #include "ir/pass/pass.h"
 #include "text_util.h"

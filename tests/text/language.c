@@ -1,5 +1,5 @@
-/* Every example of docs/language.md is read: a ```lathe block must be right, each of its networks in both directions; the
- * ```text block after a ```lathe error block is its message. */
+/* Every example of docs/language.md is read: a ```lathe block must be right, each of its networks in both directions;
+ * the ```text block after a ```lathe error block is its message. */
 #include "text_util.h"
 
 typedef struct example { const char *text; size_t n; const char *network; } example;

@@ -50,7 +50,8 @@ static inline char *test_message(const lathe_error *e, const char *text, size_t 
     fputs("  ", f);
     for (size_t i = from; i < length; i++) {
       unsigned char c = (unsigned char)at[i];
-      bool lone = c >= 0xC0 && (i + 1 == length || ((unsigned char)at[i + 1] & 0xC0) != 0x80); /* as in the texts of tests/bad */
+      /* as in the texts of tests/bad */
+      bool lone = c >= 0xC0 && (i + 1 == length || ((unsigned char)at[i + 1] & 0xC0) != 0x80);
       fputc(c == '\t' ? ' ' : c < 32 || c == 127 || lone ? '?' : c, f);
     }
     fputs("\n  ", f);

@@ -54,7 +54,8 @@ END_TEST
 /* Text of files may be in a message: what is no text is shown as \\xNN. */
 START_TEST(messages_hold_text_only) {
   lathe_error e;
-  lt_error_set(&e, LATHE_E_PARSE, &(lt_loc){"a\033b.lathe", 1, 2}, "no op `%s`", "\x08\x12\xff\xc3\xa9\xc3(\xed\xa0\x80\xe2\x80\xa6\x7f");
+  lt_error_set(&e, LATHE_E_PARSE, &(lt_loc){"a\033b.lathe", 1, 2}, "no op `%s`",
+               "\x08\x12\xff\xc3\xa9\xc3(\xed\xa0\x80\xe2\x80\xa6\x7f");
   ck_assert_str_eq(e.file, "a\\x1bb.lathe");
   ck_assert_str_eq(e.message, "no op `\\x08\\x12\\xff\xc3\xa9\\xc3(\\xed\\xa0\\x80\xe2\x80\xa6\\x7f`");
   ck_assert_int_eq(e.more, 0);
@@ -69,7 +70,8 @@ START_TEST(long_lists_keep_their_ends) {
   lt_error_set(&e, LATHE_E_MISMATCH, NULL, "the weights do not fit:%s\nhelp: --weights-partial allows it", list);
   ck_assert_uint_lt(strlen(e.message), sizeof e.message);
   ck_assert_uint_gt(strlen(e.message), 700);
-  ck_assert_int_eq(strncmp(e.message, "the weights do not fit:\n  `weight.00` is missing\n  `weight.01` is missing", 70), 0);
+  ck_assert_int_eq(
+    strncmp(e.message, "the weights do not fit:\n  `weight.00` is missing\n  `weight.01` is missing", 70), 0);
   const char *end = strstr(e.message, " is missing\n  \xe2\x80\xa6\nhelp: --weights-partial allows it");
   ck_assert_ptr_nonnull(end);
   ck_assert_int_eq(atoi(end - 3) + 1 + e.more, 100);
@@ -247,6 +249,5 @@ START_TEST(file_errors) {
 END_TEST
 
 LT_SUITE(base, failure, nested_failure, messages_hold_text_only, long_lists_keep_their_ends,
-  message_is_cut_at_a_character, arenas, out_of_memory, memory, maps, numbers_and_words, files,
-         file_errors)
+         message_is_cut_at_a_character, arenas, out_of_memory, memory, maps, numbers_and_words, files, file_errors)
 LT_TEST_MAIN(base)

@@ -194,8 +194,8 @@ static spec *spec_new(lt_arena *a, int number) {
   spec *s = LT_NEW(a, spec);
   rng r = {.seed = (uint64_t)number * 977 + 5};
   bool large = number % 4 == 3;
-  s->k = (lt_kernel){
-      .kind = LT_K_CONTRACT, .name = lt_arena_printf(a, "case%d", number), .op = "matmul", .contract = &s->c};
+  s->k =
+    (lt_kernel){.kind = LT_K_CONTRACT, .name = lt_arena_printf(a, "case%d", number), .op = "matmul", .contract = &s->c};
   s->k.dtype = number % 10 < 7 ? LT_F32 : number % 10 == 7 ? LT_F64 : number % 10 == 8 ? LT_I32 : LT_F32;
   s->k.acc = number % 10 == 9 ? LT_F64 : s->k.dtype;
   choose_dims(s, &r, large);
@@ -403,11 +403,21 @@ static lt_kernel *conv(lt_arena *a, const shape *s) {
   lt_kernel *k = LT_NEW(a, lt_kernel);
   lt_contract *c = k->contract = LT_NEW(a, lt_contract);
   int64_t w = s->size + 2 * (s->k / 2), out = (w - s->k) / s->stride + 1, ib = s->c / 16, taps = s->k * s->k;
-  *k = (lt_kernel){.kind = LT_K_CONTRACT, .name = "conv", .op = "conv2d", .n_dims = 5, .block_dim = 1, .channels = s->oc,
-                   .extent = {1, s->oc / 16, out, out, 16}, .n_task_dims = 2, .contract = c};
-  *c = (lt_contract){.row_dim = 2, .col_dim = 3, .n_seg = 1, .b = {.buffer = 1, .stride = {0, ib * taps * 256, 0, 0, 1}}};
+  *k = (lt_kernel){.kind = LT_K_CONTRACT,
+                   .name = "conv",
+                   .op = "conv2d",
+                   .n_dims = 5,
+                   .block_dim = 1,
+                   .channels = s->oc,
+                   .extent = {1, s->oc / 16, out, out, 16},
+                   .n_task_dims = 2,
+                   .contract = c};
+  *c =
+    (lt_contract){.row_dim = 2, .col_dim = 3, .n_seg = 1, .b = {.buffer = 1, .stride = {0, ib * taps * 256, 0, 0, 1}}};
   c->a.stride[2] = s->stride * w * 16, c->a.stride[3] = s->stride * 16;
-  c->seg[0] = (lt_kseg){.n = 4, .extent = {ib, s->k, s->k, 16}, .a_stride = {w * w * 16, w * 16, 16, 1},
+  c->seg[0] = (lt_kseg){.n = 4,
+                        .extent = {ib, s->k, s->k, 16},
+                        .a_stride = {w * w * 16, w * 16, 16, 1},
                         .b_stride = {taps * 256, s->k * 256, 256, 16}};
   k->access = LT_NEW(a, lt_access), k->n_access = 1;
   *k->access = (lt_access){.buffer = 2, .stride = {0, 16, 0, 0, 1}};
@@ -433,7 +443,8 @@ static int spills(const char *text) {
 }
 
 static void look_for_spills(lt_job *job, void *arg) {
-  static const shape shapes[] = {{64, 56, 64, 3, 1}, {256, 56, 64, 1, 1}, {128, 56, 128, 3, 2}, {256, 14, 1024, 1, 1}, {512, 7, 512, 3, 1}};
+  static const shape shapes[] = {
+    {64, 56, 64, 3, 1}, {256, 56, 64, 1, 1}, {128, 56, 128, 3, 2}, {256, 14, 1024, 1, 1}, {512, 7, 512, 3, 1}};
   static const char *const cpus[] = {"", "x86-64-v3", "x86-64"};
   lt_arena *a = lt_arena_new(job);
   const lt_kernel *k[LT_COUNT(shapes)];

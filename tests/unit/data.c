@@ -20,14 +20,15 @@
   END_TEST                                                                                                             \
   static void name##_body(lt_job *job, void *unused __attribute__((unused)))
 
-/* ---- a folder of its own, and files in it -------------------------------------------------------------------------- */
+/* ---- a folder of its own, and files in it ------------------------------------------------------------------------ */
 
 static char folder[64] = "/tmp/lathe-data-XXXXXX";
 
 static void enter(void) { ck_assert(mkdtemp(folder) != NULL && chdir(folder) == 0); }
 
 static void leave(void) {
-  static const char *const names[] = {"t.lathe", "w.bin", "in/w.bin", "in/out.bin", "in/near.bin", "in/t.lathe", "in", NULL};
+  static const char *const names[] = {"t.lathe",     "w.bin",      "in/w.bin", "in/out.bin",
+                                      "in/near.bin", "in/t.lathe", "in",       NULL};
   for (const char *const *n = names; *n; n++) remove(*n);
   ck_assert(chdir("/") == 0 && rmdir(folder) == 0);
 }
@@ -48,7 +49,7 @@ static int mappings(const char *name) {
   return n;
 }
 
-/* ---- data itself ------------------------------------------------------------------------------------------------------ */
+/* ---- data itself ------------------------------------------------------------------------------------------------- */
 
 IN_JOB(held_once) {
   lt_type t = lt_make_type(LT_F32, 1, (int64_t[]){3});
@@ -71,7 +72,8 @@ IN_JOB(found_out) {
   int64_t same[3] = {INT64_MAX, INT64_MAX, INT64_MAX}, not[3] = {INT64_MAX, INT64_MAX, INT64_MAX - 1};
   const lt_data *d = lt_data_new(a, &t, same), *e = lt_data_new(a, &t, same), *f = lt_data_new(a, &t, not);
   ck_assert(lt_data_splat(d) && lt_data_splat(d) && !lt_data_splat(f) && !lt_data_splat(f));
-  ck_assert(lt_data_eq(d, d) && lt_data_eq(d, e) && !lt_data_eq(d, f) && !lt_data_eq(d, NULL) && lt_data_eq(NULL, NULL));
+  ck_assert(lt_data_eq(d, d) && lt_data_eq(d, e) && !lt_data_eq(d, f) && !lt_data_eq(d, NULL) &&
+            lt_data_eq(NULL, NULL));
   ck_assert(lt_data_hash(d) == lt_data_hash(e) && lt_data_hash(d) != lt_data_hash(f));
   ck_assert(!lt_data_eq(d, lt_data_new(a, &other, same)));
   t.dtype = LT_BOOL;
@@ -101,7 +103,7 @@ IN_JOB(of_a_file) {
   leave();
 }
 
-/* ---- in a text ---------------------------------------------------------------------------------------------------------- */
+/* ---- in a text --------------------------------------------------------------------------------------------------- */
 
 static const char network[] = "network n(x: f32[1, 3]) -> y, z {\n"
                               "  param p: f32[3] = data(\"w.bin\", 4, 12)\n"
@@ -159,7 +161,8 @@ END_TEST
 static void refuse(const char *file, int64_t offset, const char *message) {
   char text[300];
   lathe_error e;
-  snprintf(text, sizeof text, "network n() -> c {\n  const c: f32[4] = data(\"%s\", %lld, 16)\n}\n", file, (long long)offset);
+  snprintf(text, sizeof text, "network n() -> c {\n  const c: f32[4] = data(\"%s\", %lld, 16)\n}\n", file,
+           (long long)offset);
   put("in/t.lathe", text, strlen(text));
   lathe_graph *g = lathe_load("in/t.lathe", "", &e);
   lathe_graph_free(g);
@@ -187,7 +190,7 @@ START_TEST(beneath_the_text) {
 }
 END_TEST
 
-/* ---- from text to code ------------------------------------------------------------------------------------------------- */
+/* ---- from text to code ------------------------------------------------------------------------------------------- */
 
 enum { ROWS = 512, COLUMNS = 1024, BYTES = ROWS * COLUMNS * 4 };
 
@@ -273,5 +276,6 @@ START_TEST(packed_once) {
 }
 END_TEST
 
-LT_SUITE(data, packed_once, held_once, found_out, of_a_file, printed_as_named, out_of_memory, beneath_the_text, nobody_copies)
+LT_SUITE(data, packed_once, held_once, found_out, of_a_file, printed_as_named, out_of_memory, beneath_the_text,
+         nobody_copies)
 LT_TEST_MAIN(data)

@@ -37,7 +37,7 @@ static const char *text_of(lt_graph *g) {
   return s.at;
 }
 
-/* ---- types -------------------------------------------------------------------------------------------------------- */
+/* ---- types ------------------------------------------------------------------------------------------------------- */
 
 IN_JOB(types) {
   lt_arena *a = lt_arena_new(job);
@@ -46,8 +46,16 @@ IN_JOB(types) {
   t = lt_scalar(LT_I64);
   ck_assert_str_eq(lt_type_text(a, &t), "i64");
   ck_assert(lt_type_parse(&t, "bool[2, 7]") && t.dtype == LT_BOOL && t.rank == 2 && t.dim[1] == 7);
-  const char *const wrong[] = {"", "f33", "f32[", "f32[]", "f32[0]", "f32[-1]", "f32[2,]", "f32[N]",
-                               "f32[1,1,1,1,1,1,1,1,1]", "f32[99999999999999999999]"};
+  const char *const wrong[] = {"",
+                               "f33",
+                               "f32[",
+                               "f32[]",
+                               "f32[0]",
+                               "f32[-1]",
+                               "f32[2,]",
+                               "f32[N]",
+                               "f32[1,1,1,1,1,1,1,1,1]",
+                               "f32[99999999999999999999]"};
   for (unsigned i = 0; i < LT_COUNT(wrong); i++) ck_assert_msg(!lt_type_parse(&t, wrong[i]), "%s was read", wrong[i]);
   ck_assert(lt_broadcast(&t, &x, &y));
   ck_assert_str_eq(lt_type_text(a, &t), "f32[4, 5, 3]");
@@ -61,9 +69,9 @@ IN_JOB(types) {
   ck_assert(!lt_type_count_ok(&x, &n));
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
-#define OP(name, ...)                                                                                                 \
+#define OP(name, ...)                                                                                                  \
   static void offsets_of_##name(void) {                                                                                \
     typedef lt_##name##_attrs attrs;                                                                                   \
     const lt_op_info *op = &lt_op_table[LT_OP_##name];                                                                 \
@@ -109,7 +117,8 @@ static void check_facts(const lt_op_info *o) {
   ck_assert_msg(o->writes != LT_WRITES_EPI || o->flags & LT_HEAVY, "%s: EPI is for roots", o->name);
   ck_assert_msg(o->reads != LT_READS_INNER || o->blocks == LT_BLOCKS_AXES, "%s: INNER is for reductions", o->name);
   ck_assert_msg(o->same != LT_SAME_SWAP || o->max_in == 2, "%s: SWAP needs two operands", o->name);
-  ck_assert_msg(computed || !(o->writes || o->reads || o->moves || o->blocks || o->rounds), "%s: no kernel, no facts of one", o->name);
+  ck_assert_msg(computed || !(o->writes || o->reads || o->moves || o->blocks || o->rounds),
+                "%s: no kernel, no facts of one", o->name);
 }
 
 /* What the rows say about themselves fits together. */
@@ -120,7 +129,8 @@ static void check_row(lt_op op) {
   ck_assert_msg((kind & (kind - 1)) == 0, "%s: more than one of LEAF MAP HEAVY MOVE SUGAR", o->name);
   ck_assert_msg(o->doc[0] && o->results[0] && o->family[0], "%s: an empty text", o->name);
   ck_assert_msg(leaf == (o->operands[0] == 0), "%s: operands", o->name);
-  ck_assert_msg(o->min_in <= o->max_in && (leaf || o->min_in > 0), "%s: %d to %d operands", o->name, o->min_in, o->max_in);
+  ck_assert_msg(o->min_in <= o->max_in && (leaf || o->min_in > 0), "%s: %d to %d operands", o->name, o->min_in,
+                o->max_in);
   ck_assert_msg(!map || (o->n_out == 1 && o->min_in == o->max_in && o->max_in <= 3), "%s: not elementwise", o->name);
   ck_assert_msg(o->infer && o->eval, "%s: a hook is missing", o->name);
   ck_assert_uint_eq(lt_op_find(o->name, strlen(o->name)), op);
@@ -161,7 +171,7 @@ IN_JOB(table_rows) {
   ck_assert_str_eq(lt_operand_name(a, LT_OP_concat, 5), "xs");
 }
 
-/* ---- emission and its messages -------------------------------------------------------------------------------------- */
+/* ---- emission and its messages ----------------------------------------------------------------------------------- */
 
 typedef struct mistake { void (*make)(lt_graph *g); const char *says; } mistake;
 
@@ -196,7 +206,9 @@ static void too_large(lt_graph *g) { g->max_bytes = 16, x_of(g); }
 static void overflows(lt_graph *g) {
   lt_leaf(g, LT_OP_input, "x", f32_of(3, INT64_C(1) << 40, INT64_C(1) << 21, 1, 0), NULL);
 }
-static void shapes_differ(lt_graph *g) { lt_binary(g, LT_OP_add, x_of(g), lt_leaf(g, LT_OP_input, "y", f32_of(1, 2, 0, 0, 0), NULL)); }
+static void shapes_differ(lt_graph *g) {
+  lt_binary(g, LT_OP_add, x_of(g), lt_leaf(g, LT_OP_input, "y", f32_of(1, 2, 0, 0, 0), NULL));
+}
 
 static const mistake mistakes[] = {
   {two_operands, "relu: takes 1 operand (x), not 2"},
@@ -212,7 +224,8 @@ static const mistake mistakes[] = {
   {update_twice, "`W` is updated twice"},
   {too_large, "input: f32[2, 3] takes 24 bytes, more than the limit of 16\nhelp: raise it with --max-bytes"},
   {overflows, "input: the size of f32[1099511627776, 2097152, 1] overflows"},
-  {shapes_differ, "add: a f32[2, 3] and b f32[2] do not broadcast: counted from the last axis, dims must be equal or 1"},
+  {shapes_differ,
+   "add: a f32[2, 3] and b f32[2] do not broadcast: counted from the last axis, dims must be equal or 1"},
 };
 
 static void make_mistake(lt_job *job, void *arg) { ((const mistake *)arg)->make(lt_graph_new(job, "g")); }
@@ -226,7 +239,7 @@ START_TEST(messages) {
 }
 END_TEST
 
-/* ---- printing ------------------------------------------------------------------------------------------------------- */
+/* ---- printing ---------------------------------------------------------------------------------------------------- */
 
 /* Every form that print.c's first paragraph names. */
 static lt_graph *sample(lt_job *job) {
@@ -263,7 +276,8 @@ static lt_graph *sample(lt_job *job) {
 
 IN_JOB(printing) {
   lt_graph *g = sample(job);
-  ck_assert_str_eq(text_of(g),
+  ck_assert_str_eq(
+    text_of(g),
     "network fit(x: f32[1, 3, 8, 8]) -> total, h, pair, again {\n"
     "  param conv.W: f32[4, 3, 3, 3] = normal(scale=0.125)\n"
     "  state `for`: i64 = ones()\n"
@@ -298,7 +312,7 @@ static lt_node *conv_of(lt_graph *g) {
 }
 static lt_copy *copies_of(lt_graph *g) { return (lt_copy *)(uintptr_t)conv_of(g)->copies; }
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------ */
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 IN_JOB(equality) {
   lt_graph *a = sample(job), *b = sample(job), *c = sample(job), *d = sample(job), *e = sample(job), *f = sample(job);
@@ -314,7 +328,8 @@ IN_JOB(equality) {
   ck_assert(!lt_graph_equal(a, e) && lt_graph_hash(a) != lt_graph_hash(e));
   f->updates.n = 0;
   ck_assert(!lt_graph_equal(a, f) && lt_graph_hash(a) != lt_graph_hash(f));
-  lt_graph *other = sample(job), *apart = sample(job), *grouped = sample(job); /* so does what is chosen, but for the hash */
+  /* so does what is chosen, but for the hash */
+  lt_graph *other = sample(job), *apart = sample(job), *grouped = sample(job);
   conv_of(other)->algorithm = LT_ALGORITHM_grouped;
   conv_of(apart)->n_copies = 1;
   copies_of(grouped)[1].layout.panel.groups = 1;
@@ -322,7 +337,7 @@ IN_JOB(equality) {
   ck_assert(lt_graph_hash(a) == lt_graph_hash(other));
 }
 
-/* ---- the verifier sees what is broken ---------------------------------------------------------------------------------- */
+/* ---- the verifier sees what is broken ---------------------------------------------------------------------------- */
 
 typedef struct damage { void (*do_it)(lt_graph *g); const char *says; } damage;
 
@@ -367,8 +382,10 @@ static const damage damages[] = {
   {break_copy, "after test: conv2d at node 3: a copy of operand 2, which it does not have"},
   {break_copy_order, "after test: conv2d at node 3: operand 1 is copied twice or out of order"},
   {break_groups, "after test: conv2d at node 3: the copy of operand 1 has 3 groups, which do not divide 4 filters"},
-  {break_panel, "after test: conv2d at node 3: the copy of operand 1 has a panel depthwise, which is for filters of one channel, not 3"},
-  {break_panel_groups, "after test: conv2d at node 3: the copy of operand 1 has a panel matrix with groups, which it has not"},
+  {break_panel, "after test: conv2d at node 3: the copy of operand 1 has a panel depthwise, which is for filters of "
+                "one channel, not 3"},
+  {break_panel_groups,
+   "after test: conv2d at node 3: the copy of operand 1 has a panel matrix with groups, which it has not"},
   {break_panel_kind, "after test: conv2d at node 3: the copy of operand 1 has a panel of no kind"},
   {break_panel_rank, "after test: const at node 6: result 0 has a panel conv, which is for rank 4, not 1"},
   {break_output, "after test: graph of nodes 10: two outputs total"},
@@ -392,7 +409,7 @@ START_TEST(verifying) {
 }
 END_TEST
 
-/* ---- tensors and random numbers ----------------------------------------------------------------------------------------- */
+/* ---- tensors and random numbers ---------------------------------------------------------------------------------- */
 
 IN_JOB(tensors) {
   lt_arena *a = lt_arena_new(job);

@@ -15,27 +15,43 @@ static byhand map_plan(lt_op op, lt_dtype t, int inputs, lt_instr *x, lt_access 
   }
   x[inputs] = (lt_instr){.kind = LT_X_MAP, .op = op, .dtype = t, .arg = {0, inputs > 1 ? 1 : -1, -1}};
   *s = (lt_store){.to = {.buffer = byhand_buffer(&b, t, N, true), .stride = {1}}, .value = inputs};
-  b.k = (lt_kernel){.kind = LT_K_LOOPS, .dtype = t, .acc = t, .n_dims = 1, .extent = {N}, .block_dim = LT_NONE, .access = a,
-      .n_access = (uint32_t)inputs,
-                    .expr = x, .n_expr = (uint32_t)inputs + 1, .store = s, .n_store = 1};
+  b.k = (lt_kernel){.kind = LT_K_LOOPS,
+                    .dtype = t,
+                    .acc = t,
+                    .n_dims = 1,
+                    .extent = {N},
+                    .block_dim = LT_NONE,
+                    .access = a,
+                    .n_access = (uint32_t)inputs,
+                    .expr = x,
+                    .n_expr = (uint32_t)inputs + 1,
+                    .store = s,
+                    .n_store = 1};
   return b;
 }
 
-typedef struct scalar_case { lt_op op; double (*exact)(double); long double (*wide)(long double); double bound; } scalar_case;
+typedef struct scalar_case {
+  lt_op op;
+  double (*exact)(double);
+  long double (*wide)(long double);
+  double bound;
+} scalar_case;
 static double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 static long double sigmoid_wide(long double x) { return x >= 0 ? 1 / (1 + expl(-x)) : expl(x) / (1 + expl(x)); }
 static double softplus(double x) { return fmax(x, 0) + log1p(exp(-fabs(x))); }
 static long double softplus_wide(long double x) { return fmaxl(x, 0) + log1pl(expl(-fabsl(x))); }
 static const scalar_case cases[] = {
-  {LT_OP_exp, exp, expl, 1.5}, {LT_OP_log, log, logl, 1.5}, {LT_OP_tanh, tanh, tanhl, 3}, {LT_OP_sigmoid, sigmoid, sigmoid_wide, 3},
-      {LT_OP_sqrt, sqrt, sqrtl, 0.5001}, {LT_OP_softplus, softplus, softplus_wide, 3},
+  {LT_OP_exp, exp, expl, 1.5},       {LT_OP_log, log, logl, 1.5},
+  {LT_OP_tanh, tanh, tanhl, 3},      {LT_OP_sigmoid, sigmoid, sigmoid_wide, 3},
+  {LT_OP_sqrt, sqrt, sqrtl, 0.5001}, {LT_OP_softplus, softplus, softplus_wide, 3},
 };
 
 /* Distance in units of the last place of a result of that size (of the smallest denormal, below). */
 static double ulps_f32(float y, double want) {
   if (isnan(want)) return isnan(y) ? 0 : INFINITY;
   float near = (float)want;
-  if (isinf(near) || isinf(y)) return near == y || (isinf(y) && fabs(want) > 3.4028235e38 && signbit(y) == signbit(near)) ? 0 : INFINITY;
+  if (isinf(near) || isinf(y))
+    return near == y || (isinf(y) && fabs(want) > 3.4028235e38 && signbit(y) == signbit(near)) ? 0 : INFINITY;
   int e;
   frexp(want, &e);
   return fabs((double)y - want) / ldexp(1, want == 0 ? -149 : LT_MAX(e - 24, -149));
@@ -50,16 +66,25 @@ static double ulps_f64(double y, long double want) {
   return (double)(fabsl((long double)y - want) / ldexpl(1, want == 0 ? -1074 : LT_MAX(e - 53, -1074)));
 }
 
-static float float_of(uint32_t bits) { float f; memcpy(&f, &bits, sizeof f); return f; }
-static double double_of(uint64_t bits) { double f; memcpy(&f, &bits, sizeof f); return f; }
+static float float_of(uint32_t bits) {
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
+static double double_of(uint64_t bits) {
+  double f;
+  memcpy(&f, &bits, sizeof f);
+  return f;
+}
 
 static void check_f32(const scalar_case *c, const byhand *b, const char *cpu, float *x, float *y) {
   double worst = 0;
   float at = 0;
   for (uint64_t from = 0; from < (uint64_t)1 << 32; from += (uint64_t)N * STEP) {
     for (int i = 0; i < N; i++) x[i] = float_of((uint32_t)(from + (uint64_t)i * STEP));
-    static const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1.0f, -1.0f, 0x1p-149f, -0x1p-149f, 0x1p-126f, 88.72284f,
-        88.7228f, 89, -87.34f, -103.9721f, -103.98f, -104, 1e-30f};
+    static const float special[] = {0.0f,  -0.0f,     INFINITY,   -INFINITY, NAN,       1.0f,
+                                    -1.0f, 0x1p-149f, -0x1p-149f, 0x1p-126f, 88.72284f, 88.7228f,
+                                    89,    -87.34f,   -103.9721f, -103.98f,  -104,      1e-30f};
     memcpy(x, special, sizeof special);
     byhand_run(b, (void *[]){x, y});
     for (int i = 0; i < N; i++) {
@@ -78,8 +103,9 @@ static void check_f64(const scalar_case *c, const byhand *b, const char *cpu, do
       uint64_t r = (uint64_t)(i + round * N) * 0x9E3779B97F4A7C15u;
       x[i] = round < 2 ? double_of(r) : ((double)(int64_t)r * 0x1p-63) * (round == 2 ? 1 : 745);
     }
-    static const double special[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1, -1, 0x1p-1074, -0x1p-1074, 0x1p-1022, 709.78, 709.79, 710,
-        -708.4, -745.1, -745.2, -746};
+    static const double special[] = {0.0, -0.0,      INFINITY,   -INFINITY, NAN,    1,
+                                     -1,  0x1p-1074, -0x1p-1074, 0x1p-1022, 709.78, 709.79,
+                                     710, -708.4,    -745.1,     -745.2,    -746};
     memcpy(x, special, sizeof special);
     byhand_run(b, (void *[]){x, y});
     for (int i = 0; i < N; i++) {
@@ -111,8 +137,9 @@ START_TEST(accuracy) {
 }
 END_TEST
 
-static const double pow_points[] = {0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 1.5, -2.5, 10, 100, -101, 1e-3, 1e30, INFINITY, -INFINITY,
-    NAN, 0x1p-140, 127, -149, 2147483647.0};
+static const double pow_points[] = {0.0,  -0.0,     1,         -1,   2,        -2,  3,    -3,
+                                    0.5,  -0.5,     1.5,       -2.5, 10,       100, -101, 1e-3,
+                                    1e30, INFINITY, -INFINITY, NAN,  0x1p-140, 127, -149, 2147483647.0};
 
 START_TEST(powers) {
   enum { P = LT_COUNT(pow_points) };
@@ -132,7 +159,8 @@ START_TEST(powers) {
     for (int i = 0; i < N; i++) {
       double want = pow((double)x[i], (double)y[i]), u = ulps_f32(z[i], want);
       ck_assert_msg(u <= 1, "pow(%a, %a) = %a, not %a: %g ulp", (double)x[i], (double)y[i], (double)z[i], want, u);
-      if (!isnan(want)) ck_assert_msg(!signbit(z[i]) == !signbit(want), "pow(%a, %a) has the wrong sign", (double)x[i], (double)y[i]);
+      if (!isnan(want))
+        ck_assert_msg(!signbit(z[i]) == !signbit(want), "pow(%a, %a) has the wrong sign", (double)x[i], (double)y[i]);
     }
     byhand_free(&b);
   }
@@ -142,8 +170,8 @@ END_TEST
 
 /* Signs of zero, NaN and infinities of the simple ops. */
 START_TEST(simple_ops) {
-  static const lt_op ops[] = {LT_OP_max, LT_OP_min, LT_OP_add, LT_OP_sub, LT_OP_mul, LT_OP_div, LT_OP_relu, LT_OP_abs, LT_OP_neg,
-      LT_OP_sign};
+  static const lt_op ops[] = {LT_OP_max, LT_OP_min,  LT_OP_add, LT_OP_sub, LT_OP_mul,
+                              LT_OP_div, LT_OP_relu, LT_OP_abs, LT_OP_neg, LT_OP_sign};
   enum { P = LT_COUNT(pow_points) };
   float *x = calloc(3 * N, sizeof *x), *y = x + N, *z = y + N;
   for (int i = 0; i < P * P; i++) x[i] = (float)pow_points[i / P], y[i] = (float)pow_points[i % P];
@@ -158,8 +186,8 @@ START_TEST(simple_ops) {
       byhand_run(&b, inputs == 2 ? (void *[]){x, y, z} : (void *[]){x, z, NULL});
       for (int i = 0; i < P * P; i++) {
         float want = (float)lt_map_eval(ops[o], NULL, (double)x[i], (double)y[i], 0);
-        ck_assert_msg(isnan(want) ? isnan(z[i]) : want == z[i], "%s(%a, %a) = %a, not %a", lt_op_table[ops[o]].name, (double)x[i],
-            (double)y[i], (double)z[i], (double)want);
+        ck_assert_msg(isnan(want) ? isnan(z[i]) : want == z[i], "%s(%a, %a) = %a, not %a", lt_op_table[ops[o]].name,
+                      (double)x[i], (double)y[i], (double)z[i], (double)want);
       }
       byhand_free(&b);
     }
@@ -189,7 +217,8 @@ static void find_fma(lt_job *job, void *arg) {
   x[op->max_in].attrs = attrs;
   if (strcmp(lt_operand_name(a, c->op, 0), "c") == 0) x[0].dtype = b.slot[0].type.dtype = b.buffer[0].dtype = LT_BOOL;
   b.k.name = b.k.op = op->name;
-  lt_plan p = {.name = "run", .slot = b.slot, .n_slot = b.n, .buffer = b.buffer, .n_buffer = b.n, .kernel = &b.k, .n_kernel = 1};
+  lt_plan p = {
+    .name = "run", .slot = b.slot, .n_slot = b.n, .buffer = b.buffer, .n_buffer = b.n, .kernel = &b.k, .n_kernel = 1};
   lt_module_entry e = {.plan = &p};
   lt_target_host(&t, job, a, "", NULL);
   t.fma = true;
@@ -205,8 +234,9 @@ START_TEST(curves) {
     curve_case c = {.op = (lt_op)op};
     if (!(lt_op_table[op].flags & LT_MAP)) continue;
     ck_assert_msg(lt_protect(&e, find_fma, &c) == LATHE_OK, "%s: %s", lt_op_table[op].name, e.message);
-    ck_assert_msg(c.fuses == (lt_op_table[op].rounds == LT_ROUNDS_CURVE), "%s: its code %s fused multiply-adds, ops.def says otherwise",
-                  lt_op_table[op].name, c.fuses ? "has" : "has no");
+    ck_assert_msg(c.fuses == (lt_op_table[op].rounds == LT_ROUNDS_CURVE),
+                  "%s: its code %s fused multiply-adds, ops.def says otherwise", lt_op_table[op].name,
+                  c.fuses ? "has" : "has no");
     seen += c.fuses;
   }
   ck_assert_uint_gt(seen, 3);

@@ -1,6 +1,6 @@
-/* module.c: what an entry promises beyond its kernels: pointers and headers are checked before anything is touched, outputs
- * that nobody wants are skipped, hyperparameters have defaults, tasks go through the caller's threads, equal kernels are one
- * function, bench runs kernels one by one, and code can be freed while other code lives on. */
+/* module.c: what an entry promises beyond its kernels: pointers and headers are checked before anything is touched,
+ * outputs that nobody wants are skipped, hyperparameters have defaults, tasks go through the caller's threads, equal
+ * kernels are one function, bench runs kernels one by one, and code can be freed while other code lives on. */
 #include "check_main.h"
 #include "codegen/codegen.h"
 
@@ -38,10 +38,20 @@ static void two_operands(model *m, int i, uint32_t a, uint32_t b, int64_t b_stri
   m->code[i][1] = (lt_instr){.kind = LT_X_LOAD, .access = 1};
   m->code[i][2] = (lt_instr){.kind = LT_X_MAP, .op = op, .arg = {0, 1, -1}};
   m->store[i] = (lt_store){.to = {.buffer = to, .stride = {N, 1}}, .value = 2};
-  m->kernel[i] = (lt_kernel){.kind = LT_K_LOOPS, .name = "k", .op = "add", .bytes = 1e9, .n_dims = 2, .extent = {ROWS, N},
-      .block_dim = LT_NONE,
-                             .n_task_dims = 1, .access = m->access[i], .n_access = 2, .expr = m->code[i], .n_expr = 3,
-                    .store = &m->store[i], .n_store = 1};
+  m->kernel[i] = (lt_kernel){.kind = LT_K_LOOPS,
+                             .name = "k",
+                             .op = "add",
+                             .bytes = 1e9,
+                             .n_dims = 2,
+                             .extent = {ROWS, N},
+                             .block_dim = LT_NONE,
+                             .n_task_dims = 1,
+                             .access = m->access[i],
+                             .n_access = 2,
+                             .expr = m->code[i],
+                             .n_expr = 3,
+                             .store = &m->store[i],
+                             .n_store = 1};
 }
 
 static void init(model *m) {
@@ -49,10 +59,12 @@ static void init(model *m) {
   const lt_type t = {.rank = 2, .dim = {ROWS, N}}, scalar = {.rank = 0};
   *m = (model){.lr = 0.5f, .copies = 1};
   m->slot[0] = (lt_slot){.name = "x", .type = t, .role = LT_SLOT_INPUT};
-  m->slot[1] = (lt_slot){.name = "lr", .type = scalar, .role = LT_SLOT_HYPER, .nullable = true, .def = 0.5, .def_offset = 0};
+  m->slot[1] =
+    (lt_slot){.name = "lr", .type = scalar, .role = LT_SLOT_HYPER, .nullable = true, .def = 0.5, .def_offset = 0};
   m->slot[2] = (lt_slot){.name = "y", .type = t, .role = LT_SLOT_OUTPUT};
   m->slot[3] = (lt_slot){.name = "z", .type = t, .role = LT_SLOT_OUTPUT, .nullable = true};
-  for (uint32_t i = 0; i < 4; i++) m->buffer[i] = (lt_buffer){.region = LT_REGION_IO, .slot = i, .bytes = i == 1 ? 4 : bytes};
+  for (uint32_t i = 0; i < 4; i++)
+    m->buffer[i] = (lt_buffer){.region = LT_REGION_IO, .slot = i, .bytes = i == 1 ? 4 : bytes};
   m->buffer[4] = (lt_buffer){.region = LT_REGION_STATE, .offset = LT_IMAGE_HEADER, .bytes = bytes};
   m->buffer[5] = (lt_buffer){.region = LT_REGION_SCRATCH, .bytes = bytes};
   two_operands(m, 0, 0, 1, 0, LT_OP_mul, 5);
@@ -60,9 +72,19 @@ static void init(model *m) {
   two_operands(m, 2, 5, 2, 1, LT_OP_add, 3); /* the same code as kernel 1 on other buffers */
   m->lr_data = (lt_data){.type = scalar, .at = (const unsigned char *)&m->lr, .bytes = 4};
   m->constant.data = &m->lr_data;
-  m->plan = (lt_plan){.name = "run", .slot = m->slot, .n_slot = 4, .buffer = m->buffer, .n_buffer = 6, .kernel = m->kernel, .n_kernel = 3,
-                      .constant = {&m->constant, 1, 1}, .const_bytes = 4, .region_bytes = LT_IMAGE_HEADER + bytes, .scratch_bytes = bytes,
-                      .region_kinds = 1u << LT_IMAGE_PARAMS | 1u << LT_IMAGE_STATE, .model = 0x1234567890abcdefu};
+  m->plan = (lt_plan){.name = "run",
+                      .slot = m->slot,
+                      .n_slot = 4,
+                      .buffer = m->buffer,
+                      .n_buffer = 6,
+                      .kernel = m->kernel,
+                      .n_kernel = 3,
+                      .constant = {&m->constant, 1, 1},
+                      .const_bytes = 4,
+                      .region_bytes = LT_IMAGE_HEADER + bytes,
+                      .scratch_bytes = bytes,
+                      .region_kinds = 1u << LT_IMAGE_PARAMS | 1u << LT_IMAGE_STATE,
+                      .model = 0x1234567890abcdefu};
 }
 
 static void compile(lt_job *job, void *arg) {
@@ -73,7 +95,9 @@ static void compile(lt_job *job, void *arg) {
   m->code_ = lt_jit(job, &t, &e, 1);
 }
 
-static void must_compile(model *m) { ck_assert_msg(lt_protect(&m->error, compile, m) == LATHE_OK, "%s", m->error.message); }
+static void must_compile(model *m) {
+  ck_assert_msg(lt_protect(&m->error, compile, m) == LATHE_OK, "%s", m->error.message);
+}
 
 static void *find(const model *m, const char *name) { return lt_code_find(m->code_, name); }
 /* ISO C has no cast from data to code. */
@@ -82,7 +106,9 @@ static void find_into(const model *m, const char *name, void *function) {
   ck_assert_ptr_nonnull(at);
   memcpy(function, &at, sizeof at);
 }
-#define FUNCTION(type, name, m, symbol) type name; find_into(m, symbol, &name)
+#define FUNCTION(type, name, m, symbol)                                                                                \
+  type name;                                                                                                           \
+  find_into(m, symbol, &name)
 
 static _Alignas(64) float x[ROWS * N + 1], y[ROWS * N + 1], z[ROWS * N + 1], scratch[ROWS * N + 16];
 static _Alignas(64) unsigned char region[LT_IMAGE_HEADER + sizeof(float) * ROWS * N];
@@ -109,8 +135,8 @@ START_TEST(checks_what_it_is_given) {
   must_compile(&m);
   set_memory();
   FUNCTION(lt_entry_fn, run, &m, "run");
-  const void *io[5] = {x, NULL, y, z, NULL}, *no_x[5] = {NULL, NULL, y, z, NULL}, *odd_y[5] = {x, NULL, (char *)y + 2, z, NULL},
-      *no_y[5] = {x, NULL, NULL, z, NULL};
+  const void *io[5] = {x, NULL, y, z, NULL}, *no_x[5] = {NULL, NULL, y, z, NULL},
+             *odd_y[5] = {x, NULL, (char *)y + 2, z, NULL}, *no_y[5] = {x, NULL, NULL, z, NULL};
   ck_assert_int_eq(run(NULL, region, scratch), LATHE_E_POINTER);
   ck_assert_int_eq(run(no_x, region, scratch), LATHE_E_POINTER);
   ck_assert_int_eq(run(no_y, region, scratch), LATHE_E_POINTER);
@@ -260,8 +286,6 @@ START_TEST(no_executable_memory) {
 }
 END_TEST
 
-LT_SUITE(module, no_executable_memory, checks_what_it_is_given, null_outputs_and_hyperparameters, tasks_go_through_the_callers_threads,
-    two_regions_and_steps,
-    code_comes_and_goes,
-         the_same_object_twice)
+LT_SUITE(module, no_executable_memory, checks_what_it_is_given, null_outputs_and_hyperparameters,
+         tasks_go_through_the_callers_threads, two_regions_and_steps, code_comes_and_goes, the_same_object_twice)
 LT_TEST_MAIN(module)

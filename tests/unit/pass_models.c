@@ -1,6 +1,6 @@
 /* What every pass promises, on every network of tests/models and examples, in both modes: the graph verifies, its dump
- * reads back as the same graph, and the interpreter's results stay what they were before the pass. Networks too large for
- * the interpreter (more than MOST multiplications) are held to the first two only. */
+ * reads back as the same graph, and the interpreter's results stay what they were before the pass. Networks too large
+ * for the interpreter (more than MOST multiplications) are held to the first two only. */
 #include "check_main.h"
 #include "driver/pipeline.h"
 #include "frontend/frontend.h"
@@ -57,7 +57,8 @@ static bool has_op(const lt_graph *g, lt_op op) {
   return false;
 }
 
-/* Does the graph mean the same in the interpreter before pass p has run? Training forms and gradients come by passes. */
+/* Does the graph mean the same in the interpreter before pass p has run? Training forms and gradients come by
+ * passes. */
 static bool comparable(const lt_graph *g, lt_pass p) {
   return !has_op(g, LT_OP_grad) && !(p == LT_PASS_mode && g->mode == LT_MODE_TRAIN);
 }

@@ -3,9 +3,9 @@
  *     network …
  *     # gives
  *     network …
- * Each must print as given and mean the same to the interpreter, bit by bit ("(close)" after the passes: nearly), and be
- * left alone by a second run (but for "(once)": what `layout` is given must not be laid out yet). With LT_UPDATE=1 the files
- * are written anew from what the passes give; read the difference before committing it. */
+ * Each must print as given and mean the same to the interpreter, bit by bit ("(close)" after the passes: nearly), and
+ * be left alone by a second run (but for "(once)": what `layout` is given must not be laid out yet). With LT_UPDATE=1
+ * the files are written anew from what the passes give; read the difference before committing it. */
 #include "check_main.h"
 #include "frontend/frontend.h"
 #include "graph_eval.h"
@@ -105,7 +105,7 @@ START_TEST(golden_files) {
 }
 END_TEST
 
-/* ---- raise: nobody computes past a value that is differentiated in --------------------------------------------------- */
+/* ---- raise: nobody computes past a value that is differentiated in ----------------------------------------------- */
 
 static const char anchored[] =
   "network n(x: f32[1, 2, 4, 4], W: f32[3, 2, 3, 3], b: f32[3]) -> gx, gcol, grows, gw, gimage, zero {\n"
@@ -132,7 +132,7 @@ START_TEST(anchors) {
 }
 END_TEST
 
-/* ---- the runner ---------------------------------------------------------------------------------------------------- */
+/* ---- the runner -------------------------------------------------------------------------------------------------- */
 
 static const char net[] = "network n(x: f32[3]) -> y {\n  y = exp(x) * (2.0 - 1.0)\n}\n";
 
@@ -150,11 +150,11 @@ static void run_printing(lt_job *job, void *arg) {
   lt_graph *y = lt_run_passes(job, g, list, 3, &o);
   ck_assert(o.seconds[LT_PASS_fold] > 0 && o.seconds[LT_PASS_lower] == 0);
   ck_assert_str_eq(s.at,
-    strcmp(arg, "all") == 0 ?
-      "--- fold\nnetwork n(x: f32[3]) -> y {\n  v1: f32[3] = exp(x)\n  y: f32[3] = mul(v1, 1.0)\n}\n"
-      "--- simplify\nnetwork n(x: f32[3]) -> y {\n  y: f32[3] = exp(x)\n}\n"
-      "--- cse\nnetwork n(x: f32[3]) -> y {\n  y: f32[3] = exp(x)\n}\n"
-    : "--- simplify\nnetwork n(x: f32[3]) -> y {\n  y: f32[3] = exp(x)\n}\n");
+                   strcmp(arg, "all") == 0
+                     ? "--- fold\nnetwork n(x: f32[3]) -> y {\n  v1: f32[3] = exp(x)\n  y: f32[3] = mul(v1, 1.0)\n}\n"
+                       "--- simplify\nnetwork n(x: f32[3]) -> y {\n  y: f32[3] = exp(x)\n}\n"
+                       "--- cse\nnetwork n(x: f32[3]) -> y {\n  y: f32[3] = exp(x)\n}\n"
+                     : "--- simplify\nnetwork n(x: f32[3]) -> y {\n  y: f32[3] = exp(x)\n}\n");
   lt_graph *copy = lt_run_passes(job, y, NULL, 0, NULL);
   ck_assert(copy != y && lt_graph_equal(copy, y));
   lt_graph_drop(job, g), lt_graph_drop(job, y), lt_graph_drop(job, copy);

@@ -1,5 +1,5 @@
-/* plan.c: the plan as text on small networks (tests/golden/plan.txt; LT_UPDATE=1 writes it anew), the memory plan on plans
- * made by hand and at random, and which kernels share one function. That plans compute what they should is
+/* plan.c: the plan as text on small networks (tests/golden/plan.txt; LT_UPDATE=1 writes it anew), the memory plan on
+ * plans made by hand and at random, and which kernels share one function. That plans compute what they should is
  * kcheck/plan_eval.c's. */
 #include "check_main.h"
 #include "plan/operands.h"
@@ -58,19 +58,34 @@ END_TEST
 
 enum { MOST = 40 };
 
-typedef struct hand { lt_plan p; lt_buffer buffer[MOST]; lt_kernel kernel[MOST]; lt_access load[MOST]; lt_store store[MOST]; } hand;
+typedef struct hand {
+  lt_plan p;
+  lt_buffer buffer[MOST];
+  lt_kernel kernel[MOST];
+  lt_access load[MOST];
+  lt_store store[MOST];
+} hand;
 
 /* Kernel k copies buffer k to buffer k + 1, from walking order `stride` to row-major. */
 static void hand_chain(hand *h, int n, int64_t stride) {
   memset(h, 0, sizeof *h);
   for (int i = 0; i <= n; i++) {
     bool ends = i == 0 || i == n;
-    h->buffer[i] = (lt_buffer){.region = ends ? LT_REGION_IO : LT_REGION_SCRATCH, .bytes = 4000, .first = i ? i - 1 : 0, .last = i < n ? i : n - 1};
+    h->buffer[i] = (lt_buffer){.region = ends ? LT_REGION_IO : LT_REGION_SCRATCH,
+                               .bytes = 4000,
+                               .first = i ? i - 1 : 0,
+                               .last = i < n ? i : n - 1};
   }
   for (int i = 0; i < n; i++) {
     h->load[i] = (lt_access){.buffer = (uint32_t)i, .stride = {stride}};
     h->store[i] = (lt_store){.to = {.buffer = (uint32_t)i + 1, .stride = {1}}};
-    h->kernel[i] = (lt_kernel){.kind = LT_K_LOOPS, .n_dims = 1, .extent = {1000}, .access = &h->load[i], .n_access = 1, .store = &h->store[i], .n_store = 1};
+    h->kernel[i] = (lt_kernel){.kind = LT_K_LOOPS,
+                               .n_dims = 1,
+                               .extent = {1000},
+                               .access = &h->load[i],
+                               .n_access = 1,
+                               .store = &h->store[i],
+                               .n_store = 1};
   }
   h->p = (lt_plan){.buffer = h->buffer, .n_buffer = (uint32_t)n + 1, .kernel = h->kernel, .n_kernel = (uint32_t)n};
 }
@@ -100,8 +115,11 @@ static void random_body(lt_job *job, void *arg) {
   memset(&h, 0, sizeof h);
   int64_t all = 0, most = 0;
   for (uint32_t i = 0; i < MOST; i++) {
-    int32_t first = (int32_t)(lt_random_u32(seed, 1, i) % MOST), last = first + (int32_t)(lt_random_u32(seed, 2, i) % 8);
-    h.buffer[i] = (lt_buffer){.region = LT_REGION_SCRATCH, .bytes = 1 + lt_random_u32(seed, 3, i) % 5000, .first = first,
+    int32_t first = (int32_t)(lt_random_u32(seed, 1, i) % MOST),
+            last = first + (int32_t)(lt_random_u32(seed, 2, i) % 8);
+    h.buffer[i] = (lt_buffer){.region = LT_REGION_SCRATCH,
+                              .bytes = 1 + lt_random_u32(seed, 3, i) % 5000,
+                              .first = first,
                               .last = LT_MIN(last, MOST - 1)};
     all += (h.buffer[i].bytes + 63) / 64 * 64;
     h.kernel[i] = (lt_kernel){.kind = LT_K_REDUCE};
@@ -116,11 +134,13 @@ static void random_body(lt_job *job, void *arg) {
   }
   ck_assert_int_le(h.p.scratch_bytes, all);
   ck_assert_int_ge(h.p.scratch_bytes, most);
-  ck_assert_int_le(h.p.scratch_bytes, 2 * most); /* greedy by size stays near the bound; far from it something is broken */
+  /* greedy by size stays near the bound; far from it something is broken */
+  ck_assert_int_le(h.p.scratch_bytes, 2 * most);
   for (uint32_t i = 0; i < MOST; i++) {
     ck_assert_int_eq(h.buffer[i].offset % LT_ALIGN, 0);
     for (uint32_t k = 0; k < i; k++) {
-      bool apart = h.buffer[i].offset >= h.buffer[k].offset + h.buffer[k].bytes || h.buffer[k].offset >= h.buffer[i].offset + h.buffer[i].bytes;
+      bool apart = h.buffer[i].offset >= h.buffer[k].offset + h.buffer[k].bytes ||
+                   h.buffer[k].offset >= h.buffer[i].offset + h.buffer[i].bytes;
       ck_assert(apart || !live_together(&h.buffer[i], &h.buffer[k]));
     }
   }
@@ -153,7 +173,8 @@ static void keys_body(lt_job *job, void *arg) {
     lt_kernel_key(&key[n++], &run.kernel[i]);
   }
   ck_assert_uint_eq(n, 4);
-  ck_assert(key[0].n == key[1].n && !memcmp(key[0].at, key[1].at, key[0].n)); /* a, b: the same code on other weights */
+  /* a, b: the same code on other weights */
+  ck_assert(key[0].n == key[1].n && !memcmp(key[0].at, key[1].at, key[0].n));
   ck_assert(key[1].n == key[2].n && !memcmp(key[1].at, key[2].at, key[1].n));
   ck_assert(key[2].n != key[3].n || memcmp(key[2].at, key[3].at, key[2].n) != 0); /* tanh, and plain at the end */
   lt_graph_drop(job, g);
@@ -165,8 +186,16 @@ END_TEST
 
 /* ---- operands ---- */
 
-/* A kernel of every kind, all of its operands on buffers of their own, numbered in the order in which its function gets them. */
-typedef struct kinds { lt_access access[2]; lt_store store[2]; lt_contract contract; lt_gather gather; lt_border border; lt_instr x[1]; } kinds;
+/* A kernel of every kind, all of its operands on buffers of their own, numbered in the order in which its function gets
+ * them. */
+typedef struct kinds {
+  lt_access access[2];
+  lt_store store[2];
+  lt_contract contract;
+  lt_gather gather;
+  lt_border border;
+  lt_instr x[1];
+} kinds;
 
 static void of_loops(lt_kernel *k, kinds *h, uint32_t *n) {
   for (int i = 0; i < 2; i++) h->access[i].buffer = (*n)++;
@@ -219,13 +248,22 @@ static void operands_body(lt_job *job, void *arg) {
   lt_arena *a = lt_arena_new(job);
   for (size_t kind = 0; kind < LT_COUNT(each_kind); kind++) {
     kinds h = {0};
-    lt_kernel k = {.kind = (lt_kernel_kind)kind, .name = "k", .op = "op", .n_dims = 1, .extent = {4}, .block_dim = LT_NONE,
-                   .access = h.access, .n_access = 2, .store = h.store, .n_store = 2};
+    lt_kernel k = {.kind = (lt_kernel_kind)kind,
+                   .name = "k",
+                   .op = "op",
+                   .n_dims = 1,
+                   .extent = {4},
+                   .block_dim = LT_NONE,
+                   .access = h.access,
+                   .n_access = 2,
+                   .store = h.store,
+                   .n_store = 2};
     uint32_t expected = 0, n, *id;
     each_kind[kind].make(&k, &h, &expected);
     id = lt_kernel_buffers_all(a, &k, &n);
     ck_assert_uint_eq(n, expected);
-    for (uint32_t i = 0; i < n; i++) ck_assert_msg(id[i] == i, "%s: operand %u has buffer %u", each_kind[kind].name, i, id[i]);
+    for (uint32_t i = 0; i < n; i++)
+      ck_assert_msg(id[i] == i, "%s: operand %u has buffer %u", each_kind[kind].name, i, id[i]);
     lt_str before, moved, other;
     lt_str_init(&before, a), lt_str_init(&moved, a), lt_str_init(&other, a);
     lt_kernel_key(&before, &k);
@@ -252,25 +290,31 @@ static const struct { const char *text, *says; } chosen[] = {
   {"network n(x: f32[1, 4, 4, 4], W: f32[32, 1, 1, 1]) -> y {\n"
    "  v = layout(W) @panel(conv, groups=4)\n"
    "  h = conv2d(x, v, groups=4) @cluster(1) @algorithm(grouped)\n"
-   "  y = relu(h) @cluster(1)\n}\n", NULL},
+   "  y = relu(h) @cluster(1)\n}\n",
+   NULL},
   {"network n(x: f32[1, 4, 4, 4], W: f32[32, 1, 1, 1]) -> y {\n"
    "  v = layout(W) @panel(conv, groups=4)\n"
    "  h = conv2d(x, v, groups=4) @cluster(1)\n"
-   "  y = relu(h) @cluster(1)\n}\n", "conv2d comes to the planner with the algorithm none: has the pass `choose` run?"},
+   "  y = relu(h) @cluster(1)\n}\n",
+   "conv2d comes to the planner with the algorithm none: has the pass `choose` run?"},
   {"network n(x: f32[1, 4, 4, 4], W: f32[32, 1, 1, 1]) -> y {\n" /* groups of 8 in blocks of 16 */
    "  v = layout(W) @panel(conv, groups=4)\n"
    "  h = conv2d(x, v, groups=4) @cluster(1) @algorithm(grouped)\n"
    "  r = relu(h) @cluster(1) @layout(blocked, [0, 0, 0, 0])\n"
-   "  y = layout(r)\n}\n", "kernel `h` (conv2d) reads channels of the blocked value 5 (relu) out of step"},
-  {"network n(x: f32[1, 3, 9, 9], W: f32[6, 1, 2, 2]) -> y {\n" /* groups of one filter: no lane leaves the block, but the next group's */
+   "  y = layout(r)\n}\n",
+   "kernel `h` (conv2d) reads channels of the blocked value 5 (relu) out of step"},
+  /* groups of one filter: no lane leaves the block, but the next group's */
+  {"network n(x: f32[1, 3, 9, 9], W: f32[6, 1, 2, 2]) -> y {\n"
    "  v = layout(W) @panel(conv, groups=3)\n"
    "  h = conv2d(x, v, groups=3) @cluster(1) @algorithm(grouped)\n"
    "  r = relu(h) @cluster(1) @layout(blocked, [0, 0, 0, 0])\n"
-   "  y = layout(r)\n}\n", "kernel `h` (conv2d) reads channels of the blocked value 5 (relu) out of step"},
+   "  y = layout(r)\n}\n",
+   "kernel `h` (conv2d) reads channels of the blocked value 5 (relu) out of step"},
   {"network n(x: f32[1, 20, 4, 4], z: f32[1, 20, 4, 4]) -> y {\n" /* a product walks its batch axes one by one */
    "  h = matmul(x, z) @cluster(1) @algorithm(product)\n"
    "  r = relu(h) @cluster(1) @layout(blocked, [0, 0, 0, 0])\n"
-   "  y = layout(r)\n}\n", "kernel `h` (matmul) reads channels of the blocked value 4 (relu) out of step"},
+   "  y = layout(r)\n}\n",
+   "kernel `h` (matmul) reads channels of the blocked value 4 (relu) out of step"},
 };
 
 static void chosen_body(lt_job *job, void *arg) {

@@ -184,7 +184,8 @@ START_TEST(pools_do_not_know_each_other) {
 END_TEST
 
 START_TEST(goes_on_with_fewer_threads) {
-  if (LT_ADDRESS_SANITIZER || LT_THREAD_SANITIZER) LT_SKIP("a sanitizer reserves address space that the limit would cut");
+  if (LT_ADDRESS_SANITIZER || LT_THREAD_SANITIZER)
+    LT_SKIP("a sanitizer reserves address space that the limit would cut");
   /* Room for some stacks of 8 MiB, not for 63. */
   FILE *f = fopen("/proc/self/statm", "r");
   long pages = 0;
@@ -201,7 +202,7 @@ START_TEST(goes_on_with_fewer_threads) {
 }
 END_TEST
 
-LT_SUITE(pool, every_index_once, threads_start_at_the_first_parallel_call, work_after_sleep, caller_waits_for_a_slow_worker,
-  nested_calls_run_on_the_spot, survives_fork, survives_fork_right_after_the_start, pools_do_not_know_each_other,
-  goes_on_with_fewer_threads)
+LT_SUITE(pool, every_index_once, threads_start_at_the_first_parallel_call, work_after_sleep,
+         caller_waits_for_a_slow_worker, nested_calls_run_on_the_spot, survives_fork,
+         survives_fork_right_after_the_start, pools_do_not_know_each_other, goes_on_with_fewer_threads)
 LT_TEST_MAIN(pool)

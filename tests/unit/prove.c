@@ -1,5 +1,5 @@
-/* What proves compiled code must be able to fail: every value of a network spoiled in turn is found and named, and so is a
- * graph that means something else, an entry that computes other bits, results that are off end to end. */
+/* What proves compiled code must be able to fail: every value of a network spoiled in turn is found and named, and so
+ * is a graph that means something else, an entry that computes other bits, results that are off end to end. */
 #include "check_main.h"
 #include "driver/prove/probe.h"
 
@@ -23,7 +23,7 @@ START_TEST(elements) {
   ck_assert_int_eq(compare_f32(INFINITY, INFINITY, 0, tight).bad, 0);
   ck_assert_int_eq(compare_f32(INFINITY, -INFINITY, 0, wide).bad, 1);
   ck_assert_int_eq(compare_f32(3e38, INFINITY, 0, wide).bad, 1);
-  ck_assert_int_eq(compare_f32(INFINITY, 1e39, 0, tight).bad, 0); /* beyond f32 */
+  ck_assert_int_eq(compare_f32(INFINITY, 1e39, 0, tight).bad, 0);                /* beyond f32 */
   ck_assert_int_eq(compare_f32((double)0.1f, 0.1, 0, (lt_tolerance){0}).bad, 0); /* as near as an f32 can be */
   ck_assert_int_eq(compare_f32(1.001, 1, 0, tight).bad, 1);
   ck_assert_int_eq(compare_f32(1.001, 1, 1e4, tight).bad, 0); /* what is left of a large sum */
@@ -77,8 +77,13 @@ static void close_model(opened *x) {
 }
 
 static const struct { const char *model, *opts, *entry; } entries[] = {
-  {"digits", "--entry run", "run"}, {"digits", "--entry grad", "grad"}, {"digits", "--entry train:loss --optimizer adam", "train"},
-  {"ops", "--entry run", "run"}, {"ops", "--entry grad", "grad"}, {"depthwise", "--entry run", "run"}, {"chapter", "--entry grad", "grad"},
+  {"digits", "--entry run", "run"},
+  {"digits", "--entry grad", "grad"},
+  {"digits", "--entry train:loss --optimizer adam", "train"},
+  {"ops", "--entry run", "run"},
+  {"ops", "--entry grad", "grad"},
+  {"depthwise", "--entry run", "run"},
+  {"chapter", "--entry grad", "grad"},
 };
 
 /* Another value of its kind for element i: far outside the tolerance, and the old one's bytes. */
@@ -177,10 +182,11 @@ static void tamper_code(lt_probe *p, float by) {
   right = e->run, e->run = computes_wrong, wrong = by;
 }
 
-static void wrong_code(lt_probe *p) { tamper_code(p, 0.02f); }      /* of about 3 */
+static void wrong_code(lt_probe *p) { tamper_code(p, 0.02f); }     /* of about 3 */
 static void other_rounding(lt_probe *p) { tamper_code(p, 1e-4f); } /* within the tolerance end to end */
 
-static void check_tampering(const char *model, const char *opts, const char *entry, void (*with)(lt_probe *p), const char *holds) {
+static void check_tampering(const char *model, const char *opts, const char *entry, void (*with)(lt_probe *p),
+                            const char *holds) {
   opened x = open_model(model, opts);
   tampering t = {.x = &x, .entry = entry, .with = with};
   lathe_error e;
@@ -196,7 +202,8 @@ START_TEST(other_points) {
   check_tampering("digits", "--entry run", "run", wrong_code, "1100");
   check_tampering("digits", "--entry run", "run", other_rounding, "1101");
   check_tampering("digits", "--entry train:loss --optimizer sgd", "train", wrong_code, "1100");
-  check_tampering("depthwise", "--entry grad", "grad", wrong_code, "1100"); /* gradients that are zero but for rounding */
+  /* gradients that are zero but for rounding */
+  check_tampering("depthwise", "--entry grad", "grad", wrong_code, "1100");
 }
 END_TEST
 

@@ -1,5 +1,6 @@
-/* The pass raise on convolutions, their gradients and pooling spelled out at random: letters in any order, joined or apart,
- * on either side of the product. What it makes must mean the same to the interpreter, and nothing spelled out may be left. */
+/* The pass raise on convolutions, their gradients and pooling spelled out at random: letters in any order, joined or
+ * apart, on either side of the product. What it makes must mean the same to the interpreter, and nothing spelled out
+ * may be left. */
 #include "check_main.h"
 #include "graph_eval.h"
 #include "ir/pass/pass.h"
@@ -40,7 +41,8 @@ static lt_value input(form *f, const char *name, unsigned rank, const int64_t *d
   return lt_leaf(f->g, LT_OP_input, name, lt_make_type(LT_F32, rank, dim), NULL);
 }
 
-/* x, whose axes are the letters `have`, with them in the order `want`, joined: the first n_left become one axis, the rest another. */
+/* x, whose axes are the letters `have`, with them in the order `want`, joined: the first n_left become one axis, the
+ * rest another. */
 static lt_value arrange(form *f, lt_value x, unsigned n, const int64_t *have, const int64_t *want, unsigned n_left) {
   int64_t perm[LETTERS + 1], two[2] = {1, 1};
   for (unsigned i = 0; i < n; i++)
@@ -64,7 +66,8 @@ static const int64_t all_letters[LETTERS] = {N, C, KH, KW, OH, OW}, matrix_lette
 
 static lt_value columns(form *f, bool *matrix) {
   *matrix = draw(f, 2);
-  lt_im2col_attrs a = {.kernel = f->kernel, .stride = f->stride, .pad = f->pad, .dilation = f->dilation, .to_matrix = *matrix};
+  lt_im2col_attrs a = {
+    .kernel = f->kernel, .stride = f->stride, .pad = f->pad, .dilation = f->dilation, .to_matrix = *matrix};
   lt_value x = input(f, "x", 4, (int64_t[]){f->dim[N], f->dim[C], f->image[0], f->image[1]});
   lt_value col = lt_emit(f->g, LT_OP_im2col, &a, &x, 1);
   int64_t dim[LETTERS];
@@ -126,10 +129,15 @@ static void emit_fold(form *f) {
   left_want[3] = right_want[0] = OC;
   lt_value left = arrange(f, gy, 4, rows, left_want, 3), right = arrange(f, w, 4, cols, right_want, 1);
   lt_value p = product(f, left, right, &swapped);
-  memcpy(have, swapped ? right_want + 1 : left_want, 3 * sizeof *have), memcpy(have + 3, swapped ? left_want : right_want + 1, 3 * sizeof *have);
+  memcpy(have, swapped ? right_want + 1 : left_want, 3 * sizeof *have),
+    memcpy(have + 3, swapped ? left_want : right_want + 1, 3 * sizeof *have);
   lt_value col = spread(f, p, LETTERS, have, matrix ? matrix_letters : all_letters);
-  lt_col2im_attrs a = {.input_shape = {4, {f->dim[N], f->dim[C], f->image[0], f->image[1]}}, .kernel = f->kernel, .stride = f->stride,
-                       .pad = f->pad, .dilation = f->dilation, .to_matrix = matrix};
+  lt_col2im_attrs a = {.input_shape = {4, {f->dim[N], f->dim[C], f->image[0], f->image[1]}},
+                       .kernel = f->kernel,
+                       .stride = f->stride,
+                       .pad = f->pad,
+                       .dilation = f->dilation,
+                       .to_matrix = matrix};
   if (matrix) col = arrange(f, col, LETTERS, matrix_letters, matrix_letters, 3);
   lt_add_output(f->g, "y", lt_emit(f->g, LT_OP_col2im, &a, &col, 1));
 }
@@ -151,7 +159,8 @@ static bool is_left(const lt_graph *g, lt_op op) {
 }
 
 typedef struct kind { const char *name; void (*emit)(form *); } kind;
-static const kind kinds[] = {{"conv2d", emit_conv}, {"weights", emit_weights}, {"fold", emit_fold}, {"pool", emit_pool}};
+static const kind kinds[] = {
+  {"conv2d", emit_conv}, {"weights", emit_weights}, {"fold", emit_fold}, {"pool", emit_pool}};
 
 static void run(lt_job *job, void *arg) {
   const kind *k = arg;
@@ -162,7 +171,8 @@ static void run(lt_job *job, void *arg) {
     k->emit(&f);
     lt_pass list[] = {LT_PASS_raise, LT_PASS_simplify, LT_PASS_cse};
     lt_graph *now = lt_run_passes(job, f.g, list, 3, &(lt_pass_options){.verify_each = true});
-    lt_eval *a = lt_test_eval(job, &f.g->arena, f.g, LT_EVAL_DOUBLE, 1), *b = lt_test_eval(job, &now->arena, now, LT_EVAL_DOUBLE, 1);
+    lt_eval *a = lt_test_eval(job, &f.g->arena, f.g, LT_EVAL_DOUBLE, 1),
+            *b = lt_test_eval(job, &now->arena, now, LT_EVAL_DOUBLE, 1);
     double off = lt_test_distance(lt_eval_get(b, now->outputs.at[0].value), lt_eval_get(a, f.g->outputs.at[0].value));
     ck_assert_msg(off < 1e-12, "%s, case %d: %g off", k->name, i, off);
     ck_assert_msg(!is_left(now, LT_OP_im2col) && !is_left(now, LT_OP_col2im), "%s, case %d: not seen", k->name, i);

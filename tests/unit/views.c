@@ -31,7 +31,8 @@ static lt_value random_reshape(lt_graph *g, lt_value v, uint64_t *at) {
       last = d;
       continue;
     }
-    for (int64_t f = 2 + draw(at, 3); n + (t.rank - i) < LT_MAX_RANK - 1 && d % f == 0 && d > f && draw(at, 2); d /= f) dim[n++] = f;
+    for (int64_t f = 2 + draw(at, 3); n + (t.rank - i) < LT_MAX_RANK - 1 && d % f == 0 && d > f && draw(at, 2); d /= f)
+      dim[n++] = f;
     dim[n++] = d;
     if (n + (t.rank - i) < LT_MAX_RANK - 1 && draw(at, 6) == 0) dim[n++] = 1;
   }
@@ -71,7 +72,8 @@ static void run_chains(lt_job *job, void *arg) {
   for (unsigned i = 0; i < CHAINS; i++) {
     lt_graph *g = lt_graph_new(job, "n");
     lt_value x = random_base(g, &at), y = x;
-    for (unsigned k = 1 + draw(&at, LONGEST); k > 0; k--) y = draw(&at, 2) ? random_transpose(g, y, &at) : random_reshape(g, y, &at);
+    for (unsigned k = 1 + draw(&at, LONGEST); k > 0; k--)
+      y = draw(&at, 2) ? random_transpose(g, y, &at) : random_reshape(g, y, &at);
     check_chain(job, g, y);
     lt_view v;
     lt_view_of(&v, g, y, NULL, NULL);
@@ -84,7 +86,7 @@ START_TEST(chains) {
   lathe_error e;
   unsigned moved[2] = {0, 0};
   ck_assert_msg(lt_protect(&e, run_chains, moved) == LATHE_OK, "%s", e.message);
-  ck_assert_uint_gt(moved[0], CHAINS / 4); /* real permutations of the input, */
+  ck_assert_uint_gt(moved[0], CHAINS / 4);  /* real permutations of the input, */
   ck_assert_uint_gt(moved[1], CHAINS / 50); /* and reshapes that mix axes */
 }
 END_TEST

@@ -2,10 +2,15 @@
 #include "check_main.h"
 #include "ir/window.h"
 
-#define CHECK(condition, ...) do { if (!(condition)) ck_abort_msg(__VA_ARGS__); } while (0) /* (ck_assert is slow) */
+#define CHECK(condition, ...)                                                                                          \
+  do {                                                                                                                 \
+    if (!(condition)) ck_abort_msg(__VA_ARGS__);                                                                       \
+  } while (0) /* (ck_assert is slow) */
 
 static bool inside(int64_t at, int64_t size) { return at >= 0 && at < size; }
-static int64_t pixel(const lt_window_axis *a, int64_t o, int64_t k) { return o * a->stride - a->before + k * a->dilation; }
+static int64_t pixel(const lt_window_axis *a, int64_t o, int64_t k) {
+  return o * a->stride - a->before + k * a->dilation;
+}
 
 /* Calls f for every axis whose numbers are small and that has windows. */
 static int64_t each_axis(void (*f)(const lt_window_axis *a)) {
@@ -39,7 +44,8 @@ static void tapped(const lt_window_axis *a) {
       lt_span seen = lt_window_seen_by(a, k);
       taps += inside(at, a->size), with_border += at >= -a->before && at < a->size + a->after;
       CHECK((k >= s.lo && k < s.hi) == inside(at, a->size), "tap %lld of window %lld", (long long)k, (long long)o);
-      CHECK((o >= seen.lo && o < seen.hi) == inside(at, a->size), "window %lld at tap %lld", (long long)o, (long long)k);
+      CHECK((o >= seen.lo && o < seen.hi) == inside(at, a->size), "window %lld at tap %lld", (long long)o,
+            (long long)k);
     }
     CHECK(lt_window_elements(a, o, false) == taps, "%lld elements", (long long)taps);
     CHECK(lt_window_elements(a, o, true) == with_border, "%lld elements with the border", (long long)with_border);
@@ -65,7 +71,8 @@ static void haloed(const lt_window_axis *a) {
   CHECK(back.before == of_back.before && back.after == of_back.after, "the halo of the adjoint");
 }
 
-/* Every pixel is in one phase; the taps of a phase meet each of its pixels in the window that it says, and no others do. */
+/* Every pixel is in one phase; the taps of a phase meet each of its pixels in the window that it says, and no others
+ * do. */
 static void phased(const lt_window_axis *a) {
   int64_t pixels = 0;
   for (int64_t r = 0; r < a->stride; r++) {
@@ -76,7 +83,8 @@ static void phased(const lt_window_axis *a) {
       for (int64_t k = 0; k < a->kernel; k++) {
         int64_t at = i + a->before - k * a->dilation;
         if (at % a->stride) continue;
-        CHECK(j < p.taps && k == p.first + j * p.step && at / a->stride == p.from + q - j * p.back, "phase %lld", (long long)r);
+        CHECK(j < p.taps && k == p.first + j * p.step && at / a->stride == p.from + q - j * p.back, "phase %lld",
+              (long long)r);
         j++;
       }
       CHECK(j == p.taps, "%lld taps of phase %lld", (long long)j, (long long)r);
@@ -95,12 +103,14 @@ END_TEST
 /* Numbers up to 2^31 - 1: nothing overflows (the sanitizers look), and nothing takes time. */
 START_TEST(large) {
   const int64_t M = INT32_MAX;
-  lt_window_axis a = {.size = 8, .kernel = 3, .stride = 1080000000, .dilation = 1, .before = 1080000000, .after = 1080000000};
+  lt_window_axis a = {
+    .size = 8, .kernel = 3, .stride = 1080000000, .dilation = 1, .before = 1080000000, .after = 1080000000};
   int64_t padded, extent;
   CHECK(lt_window_count(&a, &padded, &extent) == LT_WINDOW_FITS && a.windows == 3 && padded == 2160000008, "windows");
   CHECK(lt_halo_of_windows(&a).after == 1080000000 - 8 + 3, "the halo");
   CHECK(lt_window_elements(&a, 0, false) == 0 && lt_window_elements(&a, 1, false) == 3, "elements");
-  lt_window_axis b = {.size = 4, .kernel = 3, .stride = M, .dilation = 1, .before = M / 2, .after = M / 2, .windows = 2};
+  lt_window_axis b = {
+    .size = 4, .kernel = 3, .stride = M, .dilation = 1, .before = M / 2, .after = M / 2, .windows = 2};
   lt_window_halo h = lt_halo_of_adjoint(&b);
   CHECK(h.before == 0 && h.after == 0, "the halo of the adjoint");
   lt_window_axis c = {.size = 4, .kernel = M, .stride = M, .dilation = M, .before = M, .after = M};

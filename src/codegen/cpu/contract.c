@@ -24,10 +24,10 @@ typedef struct contraction {
   const lt_contract *x;
   lt_cut cut;
   lt_tiling tiling;
-  LLVMValueRef kernel;                  /* k(bufs, task) */
+  LLVMValueRef kernel; /* k(bufs, task) */
   LLVMTypeRef micro_type;
   LT_VEC(micro_kernel) micro;
-  LLVMValueRef bufs, at[LT_MAX_DIMS];   /* in the kernel function: coordinates of the loops around */
+  LLVMValueRef bufs, at[LT_MAX_DIMS]; /* in the kernel function: coordinates of the loops around */
 } contraction;
 
 /* ---- along K --------------------------------------------------------------------------------------------------- */
@@ -58,8 +58,8 @@ typedef struct tile_code {
   int64_t pixels, blocks, pixel_a[LT_TILE_MAX]; /* displacement of each pixel in A */
   unsigned lanes;                               /* of the last block */
   const nest *n;
-  int loops;                                    /* levels that stay loops; those behind are unrolled */
-  int64_t unroll;                               /* of the innermost loop */
+  int loops;      /* levels that stay loops; those behind are unrolled */
+  int64_t unroll; /* of the innermost loop */
 } tile_code;
 
 static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
@@ -108,8 +108,8 @@ static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
     b[i] = widen(c, load_b(t, lt_ll_at(l, s->b, NULL, c->k->dtype, db + i * block_step), i));
   }
   for (int64_t p = 0; p < t->pixels; p++) {
-    LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, c->k->dtype),
-                                    lt_ll_at(l, s->a, NULL, c->k->dtype, da + t->pixel_a[p]), "");
+    LLVMValueRef a =
+      LLVMBuildLoad2(l->b, lt_ll_type(l, c->k->dtype), lt_ll_at(l, s->a, NULL, c->k->dtype, da + t->pixel_a[p]), "");
     a = widen(c, lt_ll_splat(l, a, LT_LANES));
     for (int64_t i = 0; i < t->blocks; i++) {
       s->acc[p * t->blocks + i] = multiply_add(c, a, b[i], s->acc[p * t->blocks + i]);
@@ -256,8 +256,8 @@ static void pixel_at(const contraction *c, const micro_kernel *u, int64_t p, int
   *col = (u->phase + p) % c->cut.cols - u->phase;
 }
 
-/* To tiles of whole blocks the kernel has no narrow last block, so that their epilogue need not ask at each store whether it is there.
- * 40 channels are blocks of 16, 16 and 8 lanes:
+/* To tiles of whole blocks the kernel has no narrow last block, so that their epilogue need not ask at each store
+ * whether it is there. 40 channels are blocks of 16, 16 and 8 lanes:
  *   a tile of blocks 0 and 1   is told of 2 blocks, and all lanes exist
  *   a tile of block 2          is told of 3, and 8 lanes exist by its own shape */
 static lt_kernel without_tail(const contraction *c, const micro_kernel *u) {
@@ -497,8 +497,8 @@ static void emit_blocks(contraction *c, LLVMValueRef group, LLVMValueRef row_fro
   LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_blocks), "");
   LLVMValueRef to = smaller(l, plus(l, from, t->task_blocks), lt_ll_i64(l, t->blocks - narrow));
   LLVMValueRef many = LLVMBuildSub(l->b, to, from, "");
-  LLVMValueRef whole = LLVMBuildAdd(l->b, from,
-                                    LLVMBuildSub(l->b, many, LLVMBuildURem(l->b, many, lt_ll_i64(l, nb), ""), ""), "");
+  LLVMValueRef whole =
+    LLVMBuildAdd(l->b, from, LLVMBuildSub(l->b, many, LLVMBuildURem(l->b, many, lt_ll_i64(l, nb), ""), ""), "");
   if (LT_MAX(last, t->block_groups > 1 ? t->task_blocks : 0) >= nb) {
     lt_ll_loop q = {0};
     lt_ll_loop_begin(l, &q, from, whole, nb);
@@ -532,8 +532,8 @@ static void check(const contraction *c) {
   const lt_contract *x = c->x;
   bool affine_only = x->a.n_index == 0 && x->b.n_index == 0;
   bool a_scalar = x->a.stride[c->cut.lane] == 0 && (c->cut.block == LT_NONE || x->a.stride[c->cut.block] == 0);
-  bool b_fixed = (c->cut.row == LT_NONE || x->b.stride[c->cut.row] == 0) &&
-                 (c->cut.col == LT_NONE || x->b.stride[c->cut.col] == 0);
+  bool b_fixed =
+    (c->cut.row == LT_NONE || x->b.stride[c->cut.row] == 0) && (c->cut.col == LT_NONE || x->b.stride[c->cut.col] == 0);
   if (affine_only && a_scalar && b_fixed && x->n_seg > 0) return;
   lt_fail(c->l->job, LATHE_E_INTERNAL, NULL,
           "contraction %s: operands must be affine, A the same for all lanes, B for all pixels", c->k->name);

@@ -1,10 +1,11 @@
-/* expr.c: what a kernel does at one point of its iteration space, for 16 lanes at once: loads through affine accesses with
- * guards, elementwise ops, stores.
+/* expr.c: what a kernel does at one point of its iteration space, for 16 lanes at once: loads through affine accesses
+ * with guards, elementwise ops, stores.
  *
  * A load looks at its stride along the lanes: 1 is a vector load, 0 a scalar load and a splat, anything else 16 element
- * loads. Lanes that must not be touched (tails, `masked` last blocks) are left out by loading in pieces of 8, 4, 2, 1, never
- * by masked instructions, so that every ISA runs the same program. Where a guard depends on the lane (a window along a row
- * of a plain image), one branch asks whether all lanes are inside, which is the common case, and takes the vector load. */
+ * loads. Lanes that must not be touched (tails, `masked` last blocks) are left out by loading in pieces of 8, 4, 2, 1,
+ * never by masked instructions, so that every ISA runs the same program. Where a guard depends on the lane (a window
+ * along a row of a plain image), one branch asks whether all lanes are inside, which is the common case, and takes the
+ * vector load. */
 #include "codegen/cpu/emit.h"
 #include "plan/operands.h"
 
@@ -30,7 +31,8 @@ static LLVMValueRef affine(lt_ll *l, const lt_kernel *k, const int64_t *coef, co
   return sum ? sum : lt_ll_i64(l, 0);
 }
 
-static lt_num numerator(lt_ll *l, const lt_kernel *k, const lt_index *x, const lt_point *p, unsigned lane, unsigned lanes) {
+static lt_num numerator(lt_ll *l, const lt_kernel *k, const lt_index *x, const lt_point *p, unsigned lane,
+                        unsigned lanes) {
   lt_num n = {.step = x->coef[lane], .lo = x->add, .hi = x->add};
   for (unsigned d = 0; d < all_dims(k); d++) {
     int64_t first = 0, last = k->extent[d] - 1, c = x->coef[d], at;
@@ -122,7 +124,8 @@ static LLVMValueRef load_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t st
   LLVMValueRef v = LLVMConstNull(LLVMVectorType(lt_ll_type(l, t), LT_LANES));
   at = lt_ll_opaque(l, at);
   for (unsigned i = 0; i < lanes; i++)
-    v = LLVMBuildInsertElement(l->b, v, load_one(l, lt_ll_at(l, at, NULL, t, i * stride), t), LLVMConstInt(l->i32, i, false), "");
+    v = LLVMBuildInsertElement(l->b, v, load_one(l, lt_ll_at(l, at, NULL, t, i * stride), t),
+                               LLVMConstInt(l->i32, i, false), "");
   return v;
 }
 
@@ -163,7 +166,8 @@ static lt_extent lanes_of(lt_ll *l, const lt_kernel *k, const lt_access *a, cons
 /* <16 x i1>: lanes that exist; NULL: all do. */
 static LLVMValueRef existing(lt_ll *l, const lt_kernel *k, const lt_point *p, unsigned lane) {
   if (k->block_dim == LT_NONE || lane + 1 != k->n_dims || k->channels % LT_LANES == 0) return NULL;
-  LLVMValueRef left = LLVMBuildSub(l->b, lt_ll_i64(l, k->channels), LLVMBuildMul(l->b, p->i[k->block_dim], lt_ll_i64(l, LT_LANES), ""), "");
+  LLVMValueRef left = LLVMBuildSub(l->b, lt_ll_i64(l, k->channels),
+                                   LLVMBuildMul(l->b, p->i[k->block_dim], lt_ll_i64(l, LT_LANES), ""), "");
   return LLVMBuildICmp(l->b, LLVMIntSLT, lt_ll_iota(l, l->i64), lt_ll_splat(l, left, LT_LANES), "");
 }
 
@@ -176,14 +180,16 @@ static LLVMValueRef quotient(lt_ll *l, const lt_index *x, LLVMValueRef num) {
   return x->div == 1 ? num : LLVMBuildExactSDiv(l->b, num, lt_ll_i64(l, x->div), "");
 }
 
-static lt_lane_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t, bool clamp) {
+static lt_lane_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                           unsigned lane, lt_dtype t, bool clamp) {
   lt_lane_place r = {.stride = a->stride[lane]};
   LLVMValueRef sum = affine(l, k, a->stride, p);
   for (unsigned j = 0; j < a->n_index; j++) {
     const lt_index *x = &a->index[j];
     lt_num n = numerator(l, k, x, p, lane, p->lanes);
     LLVMValueRef num = n.at;
-    if (clamp && n.step == 0 && !always_inside(x, &n)) num = LLVMBuildSelect(l->b, inside(l, x, num), num, lt_ll_i64(l, 0), "");
+    if (clamp && n.step == 0 && !always_inside(x, &n))
+      num = LLVMBuildSelect(l->b, inside(l, x, num), num, lt_ll_i64(l, 0), "");
     sum = add_scaled(l, sum, quotient(l, x, num), x->stride);
     r.stride += n.step / x->div * x->stride;
   }
@@ -191,7 +197,8 @@ static lt_lane_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, cons
   return r;
 }
 
-LLVMValueRef lt_emit_address(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, lt_dtype t) {
+LLVMValueRef lt_emit_address(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                             lt_dtype t) {
   return lt_ll_at(l, base, affine(l, k, a->stride, p), t, a->offset);
 }
 
@@ -221,8 +228,8 @@ static LLVMValueRef all_inside(lt_ll *l, const lt_kernel *k, const lt_access *a,
 }
 
 /* The address of one lane where guards may depend on the lane; *ok is whether they hold there. */
-static LLVMValueRef lane_place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t,
-                               unsigned i, LLVMValueRef *ok) {
+static LLVMValueRef lane_place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                               unsigned lane, lt_dtype t, unsigned i, LLVMValueRef *ok) {
   LLVMValueRef sum = affine(l, k, a->stride, p);
   *ok = NULL;
   for (unsigned j = 0; j < a->n_index; j++) {
@@ -239,8 +246,8 @@ static LLVMValueRef lane_place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, 
 
 /* ---- loads ---- */
 
-static LLVMValueRef load_each(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t,
-                              unsigned lanes) {
+static LLVMValueRef load_each(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                              unsigned lane, lt_dtype t, unsigned lanes) {
   LLVMValueRef v = LLVMConstNull(LLVMVectorType(lt_ll_type(l, t), LT_LANES)), ok;
   for (unsigned i = 0; i < lanes; i++) {
     LLVMValueRef at = lane_place(l, k, base, a, p, lane, t, i, &ok);
@@ -249,8 +256,8 @@ static LLVMValueRef load_each(lt_ll *l, const lt_kernel *k, LLVMValueRef base, c
   return v;
 }
 
-static LLVMValueRef load_some(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t,
-                              unsigned lanes) {
+static LLVMValueRef load_some(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                              unsigned lane, lt_dtype t, unsigned lanes) {
   if (!guarded_by_lane(l, k, a, p, lane)) {
     lt_lane_place at = place(l, k, base, a, p, lane, t, true);
     return load_lanes(l, at.at, t, at.stride, lanes);
@@ -272,7 +279,8 @@ static LLVMValueRef load_some(lt_ll *l, const lt_kernel *k, LLVMValueRef base, c
   return lt_ll_phi2(l, v, row, w, each);
 }
 
-static LLVMValueRef load_extent(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t) {
+static LLVMValueRef load_extent(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                                unsigned lane, lt_dtype t) {
   lt_extent e = lanes_of(l, k, a, p, lane);
   if (!e.is_tail) return load_some(l, k, base, a, p, lane, t, e.full);
   LLVMBasicBlockRef tail = lt_ll_block(l), full = lt_ll_block(l), join = lt_ll_block(l);
@@ -289,7 +297,8 @@ static LLVMValueRef load_extent(lt_ll *l, const lt_kernel *k, LLVMValueRef base,
   return lt_ll_phi2(l, v, tail, w, full);
 }
 
-LLVMValueRef lt_emit_load(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t, lt_guard guard) {
+LLVMValueRef lt_emit_load(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                          unsigned lane, lt_dtype t, lt_guard guard) {
   if (guard == LT_GUARDS_HOLD) {
     lt_extent e = lanes_of(l, k, a, p, lane);
     if (!e.is_tail) {
@@ -325,8 +334,8 @@ static void close_if(lt_ll *l, LLVMBasicBlockRef after) {
   LLVMPositionBuilderAtEnd(l->b, after);
 }
 
-static void store_some(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t,
-                       unsigned lanes, LLVMValueRef v) {
+static void store_some(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                       unsigned lane, lt_dtype t, unsigned lanes, LLVMValueRef v) {
   if (!guarded_by_lane(l, k, a, p, lane)) {
     lt_valid ok = {0};
     lt_emit_valid(l, &ok, k, a, p, lane);
@@ -344,7 +353,8 @@ static void store_some(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt
   }
 }
 
-void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p, unsigned lane, lt_dtype t, LLVMValueRef v) {
+void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                   unsigned lane, lt_dtype t, LLVMValueRef v) {
   if (t == LT_BOOL) v = LLVMBuildZExt(l->b, v, LLVMVectorType(l->i8, LT_LANES), "");
   lt_extent e = lanes_of(l, k, a, p, lane);
   if (!e.is_tail) {
@@ -381,8 +391,8 @@ static LLVMValueRef coordinate(lt_ll *l, unsigned dim, const lt_point *p, unsign
   return as_type(l, v, t);
 }
 
-void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n, const lt_point *p, unsigned lane,
-                  const LLVMValueRef *result, LLVMValueRef count, lt_guard guard, LLVMValueRef *out) {
+void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n, const lt_point *p,
+                  unsigned lane, const LLVMValueRef *result, LLVMValueRef count, lt_guard guard, LLVMValueRef *out) {
   for (uint32_t i = 0; i < n; i++, x++) {
     LLVMValueRef arg[3] = {0};
     const lt_instr *first = x - i;
@@ -390,7 +400,9 @@ void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr
     for (int j = 0; takes && j < 3; j++)
       if (x->arg[j] >= 0 && x->arg[j] < (int32_t)i) arg[j] = out[x->arg[j]];
     switch (x->kind) {
-    case LT_X_LOAD: out[i] = lt_emit_load(l, k, b->access[x->access], &k->access[x->access], p, lane, x->dtype, guard); break;
+    case LT_X_LOAD:
+      out[i] = lt_emit_load(l, k, b->access[x->access], &k->access[x->access], p, lane, x->dtype, guard);
+      break;
     case LT_X_CONST: out[i] = lt_ll_const(l, lt_ll_vec(l, x->dtype), x->value); break;
     case LT_X_MAP: out[i] = lt_emit_map(l, x, arg, first[x->arg[0]].dtype); break;
     case LT_X_RESULT: out[i] = as_type(l, result[x->access], x->dtype); break;
@@ -401,7 +413,8 @@ void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr
   }
 }
 
-void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result, LLVMValueRef count) {
+void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result,
+                      LLVMValueRef count) {
   LLVMValueRef *value = LT_NEW_ARRAY(l->arena, LLVMValueRef, LT_MAX(k->n_expr, 1u));
   unsigned lane = k->n_dims - 1u;
   lt_emit_expr(l, k, b, k->expr, k->n_expr, p, lane, result, count, LT_GUARDS_FILL, value);

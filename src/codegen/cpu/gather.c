@@ -1,7 +1,8 @@
 /* gather.c: reading and adding by index (rows over all dims but the lane dim), and zeroing the halo of a buffer.
  *
- * An index that points outside is never followed: its address is clamped for a gather, its addition skipped in a scatter.
- * A scatter adds in the order of the lane dim, one element after the other, since two may meet in one place. */
+ * An index that points outside is never followed: its address is clamped for a gather, its addition skipped in a
+ * scatter. A scatter adds in the order of the lane dim, one element after the other, since two may meet in one
+ * place. */
 #include "codegen/cpu/emit.h"
 
 #include <math.h>
@@ -10,7 +11,9 @@ enum { DATA, INDEX, OTHER }; /* the operands among lt_bufs.own */
 typedef struct gather { const lt_kernel *k; lt_bufs bufs; } gather;
 
 /* 0 <= index < n, given as i64: one unsigned comparison. */
-static LLVMValueRef in_range(lt_ll *l, LLVMValueRef index, int64_t n) { return LLVMBuildICmp(l->b, LLVMIntULT, index, lt_ll_i64(l, n), ""); }
+static LLVMValueRef in_range(lt_ll *l, LLVMValueRef index, int64_t n) {
+  return LLVMBuildICmp(l->b, LLVMIntULT, index, lt_ll_i64(l, n), "");
+}
 
 static LLVMValueRef element(lt_ll *l, LLVMValueRef row, LLVMValueRef index, int64_t stride, lt_dtype t) {
   return lt_ll_at(l, row, stride == 1 ? index : LLVMBuildMul(l->b, index, lt_ll_i64(l, stride), ""), t, 0);
@@ -70,18 +73,21 @@ static void zero_run(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t n, int64_t s
   if (whole) {
     lt_ll_loop loop = {0};
     lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, whole), step);
-    LLVMSetAlignment(LLVMBuildStore(l->b, LLVMConstNull(type), element(l, at, loop.i, stride, t)), (unsigned)lt_dtype_size(t));
+    LLVMSetAlignment(LLVMBuildStore(l->b, LLVMConstNull(type), element(l, at, loop.i, stride, t)),
+                     (unsigned)lt_dtype_size(t));
     lt_ll_loop_end(l, &loop);
   }
   for (int64_t left = n - whole, part; left > 0; left -= part) { /* only with stride 1 */
     for (part = LT_LANES; part > left; part /= 2) continue;
     LLVMValueRef to = lt_ll_at(l, at, NULL, t, n - left);
-    LLVMSetAlignment(LLVMBuildStore(l->b, LLVMConstNull(part == 1 ? e : LLVMVectorType(e, (unsigned)part)), to), (unsigned)lt_dtype_size(t));
+    LLVMSetAlignment(LLVMBuildStore(l->b, LLVMConstNull(part == 1 ? e : LLVMVectorType(e, (unsigned)part)), to),
+                     (unsigned)lt_dtype_size(t));
   }
 }
 
 static void add_at(lt_ll *l, LLVMValueRef to, LLVMValueRef v, lt_dtype t) {
-  LLVMValueRef old = load(l, to, t), sum = lt_is_float(t) ? LLVMBuildFAdd(l->b, old, v, "") : LLVMBuildAdd(l->b, old, v, "");
+  LLVMValueRef old = load(l, to, t),
+               sum = lt_is_float(t) ? LLVMBuildFAdd(l->b, old, v, "") : LLVMBuildAdd(l->b, old, v, "");
   LLVMSetAlignment(LLVMBuildStore(l->b, sum, to), (unsigned)lt_dtype_size(t));
 }
 
@@ -128,7 +134,8 @@ static void scatter_dim(lt_ll *l, const gather *s, lt_point *p, unsigned d) {
 void lt_emit_scatter(lt_ll *l, const lt_kernel *k) {
   gather s = {.k = k};
   lt_point p = {0};
-  if (k->n_task_dims >= k->n_dims) lt_fail(l->job, LATHE_E_INTERNAL, NULL, "scatter kernel %s: the lane dim cannot be a task", k->name);
+  if (k->n_task_dims >= k->n_dims)
+    lt_fail(l->job, LATHE_E_INTERNAL, NULL, "scatter kernel %s: the lane dim cannot be a task", k->name);
   begin(l, k, &s.bufs, &p);
   scatter_dim(l, &s, &p, 0);
 }
@@ -137,7 +144,8 @@ void lt_emit_scatter(lt_ll *l, const lt_kernel *k) {
 
 /* One image of the buffer: rows above, the two ends of each row, rows below. */
 static void emit_image(lt_ll *l, const lt_border *x, LLVMValueRef at, lt_dtype t) {
-  int64_t row = (x->halo[1] + x->width + x->halo[3]) * x->inner, left = x->halo[1] * x->inner, right = x->halo[3] * x->inner;
+  int64_t row = (x->halo[1] + x->width + x->halo[3]) * x->inner, left = x->halo[1] * x->inner,
+          right = x->halo[3] * x->inner;
   if (x->halo[0]) zero_run(l, at, t, x->halo[0] * row, 1);
   if (left || right) {
     lt_ll_loop loop = {0};

@@ -1,7 +1,8 @@
-/* kernels.c: kernels as functions, equal ones once, and calls of them: one task after the other, or on the caller's threads.
+/* kernels.c: kernels as functions, equal ones once, and calls of them: one task after the other, or on the caller's
+ * threads.
  *
- * A kernel is  void kernel.N(bufs, i64 task)  (emit.h). Those with several tasks go through the caller's `lathe_parallel` where
- * there is one and the kernel is worth the trouble. */
+ * A kernel is void kernel.N(bufs, i64 task) (emit.h). Those with several tasks go through the caller's `lathe_parallel`
+ * where there is one and the kernel is worth the trouble. */
 #include "codegen/cpu/kernels.h"
 #include "codegen/cpu/tile.h"
 
@@ -26,7 +27,9 @@ static const struct { void (*emit)(lt_ll *l, const lt_kernel *k); int64_t (*task
 
 int64_t lt_kernel_tasks(const lt_kernel *k) { return kinds[k->kind].tasks(k); }
 
-static LLVMTypeRef kernel_type(lt_ll *l) { return LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64}, 2, false); }
+static LLVMTypeRef kernel_type(lt_ll *l) {
+  return LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64}, 2, false);
+}
 
 /* run(parallel, n, kernel, bufs): the tasks in a loop, or given to the caller's threads. */
 void lt_kernels_begin(lt_kernels *all, lt_ll *l) {
@@ -36,7 +39,8 @@ void lt_kernels_begin(lt_kernels *all, lt_ll *l) {
   LLVMSetLinkage(all->run, LLVMInternalLinkage);
   lt_ll_attributes(l, all->run);
   LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
-  LLVMValueRef parallel = LLVMGetParam(l->fn, 0), n = LLVMGetParam(l->fn, 1), fn = LLVMGetParam(l->fn, 2), bufs = LLVMGetParam(l->fn, 3);
+  LLVMValueRef parallel = LLVMGetParam(l->fn, 0), n = LLVMGetParam(l->fn, 1), fn = LLVMGetParam(l->fn, 2),
+               bufs = LLVMGetParam(l->fn, 3);
   LLVMBasicBlockRef serial = lt_ll_block(l), threads = lt_ll_block(l);
   LLVMBuildCondBr(l->b, lt_ll_is_null(l, parallel), serial, threads);
   LLVMPositionBuilderAtEnd(l->b, serial);
@@ -67,11 +71,14 @@ LLVMValueRef lt_kernels_function(lt_kernels *all, const lt_kernel *k) {
   return fn;
 }
 
-void lt_kernels_call(const lt_kernels *all, const lt_kernel *k, LLVMValueRef fn, LLVMValueRef bufs, LLVMValueRef parallel) {
+void lt_kernels_call(const lt_kernels *all, const lt_kernel *k, LLVMValueRef fn, LLVMValueRef bufs,
+                     LLVMValueRef parallel) {
   lt_ll *l = all->l;
   int64_t tasks = lt_kernel_tasks(k);
   bool small = k->flop < SERIAL_FLOP && k->bytes < SERIAL_BYTES;
   LLVMValueRef serial = LLVMConstNull(l->ptr);
   if (tasks == 1) LLVMBuildCall2(l->b, kernel_type(l), fn, (LLVMValueRef[]){bufs, lt_ll_i64(l, 0)}, 2, "");
-  else LLVMBuildCall2(l->b, all->run_type, all->run, (LLVMValueRef[]){small ? serial : parallel, lt_ll_i64(l, tasks), fn, bufs}, 4, "");
+  else
+    LLVMBuildCall2(l->b, all->run_type, all->run,
+                   (LLVMValueRef[]){small ? serial : parallel, lt_ll_i64(l, tasks), fn, bufs}, 4, "");
 }

@@ -1,5 +1,6 @@
-/* loops.c: LOOPS kernels (elementwise, movement, layout, random numbers) and the loops over output dims that other kernels
- * share. The lane dim is walked 16 elements at a time; what is left over is emitted once more with fewer lanes. */
+/* loops.c: LOOPS kernels (elementwise, movement, layout, random numbers) and the loops over output dims that other
+ * kernels share. The lane dim is walked 16 elements at a time; what is left over is emitted once more with fewer
+ * lanes. */
 #include "codegen/cpu/emit.h"
 
 typedef struct walk { const lt_kernel *k; lt_point *p; bool one_lane; lt_at_point at; void *arg; } walk;

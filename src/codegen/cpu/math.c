@@ -1,5 +1,5 @@
-/* math.c: one elementwise op on 16 lanes; what ops.def marks CURVE from basic operations, the same program on every machine
- * (only fused multiply-add differs where a target has none), no library call.
+/* math.c: one elementwise op on 16 lanes; what ops.def marks CURVE from basic operations, the same program on every
+ * machine (only fused multiply-add differs where a target has none), no library call.
  *
  * exp: Cody and Waite's reduction x = n log 2 + r, Taylor's series on |r| <= log(2)/2, 2^n in two exact factors so that
  * results below the smallest normal number are rounded once. log: m in [sqrt(1/2), sqrt(2)), series of 2 atanh(s) with
@@ -17,31 +17,61 @@ static LLVMValueRef add(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMB
 static LLVMValueRef sub(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(l->b, a, b, ""); }
 static LLVMValueRef mul(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFMul(l->b, a, b, ""); }
 static LLVMValueRef quot(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFDiv(l->b, a, b, ""); }
-static LLVMValueRef pick(lt_ll *l, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildSelect(l->b, c, a, b, ""); }
-static LLVMValueRef fcmp(lt_ll *l, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFCmp(l->b, p, a, b, ""); }
+static LLVMValueRef pick(lt_ll *l, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildSelect(l->b, c, a, b, "");
+}
+static LLVMValueRef fcmp(lt_ll *l, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildFCmp(l->b, p, a, b, "");
+}
 static LLVMValueRef is_nan(lt_ll *l, LLVMValueRef a) { return fcmp(l, LLVMRealUNO, a, a); }
 static LLVMValueRef absolute(lt_ll *l, LLVMValueRef a) { return lt_ll_intrinsic(l, "llvm.fabs", LLVMTypeOf(a), &a, 1); }
 
 /* What the programs below take from the format of a float. */
 typedef struct format {
-  unsigned bits, fraction, bias;    /* of a number, behind the point, of the exponent */
-  double least, infinite;           /* e^x is 0 below, infinite above */
-  double log2_hi, log2_lo;          /* log 2 = hi + lo, hi short enough that n·hi is exact (exp) */
-  double far;                       /* tanh(x/2) is 1 from here on */
-  double ln2_hi, ln2_lo;            /* the same for log */
-  uint64_t root;                    /* the bits of sqrt(1/2), rounded */
-  double normal, lift;              /* the smallest normal number; lift makes those below it normal */
+  unsigned bits, fraction, bias;                    /* of a number, behind the point, of the exponent */
+  double least, infinite;                           /* e^x is 0 below, infinite above */
+  double log2_hi, log2_lo;                          /* log 2 = hi + lo, hi short enough that n·hi is exact (exp) */
+  double far;                                       /* tanh(x/2) is 1 from here on */
+  double ln2_hi, ln2_lo;                            /* the same for log */
+  uint64_t root;                                    /* the bits of sqrt(1/2), rounded */
+  double normal, lift;                              /* the smallest normal number; lift makes those below it normal */
   int lifted, exp_terms, log_terms, softplus_terms; /* log2 of lift; lengths of series */
 } format;
 
-static const format f32 = {.bits = 32, .fraction = 23, .bias = 127, .least = -104, .infinite = 89, .log2_hi = 0x1.63p-1,
-  .log2_lo = -0x1.bd0105c610ca8p-13, .far = 20, .ln2_hi = 0x1.62e3p-1, .ln2_lo = 0x1.2fefa39ef3579p-17, .root = 0x3f3504f3u,
-  .normal = 0x1p-126, .lift = 0x1p25, .lifted = 25, .exp_terms = 6, .log_terms = 5,
-  .softplus_terms = 7};
-static const format f64 = {.bits = 64, .fraction = 52, .bias = 1023, .least = -746, .infinite = 710, .log2_hi = 0x1.62e42fee00000p-1,
-  .log2_lo = 0x1.a39ef35793c76p-33, .far = 44, .ln2_hi = 0x1.62e42fee00000p-1, .ln2_lo = 0x1.a39ef35793c76p-33,
-  .root = 0x3fe6a09e00000000u, .normal = 0x1p-1022, .lift = 0x1p54, .lifted = 54, .exp_terms = 12, .log_terms = 11,
-  .softplus_terms = 16};
+static const format f32 = {.bits = 32,
+                           .fraction = 23,
+                           .bias = 127,
+                           .least = -104,
+                           .infinite = 89,
+                           .log2_hi = 0x1.63p-1,
+                           .log2_lo = -0x1.bd0105c610ca8p-13,
+                           .far = 20,
+                           .ln2_hi = 0x1.62e3p-1,
+                           .ln2_lo = 0x1.2fefa39ef3579p-17,
+                           .root = 0x3f3504f3u,
+                           .normal = 0x1p-126,
+                           .lift = 0x1p25,
+                           .lifted = 25,
+                           .exp_terms = 6,
+                           .log_terms = 5,
+                           .softplus_terms = 7};
+static const format f64 = {.bits = 64,
+                           .fraction = 52,
+                           .bias = 1023,
+                           .least = -746,
+                           .infinite = 710,
+                           .log2_hi = 0x1.62e42fee00000p-1,
+                           .log2_lo = 0x1.a39ef35793c76p-33,
+                           .far = 44,
+                           .ln2_hi = 0x1.62e42fee00000p-1,
+                           .ln2_lo = 0x1.a39ef35793c76p-33,
+                           .root = 0x3fe6a09e00000000u,
+                           .normal = 0x1p-1022,
+                           .lift = 0x1p54,
+                           .lifted = 54,
+                           .exp_terms = 12,
+                           .log_terms = 11,
+                           .softplus_terms = 16};
 enum { MOST_TERMS = 16 };
 
 static const format *format_of(lt_ll *l, LLVMValueRef x) {
@@ -59,7 +89,9 @@ static LLVMTypeRef int_vec(lt_ll *l, LLVMValueRef like) {
   return LLVMVectorType(LLVMIntTypeInContext(l->ctx, format_of(l, like)->bits), LT_LANES);
 }
 static LLVMValueRef to_bits(lt_ll *l, LLVMValueRef v) { return LLVMBuildBitCast(l->b, v, int_vec(l, v), ""); }
-static LLVMValueRef of_bits(lt_ll *l, LLVMValueRef v, LLVMValueRef like) { return LLVMBuildBitCast(l->b, v, LLVMTypeOf(like), ""); }
+static LLVMValueRef of_bits(lt_ll *l, LLVMValueRef v, LLVMValueRef like) {
+  return LLVMBuildBitCast(l->b, v, LLVMTypeOf(like), "");
+}
 
 /* lo and hi limits that let NaN through: each is one instruction on x86. */
 static LLVMValueRef at_least(lt_ll *l, LLVMValueRef x, double lo) {
@@ -161,9 +193,12 @@ static LLVMValueRef emit_log(lt_ll *l, LLVMValueRef x) {
   uint64_t root = t->root, frac = ((uint64_t)1 << t->fraction) - 1;
   LLVMValueRef bits = LLVMBuildSub(l->b, to_bits(l, big), lt_ll_bits(l, it, root), "");
   LLVMValueRef e = LLVMBuildAShr(l->b, bits, lt_ll_const(l, it, t->fraction), "");
-  LLVMValueRef m = of_bits(l, LLVMBuildAdd(l->b, LLVMBuildAnd(l->b, bits, lt_ll_bits(l, it, frac), ""), lt_ll_bits(l, it, root), ""), x);
-  if (t->bits == 64) e = LLVMBuildTrunc(l->b, e, LLVMVectorType(l->i32, LT_LANES), ""); /* SSE2 converts i32, not i64 */
-  LLVMValueRef k = add(l, LLVMBuildSIToFP(l->b, e, LLVMTypeOf(x), ""), pick(l, tiny, num(l, x, -t->lifted), num(l, x, 0)));
+  LLVMValueRef m = of_bits(
+    l, LLVMBuildAdd(l->b, LLVMBuildAnd(l->b, bits, lt_ll_bits(l, it, frac), ""), lt_ll_bits(l, it, root), ""), x);
+  /* SSE2 converts i32, not i64 */
+  if (t->bits == 64) e = LLVMBuildTrunc(l->b, e, LLVMVectorType(l->i32, LT_LANES), "");
+  LLVMValueRef k =
+    add(l, LLVMBuildSIToFP(l->b, e, LLVMTypeOf(x), ""), pick(l, tiny, num(l, x, -t->lifted), num(l, x, 0)));
   LLVMValueRef f = sub(l, m, num(l, x, 1)), s = quot(l, f, add(l, f, num(l, x, 2))), z = mul(l, s, s);
   LLVMValueRef half = mul(l, mul(l, f, f), num(l, x, 0.5));
   LLVMValueRef rest = add(l, half, atanh_rest(l, z));
@@ -183,7 +218,8 @@ static LLVMValueRef emit_softplus(lt_ll *l, LLVMValueRef x) {
   double c[MOST_TERMS];
   for (int i = 0; i < terms; i++) c[i] = 1.0 / (2 * i + 3);
   LLVMValueRef e = emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
-  LLVMValueRef t = quot(l, add(l, e, e), add(l, e, num(l, x, 2))), half = mul(l, t, num(l, x, 0.5)), z = mul(l, half, half);
+  LLVMValueRef t = quot(l, add(l, e, e), add(l, e, num(l, x, 2))), half = mul(l, t, num(l, x, 0.5)),
+               z = mul(l, half, half);
   LLVMValueRef rest = mul(l, z, poly(l, z, c, terms));
   return add(l, at_least(l, x, 0), lt_ll_fma(l, t, rest, t));
 }
@@ -199,7 +235,8 @@ static LLVMValueRef is_whole(lt_ll *l, LLVMValueRef a) {
 
 /* In double: e^(b log |a|), then the sign and C's special cases. f64 results are good to about |b log a| units. */
 static LLVMValueRef pow_f64(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
-  LLVMValueRef size = absolute(l, a), power = absolute(l, b), one = num(l, a, 1), zero = num(l, a, 0), inf = num(l, a, INFINITY);
+  LLVMValueRef size = absolute(l, a), power = absolute(l, b), one = num(l, a, 1), zero = num(l, a, 0),
+               inf = num(l, a, INFINITY);
   LLVMValueRef e = mul(l, b, emit_log(l, size));
   LLVMValueRef at_one = fcmp(l, LLVMRealOEQ, size, one);
   at_one = LLVMBuildAnd(l->b, at_one, fcmp(l, LLVMRealOEQ, power, inf), "");
@@ -228,19 +265,23 @@ static LLVMValueRef emit_pow(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
 static LLVMValueRef extreme(lt_ll *l, LLVMValueRef a, LLVMValueRef b, bool largest) {
   LLVMTypeRef e = LLVMGetElementType(LLVMTypeOf(a));
   if (e == l->i1) return largest ? LLVMBuildOr(l->b, a, b, "") : LLVMBuildAnd(l->b, a, b, "");
-  if (LLVMGetTypeKind(e) == LLVMIntegerTypeKind) return pick(l, LLVMBuildICmp(l->b, largest ? LLVMIntSGT : LLVMIntSLT, b, a, ""), b, a);
+  if (LLVMGetTypeKind(e) == LLVMIntegerTypeKind)
+    return pick(l, LLVMBuildICmp(l->b, largest ? LLVMIntSGT : LLVMIntSLT, b, a, ""), b, a);
   LLVMValueRef y = pick(l, fcmp(l, largest ? LLVMRealOGT : LLVMRealOLT, b, a), b, a); /* a if a is NaN */
   return pick(l, is_nan(l, b), b, y);
 }
 
 LLVMValueRef lt_emit_max(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return extreme(l, a, b, true); }
 
-static LLVMValueRef icmp(lt_ll *l, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildICmp(l->b, p, a, b, ""); }
+static LLVMValueRef icmp(lt_ll *l, LLVMIntPredicate p, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildICmp(l->b, p, a, b, "");
+}
 
 /* x / 0 is 0; the smallest integer over -1 is itself. */
 static LLVMValueRef int_div(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
   LLVMTypeRef t = LLVMTypeOf(a);
-  LLVMValueRef zero = LLVMConstNull(t), by_zero = icmp(l, LLVMIntEQ, b, zero), by_minus = icmp(l, LLVMIntEQ, b, lt_ll_const(l, t, -1));
+  LLVMValueRef zero = LLVMConstNull(t), by_zero = icmp(l, LLVMIntEQ, b, zero),
+               by_minus = icmp(l, LLVMIntEQ, b, lt_ll_const(l, t, -1));
   LLVMValueRef safe = pick(l, LLVMBuildOr(l->b, by_zero, by_minus, ""), lt_ll_const(l, t, 1), b);
   LLVMValueRef y = pick(l, by_minus, LLVMBuildNeg(l->b, a, ""), LLVMBuildSDiv(l->b, a, safe, ""));
   return pick(l, by_zero, zero, y);
@@ -301,7 +342,8 @@ static LLVMValueRef float_map(lt_ll *l, lt_op op, const void *attrs, const LLVMV
   case LT_OP_sigmoid: return emit_sigmoid(l, a);
   case LT_OP_softplus: return emit_softplus(l, a);
   case LT_OP_relu: return at_least(l, a, 0);
-  case LT_OP_clip: return at_most(l, at_least(l, a, ((const lt_clip_attrs *)attrs)->lo), ((const lt_clip_attrs *)attrs)->hi);
+  case LT_OP_clip:
+    return at_most(l, at_least(l, a, ((const lt_clip_attrs *)attrs)->lo), ((const lt_clip_attrs *)attrs)->hi);
   case LT_OP_less: return fcmp(l, LLVMRealOLT, a, b);
   case LT_OP_less_equal: return fcmp(l, LLVMRealOLE, a, b);
   case LT_OP_equal: return fcmp(l, LLVMRealOEQ, a, b);
@@ -353,7 +395,8 @@ LLVMValueRef lt_emit_map(lt_ll *l, const lt_instr *x, const LLVMValueRef *arg, l
   else if (x->op == LT_OP_stop_grad) y = arg[0];
   else y = map_of(l, x, arg, arg_dtype);
   if (y) return y;
-  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no elementwise form of %s for %s", lt_op_table[x->op].name, lt_dtype_name(arg_dtype));
+  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: no elementwise form of %s for %s", lt_op_table[x->op].name,
+          lt_dtype_name(arg_dtype));
 }
 
 /* ---- random numbers: lt_random_unit (src/ir/random.c) with 16 counters; seed and step are scalars ---- */
@@ -363,8 +406,8 @@ static LLVMValueRef whole(lt_ll *l, LLVMTypeRef t, uint64_t bits) {
 }
 
 static LLVMValueRef mix(lt_ll *l, LLVMValueRef z) {
-  static const struct { unsigned shift; uint64_t by; } round[2] = {
-    {30, 0xBF58476D1CE4E5B9u}, {27, 0x94D049BB133111EBu}};
+  typedef struct step { unsigned shift; uint64_t by; } step;
+  static const step round[2] = {{30, 0xBF58476D1CE4E5B9u}, {27, 0x94D049BB133111EBu}};
   LLVMTypeRef t = LLVMTypeOf(z);
   for (int i = 0; i < 2; i++) {
     z = LLVMBuildXor(l->b, z, LLVMBuildLShr(l->b, z, whole(l, t, round[i].shift), ""), "");

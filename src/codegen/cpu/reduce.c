@@ -5,11 +5,12 @@
  *            For windows, statistics of channels, anything whose output lanes lie side by side in memory.
  *   along    16 reduced elements side by side, one output after the other; lane j of the accumulator is partial sum j.
  *            For rows (softmax, sums over everything).
- * Partial sum i mod 16 of a nest whose inner extents are no multiples of 16 is kept by renaming: after a row of R elements
- * what stands first is the partial sum of the next element, so no index is ever computed (across: the values change
- * places, along: the vector is rotated by R mod 16).
+ * Partial sum i mod 16 of a nest whose inner extents are no multiples of 16 is kept by renaming: after a row of R
+ * elements what stands first is the partial sum of the next element, so no index is ever computed (across: the values
+ * change places, along: the vector is rotated by R mod 16).
  *
- * Windows that may leave the image: one branch asks whether this one is inside altogether and takes code without guards. */
+ * Windows that may leave the image: one branch asks whether this one is inside altogether and takes code without
+ * guards. */
 #include "codegen/cpu/emit.h"
 
 #include <math.h>
@@ -30,7 +31,7 @@ typedef struct reduce {
 typedef struct state {
   unsigned n;
   LLVMValueRef part[PARTS], index, count;
-  lt_guard guard;        /* HOLD: all guards are known to hold; otherwise each is looked at */
+  lt_guard guard; /* HOLD: all guards are known to hold; otherwise each is looked at */
 } state;
 
 static unsigned reduced_dim(const lt_kernel *k, unsigned i) { return k->n_dims + i; }
@@ -76,7 +77,9 @@ static lt_valid taking_part(const reduce *r, const lt_point *p, unsigned lane, l
 }
 
 /* Indices of elements are i32 while they fit. */
-static LLVMTypeRef index_type(const reduce *r) { return LLVMVectorType(r->total <= INT32_MAX ? r->l->i32 : r->l->i64, LT_LANES); }
+static LLVMTypeRef index_type(const reduce *r) {
+  return LLVMVectorType(r->total <= INT32_MAX ? r->l->i32 : r->l->i64, LT_LANES);
+}
 
 /* The row-major index over the reduced dims, the same in all lanes. */
 static LLVMValueRef flat_index(const reduce *r, const lt_point *p) {
@@ -92,7 +95,8 @@ static LLVMValueRef flat_index(const reduce *r, const lt_point *p) {
 /* The first maximum, or the first NaN; index -1 says that there was none yet. */
 static void take_argmax(const reduce *r, state *s, const lt_point *p, const lt_valid *ok, LLVMValueRef v) {
   lt_ll *l = r->l;
-  LLVMValueRef best = s->part[0], better, none = LLVMBuildICmp(l->b, LLVMIntSLT, s->index, LLVMConstNull(LLVMTypeOf(s->index)), "");
+  LLVMValueRef best = s->part[0], better,
+               none = LLVMBuildICmp(l->b, LLVMIntSLT, s->index, LLVMConstNull(LLVMTypeOf(s->index)), "");
   if (lt_is_float(r->k->acc)) {
     LLVMValueRef number = LLVMBuildFCmp(l->b, LLVMRealORD, best, best, "");
     better = LLVMBuildAnd(l->b, LLVMBuildFCmp(l->b, LLVMRealUGT, v, best, ""), number, ""); /* UGT: or either is NaN */
@@ -399,7 +403,8 @@ static double load_cost(const lt_kernel *k, unsigned d) {
 }
 
 static bool choose_along(const lt_kernel *k) {
-  if (k->n_rdims == 0 || k->block_dim != LT_NONE || k->reduce == LT_SUM_CHAIN || k->reduce == LT_REDUCE_ARGMAX) return false;
+  if (k->n_rdims == 0 || k->block_dim != LT_NONE || k->reduce == LT_SUM_CHAIN || k->reduce == LT_REDUCE_ARGMAX)
+    return false;
   unsigned last = reduced_dim(k, k->n_rdims - 1u);
   return load_cost(k, last) < load_cost(k, k->n_dims - 1u);
 }
@@ -413,7 +418,8 @@ void lt_emit_reduce(lt_ll *l, const lt_kernel *k) {
   check(l, k);
   reduce r = {.l = l, .k = k, .vec = lt_ll_vec(l, k->acc), .along = choose_along(k), .total = 1};
   const lt_instr *last = &k->rexpr[k->n_rexpr - 1];
-  r.fused = k->reduce == LT_SUM_CHAIN && last->kind == LT_X_MAP && last->op == LT_OP_mul && lt_is_float(k->acc) && lt_is_float(last->dtype);
+  r.fused = k->reduce == LT_SUM_CHAIN && last->kind == LT_X_MAP && last->op == LT_OP_mul && lt_is_float(k->acc) &&
+            lt_is_float(last->dtype);
   for (unsigned i = 0; i < k->n_rdims; i++) r.total *= k->extent[reduced_dim(k, i)];
   for (uint32_t i = 0; i < k->n_rexpr; i++)
     if (k->rexpr[i].kind == LT_X_LOAD) r.guarded |= k->access[k->rexpr[i].access].n_index > 0;

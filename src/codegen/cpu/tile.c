@@ -11,13 +11,15 @@
 #include "codegen/cpu/emit.h"
 
 enum {
-  TASK_FLOP = 6000000,     /* about 60 us of one core: large against a task's start, small against a layer */
+  TASK_FLOP = 6000000, /* about 60 us of one core: large against a task's start, small against a layer */
   WEIGHTS_IN_CACHE = 384 << 10,
-  TILE_START = 40,         /* issue slots around a tile: call, addresses, first loads */
+  TILE_START = 40, /* issue slots around a tile: call, addresses, first loads */
   POINT_STORE = 4,
-  SET_BYTES = 4096, SET_WAYS = 6, /* addresses this far apart share a set of L1, which holds so many of them beside B's */
+  /* addresses this far apart share a set of L1, which holds so many of them beside B's */
+  SET_BYTES = 4096,
+  SET_WAYS = 6,
   SMALL = 50,
-  KERNEL_SLOTS = 1500000   /* what compiling one more micro-kernel may cost: it must save some of this */
+  KERNEL_SLOTS = 1500000 /* what compiling one more micro-kernel may cost: it must save some of this */
 };
 
 /* ---- geometry -------------------------------------------------------------------------------------------------- */
@@ -209,12 +211,13 @@ static double plan_cost(const model *m, const lt_tiling *s) {
     if (c->row_groups > 1) rows += (double)(c->row_groups - 1) * rows_cost(m, s, c->task_rows, blocks);
     cost += (double)times * rows;
   }
-  int64_t shapes = (c->task_rows >= s->group ? shapes_of(s, s->group, c->cols) : 0) +
-                   shapes_of(s, c->task_rows % s->group, c->cols);
+  int64_t shapes =
+    (c->task_rows >= s->group ? shapes_of(s, s->group, c->cols) : 0) + shapes_of(s, c->task_rows % s->group, c->cols);
   if (last_rows % s->group != c->task_rows % s->group) shapes += shapes_of(s, last_rows % s->group, c->cols);
   int64_t sides = (whole > 0) + (rest[0] > 0) + (rest[1] > 0 && rest[1] != rest[0]) + c->tail_matters;
   double dear = m->t->small ? SMALL : 1; /* how much more a micro-kernel must save */
-  return cost * (double)c->outer * (1 + 0.002 * dear * (double)shapes) + dear * (double)(shapes * sides * KERNEL_SLOTS) / 100;
+  return cost * (double)c->outer * (1 + 0.002 * dear * (double)shapes) +
+         dear * (double)(shapes * sides * KERNEL_SLOTS) / 100;
 }
 
 void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc) {

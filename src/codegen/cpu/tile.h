@@ -1,8 +1,9 @@
-/* tile.h: how a contraction is cut: into tasks, by its shape alone, and inside a task into register tiles, by the target.
+/* tile.h: how a contraction is cut: into tasks, by its shape alone, and inside a task into register tiles, by the
+ * target.
  *
- * A register tile is some output points ("pixels": consecutive ones of the rows x cols plane, so a tile may run on into the
- * next row) times some blocks of 16 lanes. Its accumulators stay in registers over all of K. Since every output has its
- * own chain along K, no choice made here changes a bit of the result. */
+ * A register tile is some output points ("pixels": consecutive ones of the rows x cols plane, so a tile may run on into
+ * the next row) times some blocks of 16 lanes. Its accumulators stay in registers over all of K. Since every output has
+ * its own chain along K, no choice made here changes a bit of the result. */
 #ifndef LT_TILE_H
 #define LT_TILE_H
 #include "plan/plan.h"
@@ -12,7 +13,8 @@ enum { LT_TILE_MAX = 32 }; /* accumulators of 16 lanes in a tile */
 
 /* Geometry and tasks. A plane with a single row is turned: its columns become rows of one pixel. */
 typedef struct lt_cut {
-  int row, col, block, lane;           /* dims; row, col, block may be LT_NONE (extent 1; blocks counted in the lane dim) */
+  /* dims; row, col, block may be LT_NONE (extent 1; blocks counted in the lane dim) */
+  int row, col, block, lane;
   int64_t rows, cols, blocks;
   unsigned tail;                       /* live lanes of the last block, 1..16 */
   bool tail_matters;                   /* its missing lanes must not be touched */
@@ -22,12 +24,14 @@ typedef struct lt_cut {
   int64_t step;                        /* bytes from a pixel's operand A to the next one's */
   int64_t task_rows, task_blocks;      /* per task; the last ones may be smaller */
   int64_t row_groups, block_groups;
-  bool blocks_first;                   /* task = (block group, outer, row group), else (outer, row group, block group) */
+  /* task = (block group, outer, row group), else (outer, row group, block group) */
+  bool blocks_first;
 } lt_cut;
 
 void lt_cut_of(lt_cut *out, const lt_kernel *k);
 
-/* Tiles: `group` whole rows at a time, their pixels in equal parts of at most `pixels`, `blocks` blocks side by side. */
+/* Tiles: `group` whole rows at a time, their pixels in equal parts of at most `pixels`, `blocks` blocks side by
+ * side. */
 typedef struct lt_tiling { int64_t group, pixels, blocks; } lt_tiling;
 
 void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc);
@@ -40,6 +44,7 @@ int64_t lt_tile_room(const lt_target *t, lt_dtype acc, int64_t blocks);
 typedef struct lt_tile { int64_t start, len; } lt_tile;
 int64_t lt_tile_count(const lt_tiling *s, int64_t rows, int64_t cols);
 lt_tile lt_tile_at(const lt_tiling *s, int64_t rows, int64_t cols, int64_t i);
-/* Where in a row the tile's shape begins: tiles of equal length and phase are the same code. 0 if it stays in its row. */
+/* Where in a row the tile's shape begins: tiles of equal length and phase are the same code. 0 if it stays in its
+ * row. */
 int64_t lt_tile_phase(lt_tile t, int64_t cols);
 #endif

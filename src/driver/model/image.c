@@ -1,5 +1,5 @@
-/* image.c: the portable image of a model: every param and state of the network and of its entries, once, with what it starts
- * from and the hashes by which a wrong image is recognised. */
+/* image.c: the portable image of a model: every param and state of the network and of its entries, once, with what it
+ * starts from and the hashes by which a wrong image is recognised. */
 #include "driver/model/model.h"
 
 static void add_leaf(lathe_model *m, const lt_graph *from, const lt_node *n, const lt_entry_spec *spec) {
@@ -8,18 +8,21 @@ static void add_leaf(lathe_model *m, const lt_graph *from, const lt_node *n, con
   const lt_type *t = lt_type_of(from, n->out);
   lt_value old = lt_find(to, name);
   if (!old) {
-    lt_leaf(to, n->op, name, *t, n->op == LT_OP_param ? &((const lt_param_attrs *)n->attrs)->init
-                                                      : &((const lt_state_attrs *)n->attrs)->init);
+    lt_leaf(to, n->op, name, *t,
+            n->op == LT_OP_param ? &((const lt_param_attrs *)n->attrs)->init
+                                 : &((const lt_state_attrs *)n->attrs)->init);
     return;
   }
   if (!lt_type_eq(lt_type_of(to, old), t))
-    lt_fail(to->job, LATHE_E_INVALID, NULL, "entry `%s`: `%s` would be %s, elsewhere it is %s: entries share their weights",
-            spec->text, name, lt_type_text(&to->arena, t), lt_type_text(&to->arena, lt_type_of(to, old)));
+    lt_fail(to->job, LATHE_E_INVALID, NULL,
+            "entry `%s`: `%s` would be %s, elsewhere it is %s: entries share their weights", spec->text, name,
+            lt_type_text(&to->arena, t), lt_type_text(&to->arena, lt_type_of(to, old)));
 }
 
 static void add_leaves(lathe_model *m, const lt_graph *from, const lt_entry_spec *spec) {
   for (uint32_t i = 0; i < from->nodes.n; i++)
-    if (from->nodes.at[i]->op == LT_OP_param || from->nodes.at[i]->op == LT_OP_state) add_leaf(m, from, from->nodes.at[i], spec);
+    if (from->nodes.at[i]->op == LT_OP_param || from->nodes.at[i]->op == LT_OP_state)
+      add_leaf(m, from, from->nodes.at[i], spec);
 }
 
 static bool is_optimizer_state(const lt_graph *network, const char *name) {
@@ -57,7 +60,8 @@ void lt_model_image(lathe_model *m, lt_job *job, const lt_graph *network) {
   for (uint32_t i = 0; i < m->image.n; i++) {
     const lt_image_item *item = &m->image.item[i];
     const lt_node *n = lt_node_of(m->leaves, lt_find(m->leaves, item->name));
-    m->init[i] = n->op == LT_OP_param ? ((const lt_param_attrs *)n->attrs)->init : ((const lt_state_attrs *)n->attrs)->init;
+    m->init[i] =
+      n->op == LT_OP_param ? ((const lt_param_attrs *)n->attrs)->init : ((const lt_state_attrs *)n->attrs)->init;
     m->network_own[i] = !is_optimizer_state(network, item->name);
   }
   measure_image(m);

@@ -1,5 +1,5 @@
-/* inputs.c: what a model knows of an entry's inputs beside their types: below which value integers are useful (limits), and
- * which input may be left out because it has a value of its own (the hyperparameter). */
+/* inputs.c: what a model knows of an entry's inputs beside their types: below which value integers are useful (limits),
+ * and which input may be left out because it has a value of its own (the hyperparameter). */
 #include "driver/model/model.h"
 
 /* Integers that choose: below which value is this input useful? */
@@ -36,7 +36,8 @@ void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p) {
   for (uint32_t i = 0; i < p->n_slot; i++) {
     lt_slot *s = &p->slot[i];
     if (s->role == LT_SLOT_OUTPUT) s->nullable = true;
-    bool rate = s->role == LT_SLOT_INPUT && !strcmp(s->name, lt_hyper_name) && s->type.rank == 0 && s->type.dtype == LT_F32;
+    bool rate =
+      s->role == LT_SLOT_INPUT && !strcmp(s->name, lt_hyper_name) && s->type.rank == 0 && s->type.dtype == LT_F32;
     if (!rate) continue;
     s->role = LT_SLOT_HYPER;
     s->nullable = true;

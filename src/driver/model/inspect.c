@@ -16,7 +16,8 @@ lathe_half_fn lathe_half(const lathe_model *m, const char *half) {
 
 /* The io struct's pointers in order, then params and states with their places in the portable image. */
 int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_port *out) {
-  static const char *const roles[] = {[LT_SLOT_INPUT] = "input", [LT_SLOT_HYPER] = "hyper", [LT_SLOT_OUTPUT] = "output"};
+  static const char *const roles[] = {
+    [LT_SLOT_INPUT] = "input", [LT_SLOT_HYPER] = "hyper", [LT_SLOT_OUTPUT] = "output"};
   const lt_callable *c = lt_model_find(m, entry);
   if (!c) return 0;
   const lt_plan *p = lt_callable_plan(c);
@@ -40,8 +41,10 @@ int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out)
   if (!c) return 0;
   const lt_model_entry *e = c->entry;
   const lt_plan *p = lt_callable_plan(c);
-  *out = (lathe_stats){.compile_ms = m->compile_ms, .scratch_bytes = p->scratch_bytes,
-                       .kernels = (int32_t)p->n_kernel, .functions = (int32_t)lt_code_functions(m->code)};
+  *out = (lathe_stats){.compile_ms = m->compile_ms,
+                       .scratch_bytes = p->scratch_bytes,
+                       .kernels = (int32_t)p->n_kernel,
+                       .functions = (int32_t)lt_code_functions(m->code)};
   for (uint32_t i = 0; i < p->n_kernel; i++) out->gflop += p->kernel[i].flop * 1e-9;
   out->weights_bytes = e->split ? p->region_bytes : 0;
   out->params_bytes = m->image.params_bytes;
@@ -116,7 +119,8 @@ static void report_body(lt_job *job, void *arg) {
   bool assembly = !strcmp(p->what, "asm");
   if (!strcmp(p->what, "passes")) report_passes(&s, job, p->m);
   else if (!strcmp(p->what, "plan")) report_plan(&s, p->m);
-  else if (assembly || !strcmp(p->what, "llvm")) lt_emit_text(&s, job, &p->m->target, p->m->unit, p->m->n_unit, assembly);
+  else if (assembly || !strcmp(p->what, "llvm"))
+    lt_emit_text(&s, job, &p->m->target, p->m->unit, p->m->n_unit, assembly);
   else lt_fail(job, LATHE_E_INVALID, NULL, "no report `%.40s`\nhelp: passes, plan, llvm or asm", p->what);
   p->out = lt_text_out(job, &s);
 }

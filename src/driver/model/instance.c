@@ -1,5 +1,5 @@
-/* instance.c: memory for a model's entries, and calling them. Everything is allocated in lathe_open; a call fills pointers
- * in and jumps. */
+/* instance.c: memory for a model's entries, and calling them. Everything is allocated in lathe_open; a call fills
+ * pointers in and jumps. */
 #include "driver/model/instance.h"
 
 #include <math.h>
@@ -309,8 +309,8 @@ typedef struct profile_args {
   double seconds, *best;
 } profile_args;
 
-/* Kernels in order, so that each finds the operands the one before left; the best of as many rounds as there is time for.
- * A training step's kernels change the state; it is put back. */
+/* Kernels in order, so that each finds the operands the one before left; the best of as many rounds as there is time
+ * for. A training step's kernels change the state; it is put back. */
 static int profile_rounds(lathe_instance *s, const lt_call_args *c, double seconds, double *best) {
   uint32_t n = lt_callable_plan(c->callee)->n_kernel;
   lt_step_fn step = c->callee->half ? c->callee->half->step : c->callee->entry->step;

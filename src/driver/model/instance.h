@@ -18,10 +18,10 @@ typedef struct lt_cell {
 /* What is passed to an entry or a half. */
 typedef struct lt_call_args {
   const lt_callable *callee;
-  const void **io;      /* the struct that the entry takes; filled in each call */
-  uint32_t *cell;       /* by slot */
-  void *region;         /* the packed image or the portable one */
-  void *grads;          /* the gradient image of a half's step */
+  const void **io; /* the struct that the entry takes; filled in each call */
+  uint32_t *cell;  /* by slot */
+  void *region;    /* the packed image or the portable one */
+  void *grads;     /* the gradient image of a half's step */
 } lt_call_args;
 
 struct lathe_instance {
@@ -37,17 +37,17 @@ struct lathe_instance {
   void **grads;         /* gradient images, by entry of the model; NULL: no halves */
   void *scratch;
   lathe_pool *pool;
-  bool stale;           /* params were loaded: pack before the next run */
+  bool stale; /* params were loaded: pack before the next run */
   uint64_t seed;
-  int64_t step;         /* calls of train entries so far, also those of the instance whose weights were loaded */
+  int64_t step; /* calls of train entries so far, also those of the instance whose weights were loaded */
 };
 
 static inline bool lt_instance_trains(const lathe_instance *s) { return s->model->image_kind == LT_IMAGE_STATE; }
-/* What a training needs to go on beside its states: the i64 "step" and "seed", where it has no states of those names (no
- * optimizer that counts, no dropout). NULL for other names, and for models that do not train. */
+/* What a training needs to go on beside its states: the i64 "step" and "seed", where it has no states of those names
+ * (no optimizer that counts, no dropout). NULL for other names, and for models that do not train. */
 void *lt_instance_hidden(lathe_instance *s, const char *name);
-/* One with images alone, without inputs, outputs and scratch: enough for weights, which `pack` packs. Freed by the job when
- * it fails. */
+/* One with images alone, without inputs, outputs and scratch: enough for weights, which `pack` packs. Freed by the job
+ * when it fails. */
 lathe_instance *lt_instance_images(lt_job *job, const lathe_model *m, lt_pack_fn pack, uint64_t seed);
 
 bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed itself */

@@ -15,10 +15,13 @@ static void model_delete(void *p) {
   lt_mem_free(m);
 }
 
-/* Whoever holds a reference sees a model that does not change; counting references and the end are done behind its back. */
+/* Whoever holds a reference sees a model that does not change; counting references and the end are done behind its
+ * back. */
 static lathe_model *unlocked(const lathe_model *m) { return (lathe_model *)(uintptr_t)m; }
 
-void lt_model_retain(const lathe_model *m) { atomic_fetch_add_explicit(&unlocked(m)->references, 1, memory_order_relaxed); }
+void lt_model_retain(const lathe_model *m) {
+  atomic_fetch_add_explicit(&unlocked(m)->references, 1, memory_order_relaxed);
+}
 
 void lt_model_release(const lathe_model *m) {
   if (atomic_fetch_sub_explicit(&unlocked(m)->references, 1, memory_order_acq_rel) == 1) model_delete(unlocked(m));
@@ -87,10 +90,12 @@ lathe_model *lt_model_new(lt_job *job, const lathe_graph *g, const char *opts, i
 static void add_callable(lathe_model *m, lt_job *job, lt_callable c) {
   const char *name = lt_callable_plan(&c)->name;
   if (lt_model_find(m, name))
-    lt_fail(job, LATHE_E_INVALID, NULL, "`%s` is an entry and a half of the step `%s`\nhelp: write NAME=KIND, with a NAME of its own", name,
+    lt_fail(job, LATHE_E_INVALID, NULL,
+            "`%s` is an entry and a half of the step `%s`\nhelp: write NAME=KIND, with a NAME of its own", name,
             c.half ? c.entry->spec.name : lt_model_find(m, name)->entry->spec.name);
   m->callable[m->n_callable++] = c;
-  m->unit[m->n_unit++] = (lt_module_entry){.plan = lt_callable_plan(&c), .two_regions = c.half != NULL, .steps = m->options.profile};
+  m->unit[m->n_unit++] =
+    (lt_module_entry){.plan = lt_callable_plan(&c), .two_regions = c.half != NULL, .steps = m->options.profile};
 }
 
 void lt_model_list(lathe_model *m, lt_job *job) {
@@ -100,7 +105,9 @@ void lt_model_list(lathe_model *m, lt_job *job) {
   for (uint32_t i = 0; i < m->n_entry; i++) {
     lt_model_entry *e = &m->entry[i];
     add_callable(m, job, (lt_callable){e, NULL});
-    if (e->halves) add_callable(m, job, (lt_callable){e, &e->halves->backward}), add_callable(m, job, (lt_callable){e, &e->halves->apply});
+    if (e->halves)
+      add_callable(m, job, (lt_callable){e, &e->halves->backward}),
+        add_callable(m, job, (lt_callable){e, &e->halves->apply});
   }
   if (m->pack.out_bytes) m->unit[m->n_unit++] = (lt_module_entry){.plan = &m->pack, .pack = true};
 }

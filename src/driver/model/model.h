@@ -1,8 +1,8 @@
 /* model.h: what is behind a lathe_model: plans, compiled code, the portable image of its weights.
  *
- * Immutable once made: steps of the pipeline take a lathe_model *, all others a const one. The handle and every instance hold a
- * reference, and the last one frees it: the arena, each entry's graph, `leaves`, the code. While the pipeline's job can still
- * fail, graphs and code are the job's. */
+ * Immutable once made: steps of the pipeline take a lathe_model *, all others a const one. The handle and every
+ * instance hold a reference, and the last one frees it: the arena, each entry's graph, `leaves`, the code. While the
+ * pipeline's job can still fail, graphs and code are the job's. */
 #ifndef LT_MODEL_H
 #define LT_MODEL_H
 #include "codegen/codegen.h"
@@ -11,30 +11,35 @@
 
 #include <stdatomic.h>
 
-/* A training step in two: gradients of the params (and what the batch says of states) into an image, and what follows from
- * them (step/split.c). Both take the step's io struct: their plans have its slots. */
+/* A training step in two: gradients of the params (and what the batch says of states) into an image, and what follows
+ * from them (step/split.c). Both take the step's io struct: their plans have its slots. */
 typedef struct lt_half {
   lt_plan plan;
   lt_half_fn run;
-  lt_step_fn step;       /* NULL without --profile */
+  lt_step_fn step; /* NULL without --profile */
 } lt_half;
 typedef struct lt_halves { lt_half backward, apply; lt_image grads; } lt_halves;
 
 typedef struct lt_model_entry {
   lt_entry_spec spec;
-  lt_graph *graph;       /* after all passes: plans point into it */
+  lt_graph *graph; /* after all passes: plans point into it */
   lt_plan plan;
-  bool split;            /* a run entry: reads the packed image */
-  lt_halves *halves;     /* of train entries, where they are asked for and the step can be cut; NULL: none */
-  int64_t *limit;        /* by slot: integers of this input are below it (labels: the classes); 0: unknown */
+  bool split;        /* a run entry: reads the packed image */
+  lt_halves *halves; /* of train entries, where they are asked for and the step can be cut; NULL: none */
+  int64_t *limit;    /* by slot: integers of this input are below it (labels: the classes); 0: unknown */
   lt_entry_fn run;
-  lt_step_fn step;       /* NULL without --profile */
+  lt_step_fn step; /* NULL without --profile */
 } lt_model_entry;
 
 /* What a name stands for: an entry, or a half of one. */
-typedef struct lt_callable { const lt_model_entry *entry; const lt_half *half; /* NULL: the entry itself */ } lt_callable;
+typedef struct lt_callable {
+  const lt_model_entry *entry;
+  const lt_half *half; /* NULL: the entry itself */
+} lt_callable;
 
-static inline const lt_plan *lt_callable_plan(const lt_callable *c) { return c->half ? &c->half->plan : &c->entry->plan; }
+static inline const lt_plan *lt_callable_plan(const lt_callable *c) {
+  return c->half ? &c->half->plan : &c->entry->plan;
+}
 
 struct lathe_model {
   atomic_int references; /* the one thing that changes */
@@ -50,15 +55,15 @@ struct lathe_model {
   lt_module_entry *unit; /* what goes into the code: all of these in order, then `pack` */
   uint32_t n_unit;
   lt_code *code;
-  lt_graph *leaves;      /* every param and state: the image's names and types */
+  lt_graph *leaves; /* every param and state: the image's names and types */
   lt_image image;
-  int64_t own_bytes;     /* how far the network's own params and states reach: an image of kind PARAMS */
+  int64_t own_bytes;         /* how far the network's own params and states reach: an image of kind PARAMS */
   uint64_t hash, state_hash; /* of what fixes the meaning of images of kind PARAMS, and of STATE and GRADS */
-  lt_plan pack;          /* what all run entries read, in one image of pack.out_bytes; no kernels: nothing is packed */
-  lt_pack_fn pack_run;   /* NULL: nothing to pack */
-  lt_init *init;         /* by item of the image */
-  bool *network_own;     /* by item: in weight files; else what training adds (moments, step, seed) */
-  uint32_t image_kind;   /* lt_image_kind of a region made by an instance */
+  lt_plan pack;        /* what all run entries read, in one image of pack.out_bytes; no kernels: nothing is packed */
+  lt_pack_fn pack_run; /* NULL: nothing to pack */
+  lt_init *init;       /* by item of the image */
+  bool *network_own;   /* by item: in weight files; else what training adds (moments, step, seed) */
+  uint32_t image_kind; /* lt_image_kind of a region made by an instance */
   double compile_ms, seconds[LT_PASSES];
   bool timed;
 };
@@ -82,7 +87,8 @@ lt_packing *lt_packing_begin(lathe_model *m);
 void lt_model_plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_packing *all);
 void lt_packing_finish(lathe_model *m, lt_job *job);
 uint32_t lt_model_pack_kinds(void); /* of images that `pack` and grad entries take, as bits */
-/* inputs.c: limits of integers, by the graph before it was lowered; lr may be left out, and so may outputs of a step. */
+/* inputs.c: limits of integers, by the graph before it was lowered; lr may be left out, and so may outputs of a
+ * step. */
 void lt_note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry);
 void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p);
 /* step/split.c: fills e->halves, unless the step cannot be cut there (a network with updates of its own). */
@@ -94,7 +100,8 @@ void lt_model_jit(lathe_model *m, lt_job *job);
 
 /* ---- beside the model ---- */
 
-/* The packing of m alone as code for `host`, this machine. The job frees it when it ends. NULL: there is nothing to pack. */
+/* The packing of m alone as code for `host`, this machine. The job frees it when it ends. NULL: there is nothing to
+ * pack. */
 lt_code *lt_compile_pack(lt_job *job, const lathe_model *m, const lt_target *host, lt_pack_fn *run);
 
 #endif

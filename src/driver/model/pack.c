@@ -12,7 +12,8 @@ static void identify(const lathe_model *m, lt_plan *p, uint32_t kinds) {
   p->state_model = m->state_hash;
 }
 
-struct lt_packing { lt_str *key; int64_t *at; }; /* by entry: what its packing computes, and where in the packed image */
+/* by entry: what its packing computes, and where in the packed image */
+struct lt_packing { lt_str *key; int64_t *at; };
 
 lt_packing *lt_packing_begin(lathe_model *m) {
   lt_packing *all = LT_NEW(&m->arena, lt_packing);
@@ -22,7 +23,8 @@ lt_packing *lt_packing_begin(lathe_model *m) {
   return all;
 }
 
-/* What a run entry reads stands in the packed image: where another entry packs the same, there, else behind the rest. */
+/* What a run entry reads stands in the packed image: where another entry packs the same, there, else behind the
+ * rest. */
 static void share_pack(lathe_model *m, lt_job *job, lt_model_entry *e, lt_plan *pack, lt_packing *all) {
   uint32_t i = (uint32_t)(e - m->entry);
   lt_str *keys = all->key;

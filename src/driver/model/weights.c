@@ -1,8 +1,8 @@
 /* weights.c: params and states of an instance from and to .npz, and from one instance to another.
  *
  * A file's keys are the weights' names. Reading is strict: missing keys, extra ones and wrong shapes are one error that
- * lists them all. What an optimizer adds (moments, step, seed) may be in a file or not; a model without it passes over it.
- * What a training needs to go on has a step and a seed even where no state holds them (lt_instance_hidden). */
+ * lists them all. What an optimizer adds (moments, step, seed) may be in a file or not; a model without it passes over
+ * it. What a training needs to go on has a step and a seed even where no state holds them (lt_instance_hidden). */
 #include "base/npy.h"
 #include "driver/model/instance.h"
 
@@ -17,7 +17,7 @@ typedef struct reading {
   lathe_instance *s;
   const char *path;
   lt_npz npz;
-  const lt_npz_member **member; /* by item of the image */
+  const lt_npz_member **member;   /* by item of the image */
   const lt_npz_member *hidden[2]; /* by hidden_names */
   lt_str problems;
   int n_problems;
@@ -49,7 +49,8 @@ static bool is_kind_of(char kind, lt_dtype t) {
 }
 
 static bool fits(const lt_npy *n, const lt_type *t) {
-  return is_kind_of(n->kind, t->dtype) && n->rank == t->rank && (!n->rank || !memcmp(n->dim, t->dim, n->rank * sizeof *n->dim));
+  return is_kind_of(n->kind, t->dtype) && n->rank == t->rank &&
+         (!n->rank || !memcmp(n->dim, t->dim, n->rank * sizeof *n->dim));
 }
 
 static bool match_hidden(reading *r, const lt_npz_member *member) {
@@ -70,8 +71,9 @@ static void match_member(reading *r, const lt_npz_member *member) {
     if (member->problem) lt_npz_fail_member(r->job, r->path, member);
     if (fits(&member->npy, &item->type)) return;
     problem(r);
-    lt_str_printf(&r->problems, "`%s` is %s of kind %c, should be %s", item->name, shape_text(r->problems.arena, &member->npy),
-                  member->npy.kind, lt_type_text(r->problems.arena, &item->type));
+    lt_str_printf(&r->problems, "`%s` is %s of kind %c, should be %s", item->name,
+                  shape_text(r->problems.arena, &member->npy), member->npy.kind,
+                  lt_type_text(r->problems.arena, &item->type));
     return;
   }
   if (match_hidden(r, member) || r->partial || lt_optimizer_state(m->leaves, member->name)) return;
@@ -79,7 +81,9 @@ static void match_member(reading *r, const lt_npz_member *member) {
   for (uint32_t i = 0; i < m->image.n; i++) names[i] = m->image.item[i].name;
   const char *near = lt_nearest(member->name, names);
   problem(r);
-  lt_str_printf(&r->problems, near ? "`%.100s` is not a weight of the network (near: `%s`)" : "`%.100s` is not a weight of the network",
+  lt_str_printf(&r->problems,
+                near ? "`%.100s` is not a weight of the network (near: `%s`)"
+                     : "`%.100s` is not a weight of the network",
                 member->name, near);
 }
 
@@ -117,11 +121,13 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool part
   for (uint32_t i = 0; i < s->model->image.n; i++) {
     const lt_image_item *item = &s->model->image.item[i];
     if (!r.member[i]) continue;
-    lt_npy_convert(&r.member[i]->npy, job, (lt_npy_where){path, r.member[i]->name}, (lathe_dtype)item->type.dtype, image + item->offset);
+    lt_npy_convert(&r.member[i]->npy, job, (lt_npy_where){path, r.member[i]->name}, (lathe_dtype)item->type.dtype,
+                   image + item->offset);
   }
   int64_t hidden[LT_COUNT(hidden_names)];
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
-    if (r.hidden[i]) lt_npy_convert(&r.hidden[i]->npy, job, (lt_npy_where){path, hidden_names[i]}, LATHE_I64, &hidden[i]);
+    if (r.hidden[i])
+      lt_npy_convert(&r.hidden[i]->npy, job, (lt_npy_where){path, hidden_names[i]}, LATHE_I64, &hidden[i]);
   memcpy(s->image, image, (size_t)s->model->image.bytes);
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i]) memcpy(lt_instance_hidden(s, hidden_names[i]), &hidden[i], sizeof hidden[i]);
@@ -162,7 +168,8 @@ static void save_body(lt_job *job, void *arg) {
   for (uint32_t i = 0; i < m->image.n; i++) {
     const lt_image_item *item = &m->image.item[i];
     if (!m->network_own[i] && !p->flag) continue;
-    list[n++] = (lt_npz_item){item->name, (lathe_dtype)item->type.dtype, item->type.rank, item->type.dim, p->s->image + item->offset};
+    list[n++] = (lt_npz_item){item->name, (lathe_dtype)item->type.dtype, item->type.rank, item->type.dim,
+                              p->s->image + item->offset};
   }
   for (size_t i = 0; p->flag && i < LT_COUNT(hidden_names); i++) {
     void *hidden = lt_instance_hidden(p->s, hidden_names[i]);

@@ -1,5 +1,5 @@
-/* emission.h: an object under way: what emit.c knows and header.c writes down. It lives in one call of lathe_emit, which frees the
- * model and the weights at its end. */
+/* emission.h: an object under way: what emit.c knows and header.c writes down. It lives in one call of lathe_emit,
+ * which frees the model and the weights at its end. */
 #ifndef LT_EMISSION_H
 #define LT_EMISSION_H
 #include "driver/model/instance.h"
@@ -7,7 +7,7 @@
 typedef struct lt_emission {
   lt_job *job;
   lt_arena *a;
-  const lathe_model *m;        /* planned, without code of its own */
+  const lathe_model *m; /* planned, without code of its own */
   const lt_options *o;
   lt_target target;
   const char *prefix, *source; /* source: the model's file without its folder, or the network's name */
@@ -17,7 +17,7 @@ typedef struct lt_emission {
   size_t n_unit;
   lt_state_code state;
   bool trains;
-  int64_t grads_bytes;         /* of the largest gradient image; 0: no step in two halves */
+  int64_t grads_bytes; /* of the largest gradient image; 0: no step in two halves */
   lt_emitted out;
 } lt_emission;
 

@@ -1,20 +1,23 @@
 /* emit.c: a network as an object file: the way of pipeline.c up to the plans, then symbols, weights and files.
  *
- * What needs weights (to embed or to write them) packs them here, with the very kernels that the object's own P_pack has,
- * compiled for this machine. Everything is made in memory first; then files appear one after the other, each whole or not
- * at all, the object last. */
+ * What needs weights (to embed or to write them) packs them here, with the very kernels that the object's own P_pack
+ * has, compiled for this machine. Everything is made in memory first; then files appear one after the other, each whole
+ * or not at all, the object last. */
 #include "driver/object/emission.h"
 #include "driver/pipeline.h"
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-static const char *symbol(const lt_emission *e, const char *name) { return lt_arena_printf(e->a, "%s_%s", e->prefix, name); }
+static const char *symbol(const lt_emission *e, const char *name) {
+  return lt_arena_printf(e->a, "%s_%s", e->prefix, name);
+}
 
 static void choose_prefix(lt_emission *e) {
   const char *given = e->o->prefix;
   e->prefix = lt_c_name(e->a, given ? given : e->m->name);
   if (given && strcmp(given, e->prefix))
-    lt_fail(e->job, LATHE_E_INVALID, NULL, "--prefix: `%.60s` is not a name in C\nhelp: `%.60s` would be", given, e->prefix);
+    lt_fail(e->job, LATHE_E_INVALID, NULL, "--prefix: `%.60s` is not a name in C\nhelp: `%.60s` would be", given,
+            e->prefix);
 }
 
 static const char *base_name(const char *path) { return strrchr(path, '/') ? strrchr(path, '/') + 1 : path; }
@@ -45,10 +48,13 @@ LT_NORETURN static void fail_scratch(const lt_emission *e, const lt_plan *p) {
     if (most == p->n_buffer) break;
     told[most] = true;
     const lt_kernel *k = maker_of(p, most);
-    lt_str_printf(&s, "\n  %lld bytes  `%s`, made by %s `%s`", (long long)p->buffer[most].bytes, p->buffer[most].name, k->op, k->name);
+    lt_str_printf(&s, "\n  %lld bytes  `%s`, made by %s `%s`", (long long)p->buffer[most].bytes, p->buffer[most].name,
+                  k->op, k->name);
   }
-  lt_fail(e->job, LATHE_E_INVALID, NULL, "entry `%s` needs %lld bytes of scratch, --max-scratch allows %lld; the largest tensors:%s\n"
-          "help: a smaller batch, as in --dim N=1", p->name, (long long)p->scratch_bytes, (long long)e->o->max_scratch, s.at);
+  lt_fail(e->job, LATHE_E_INVALID, NULL,
+          "entry `%s` needs %lld bytes of scratch, --max-scratch allows %lld; the largest tensors:%s\n"
+          "help: a smaller batch, as in --dim N=1",
+          p->name, (long long)p->scratch_bytes, (long long)e->o->max_scratch, s.at);
 }
 
 static void check_limits(const lt_emission *e) {
@@ -59,7 +65,8 @@ static void check_limits(const lt_emission *e) {
     int64_t most = LT_MAX(p->scratch_bytes, LT_MAX(p->region_bytes, p->out_bytes));
     for (uint32_t k = 0; k < p->n_slot; k++) most = LT_MAX(most, lt_type_bytes(&p->slot[k].type));
     if (t->pointer_bytes == 4 && most > INT32_MAX)
-      lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "entry `%s` needs %lld bytes in one piece, which %s cannot address", p->name, (long long)most, t->triple);
+      lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "entry `%s` needs %lld bytes in one piece, which %s cannot address",
+              p->name, (long long)most, t->triple);
   }
 }
 
@@ -86,8 +93,14 @@ static void describe_state(lt_emission *e) {
     const lt_image_item *x = &m->image.item[i];
     item[i] = (lt_state_item){x->name, x->type, x->offset, m->init[i], lt_is_seed(x)};
   }
-  e->state = (lt_state_code){.init = symbol(e, "state_init"), .load = symbol(e, "state_load"), .item = item, .n = m->image.n, .bytes = m->image.bytes,
-                             .own_bytes = m->own_bytes, .model = m->hash, .state_model = m->state_hash};
+  e->state = (lt_state_code){.init = symbol(e, "state_init"),
+                             .load = symbol(e, "state_load"),
+                             .item = item,
+                             .n = m->image.n,
+                             .bytes = m->image.bytes,
+                             .own_bytes = m->own_bytes,
+                             .model = m->hash,
+                             .state_model = m->state_hash};
   e->object.state = &e->state;
 }
 
@@ -110,15 +123,18 @@ static lt_code *compile_pack(lt_emission *e, lt_pack_fn *run) {
   lt_target here;
   lt_target_host(&here, e->job, e->a, NULL, NULL);
   if (there->fma && !here.fma && pack_fuses(&e->m->pack))
-    lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "this machine has no fused multiply-add, %s has: its weights cannot be packed here\n"
-            "help: --weight-data extern, and P_pack there", there->triple);
+    lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL,
+            "this machine has no fused multiply-add, %s has: its weights cannot be packed here\n"
+            "help: --weight-data extern, and P_pack there",
+            there->triple);
   here.fma &= there->fma;
   return lt_compile_pack(e->job, e->m, &here, run);
 }
 
 static void read_weights(lt_emission *e, const lathe_instance *from) {
   const lt_options *o = e->o;
-  if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n) return; /* without params, constants alone are packed */
+  /* without params, constants alone are packed */
+  if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n) return;
   lt_pack_fn run = NULL;
   lt_code *pack = e->m->pack.out_bytes ? compile_pack(e, &run) : NULL;
   e->weights = lt_instance_images(e->job, e->m, run, (uint64_t)o->seed);
@@ -143,7 +159,9 @@ static lt_bytes params_image(const lt_emission *e) {
   return (lt_bytes){all, (size_t)m->own_bytes};
 }
 
-static lt_bytes packed_image(const lt_emission *e) { return (lt_bytes){e->weights->packed, (size_t)e->m->pack.out_bytes}; }
+static lt_bytes packed_image(const lt_emission *e) {
+  return (lt_bytes){e->weights->packed, (size_t)e->m->pack.out_bytes};
+}
 
 static bool has_grad_entry(const lathe_model *m) {
   for (uint32_t i = 0; i < m->n_entry; i++)
@@ -155,26 +173,37 @@ static void check_weights(const lt_emission *e, bool embeds) {
   const lt_options *o = e->o;
   bool file = o->weights_out || o->params_out;
   if (o->weights_out && !e->m->pack.out_bytes)
-    lt_fail(e->job, LATHE_E_INVALID, NULL, "--weights-out: no entry reads packed weights\nhelp: --params-out writes params as P_state_load takes them");
-  if (o->params_out && !e->m->image.n) lt_fail(e->job, LATHE_E_INVALID, NULL, "--params-out: the network has no params and no states");
+    lt_fail(
+      e->job, LATHE_E_INVALID, NULL,
+      "--weights-out: no entry reads packed weights\nhelp: --params-out writes params as P_state_load takes them");
+  if (o->params_out && !e->m->image.n)
+    lt_fail(e->job, LATHE_E_INVALID, NULL, "--params-out: the network has no params and no states");
   if (!e->weights && (embeds || file))
-    lt_fail(e->job, LATHE_E_INVALID, NULL, "the network has weights, and nothing says what they are\nhelp: --weights F.npz or --seed S%s",
+    lt_fail(e->job, LATHE_E_INVALID, NULL,
+            "the network has weights, and nothing says what they are\nhelp: --weights F.npz or --seed S%s",
             file ? "" : ", or --weight-data extern and no weights in the object");
   if (o->weights && !embeds && !file)
-    lt_fail(e->job, LATHE_E_INVALID, NULL, "--weights: nothing is made of them\nhelp: --weights-out F.bin or --params-out F.bin writes them as an image");
+    lt_fail(
+      e->job, LATHE_E_INVALID, NULL,
+      "--weights: nothing is made of them\nhelp: --weights-out F.bin or --params-out F.bin writes them as an image");
 }
 
 static void embed_weights(lt_emission *e, lt_form form) {
   const char *given = e->o->weight_data;
-  bool embed = form == LT_FORM_OBJECT && (!given || !strcmp(given, "embed")), packed = e->m->pack.out_bytes, params = has_grad_entry(e->m);
+  bool embed = form == LT_FORM_OBJECT && (!given || !strcmp(given, "embed")), packed = e->m->pack.out_bytes,
+       params = has_grad_entry(e->m);
   if (form != LT_FORM_OBJECT && given && !strcmp(given, "embed"))
-    lt_fail(e->job, LATHE_E_INVALID, NULL, "--weight-data embed: weights are bytes of an object, texts hold none\nhelp: --emit obj");
+    lt_fail(e->job, LATHE_E_INVALID, NULL,
+            "--weight-data embed: weights are bytes of an object, texts hold none\nhelp: --emit obj");
   check_weights(e, embed && (packed || params));
   if (!embed) return;
   if (LT_MAX(e->m->pack.out_bytes, e->m->own_bytes) > INT32_MAX) /* what code can reach in every code model */
-    lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL, "weights of more than 2 GiB cannot be embedded\nhelp: --weight-data extern --weights-out F.bin");
+    lt_fail(e->job, LATHE_E_UNSUPPORTED, NULL,
+            "weights of more than 2 GiB cannot be embedded\nhelp: --weight-data extern --weights-out F.bin");
   lt_bytes p = params ? params_image(e) : (lt_bytes){0};
-  if (packed) e->object.embedded[0] = (lt_embedded){symbol(e, "weights"), e->weights->packed, e->m->pack.out_bytes, LT_IMAGE_PACKED};
+  if (packed)
+    e->object.embedded[0] =
+      (lt_embedded){symbol(e, "weights"), e->weights->packed, e->m->pack.out_bytes, LT_IMAGE_PACKED};
   if (params) e->object.embedded[1] = (lt_embedded){symbol(e, "params"), p.at, (int64_t)p.n, LT_IMAGE_PARAMS};
 }
 
@@ -211,7 +240,8 @@ static file_list made_of(const lt_emission *e, const lathe_graph *g) {
   return all;
 }
 
-/* Each file that the object was made of is also a target of nothing, as of gcc -MP: make goes on when it has been renamed. */
+/* Each file that the object was made of is also a target of nothing, as of gcc -MP: make goes on when it has been
+ * renamed. */
 static void write_depfile(const lt_emission *e, const lathe_graph *g) {
   const lt_options *o = e->o;
   lt_str s;

@@ -1,5 +1,5 @@
-/* header.c: the C header of an object: sizes, shapes, places, io structs, prototypes. C99 and C++ clean; macros are numbers,
- * so that they work in #if and as lengths of arrays. */
+/* header.c: the C header of an object: sizes, shapes, places, io structs, prototypes. C99 and C++ clean; macros are
+ * numbers, so that they work in #if and as lengths of arrays. */
 #include "driver/object/emission.h"
 
 #include <assert.h>
@@ -9,15 +9,15 @@ typedef struct printing {
   const lt_emission *e;
   lt_str *out;
   lt_arena *a;
-  const char *upper;  /* the prefix in capitals */
-  lt_map taken;       /* macro, type or function → what it was made for */
-  lt_map capitals;    /* scope/NAME → the name it was made of (macro_name) */
+  const char *upper; /* the prefix in capitals */
+  lt_map taken;      /* macro, type or function → what it was made for */
+  lt_map capitals;   /* scope/NAME → the name it was made of (macro_name) */
 } printing;
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
-/* A name in capitals for macros. Names that differ in case alone are told apart by a number, in the order in which they come:
- * w, W → W, W_2. `scope` keeps entries and weights apart. */
+/* A name in capitals for macros. Names that differ in case alone are told apart by a number, in the order in which they
+ * come: w, W → W, W_2. `scope` keeps entries and weights apart. */
 static const char *macro_name(printing *p, const char *scope, const char *name) {
   const char *base = lt_c_upper(p->a, name), *full = base;
   for (int i = 2;; i++) {
@@ -37,11 +37,16 @@ static const char *macro_name(printing *p, const char *scope, const char *name) 
 static void claim(printing *p, const char *name, const char *what) {
   uintptr_t other;
   if (lt_c_is_taken(name))
-    lt_fail(p->e->job, LATHE_E_INVALID, NULL, "in the header, %s would be called `%s`, which C or a standard header has taken\nhelp: another --prefix, or "
-            "another name for the entry: --entry OTHER=run", what, name);
+    lt_fail(
+      p->e->job, LATHE_E_INVALID, NULL,
+      "in the header, %s would be called `%s`, which C or a standard header has taken\nhelp: another --prefix, or "
+      "another name for the entry: --entry OTHER=run",
+      what, name);
   if (lt_map_gets(&p->taken, name, &other))
-    lt_fail(p->e->job, LATHE_E_INVALID, NULL, "in the header, %s and %s would both be called `%s`\nhelp: rename one of them, or the entry: --entry OTHER=run",
-            (const char *)other, what, name);
+    lt_fail(
+      p->e->job, LATHE_E_INVALID, NULL,
+      "in the header, %s and %s would both be called `%s`\nhelp: rename one of them, or the entry: --entry OTHER=run",
+      (const char *)other, what, name);
   lt_map_puts(p->a, &p->taken, name, (uintptr_t)what);
 }
 
@@ -73,20 +78,23 @@ static void print_head(printing *p) {
   const lt_emission *e = p->e;
   const lt_target *t = &e->target;
   const char *file = base_name(e->o->header ? e->o->header : "");
-  lt_str_printf(p->out, "/* %s%slathe %s, %s, %s, %s, --math=%s | stack <= %lld B | no allocation, no locks, no recursion\n", in_comment(p, file),
-                *file ? ": " : "", LATHE_VERSION, in_comment(p, e->source), t->triple, t->tune ? t->tune : t->cpu, e->o->math ? e->o->math : "exact",
-                (long long)e->out.stack);
+  lt_str_printf(p->out,
+                "/* %s%slathe %s, %s, %s, %s, --math=%s | stack <= %lld B | no allocation, no locks, no recursion\n",
+                in_comment(p, file), *file ? ": " : "", LATHE_VERSION, in_comment(p, e->source), t->triple,
+                t->tune ? t->tune : t->cpu, e->o->math ? e->o->math : "exact", (long long)e->out.stack);
   for (uint32_t i = 0; i < e->m->n_entry; i++) {
     const lt_model_entry *x = &e->m->entry[i];
-    lt_str_printf(p->out, " * %s (%s): %.0f FLOP, %.0f bytes moved, %u kernels\n", x->spec.name, in_comment(p, x->spec.text), sum_of(&x->plan, true),
-                  sum_of(&x->plan, false), x->plan.n_kernel);
+    lt_str_printf(p->out, " * %s (%s): %.0f FLOP, %.0f bytes moved, %u kernels\n", x->spec.name,
+                  in_comment(p, x->spec.text), sum_of(&x->plan, true), sum_of(&x->plan, false), x->plan.n_kernel);
   }
-  lt_str_printf(p->out, " * Generated; do not edit. */\n#ifndef LATHE_%s_H\n#define LATHE_%s_H\n#include <stdint.h>\n", p->upper, p->upper);
-  lt_str_puts(p->out,
-              "#ifndef LATHE_ABI_1 /* the same text in every generated header */\n#define LATHE_ABI_1 1\n"
-              "typedef struct lathe_parallel { void *ctx; void (*run)(void *ctx, int64_t n, void (*body)(void *arg, int64_t i), void *arg); } lathe_parallel;\n"
-              "#endif\n#if LATHE_ABI_1 != 1\n#error \"this header and another one of Lathe's disagree: make both with the same version\"\n#endif\n"
-              "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+  lt_str_printf(p->out, " * Generated; do not edit. */\n#ifndef LATHE_%s_H\n#define LATHE_%s_H\n#include <stdint.h>\n",
+                p->upper, p->upper);
+  lt_str_puts(p->out, "#ifndef LATHE_ABI_1 /* the same text in every generated header */\n#define LATHE_ABI_1 1\n"
+                      "typedef struct lathe_parallel { void *ctx; void (*run)(void *ctx, int64_t n, void (*body)(void "
+                      "*arg, int64_t i), void *arg); } lathe_parallel;\n"
+                      "#endif\n#if LATHE_ABI_1 != 1\n#error \"this header and another one of Lathe's disagree: make "
+                      "both with the same version\"\n#endif\n"
+                      "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
 }
 
 static void print_sizes(printing *p) {
@@ -131,7 +139,8 @@ static void print_shape(printing *p, const char *entry, const lt_slot *s) {
   const char *what = lt_arena_printf(p->a, "`%s` of entry `%s`", s->name, entry);
   define(p, lt_arena_printf(p->a, "%s_COUNT", name), lt_type_count(&s->type), what);
   define(p, lt_arena_printf(p->a, "%s_RANK", name), s->type.rank, what);
-  for (unsigned i = 0; i < s->type.rank; i++) define(p, lt_arena_printf(p->a, "%s_DIM%u", name, i), s->type.dim[i], what);
+  for (unsigned i = 0; i < s->type.rank; i++)
+    define(p, lt_arena_printf(p->a, "%s_DIM%u", name, i), s->type.dim[i], what);
   define(p, lt_arena_printf(p->a, "%s_BYTES", name), lt_type_bytes(&s->type), what);
 }
 
@@ -146,12 +155,15 @@ static void print_struct(printing *p, const char *entry, const lt_plan *plan) {
     const char *field = lt_c_name(p->a, s->name);
     uintptr_t other;
     if (lt_map_gets(&fields, field, &other))
-      lt_fail(p->e->job, LATHE_E_INVALID, NULL, "entry `%s`: `%s` and `%s` would both be called `%s` in C\nhelp: rename one of them", entry,
+      lt_fail(p->e->job, LATHE_E_INVALID, NULL,
+              "entry `%s`: `%s` and `%s` would both be called `%s` in C\nhelp: rename one of them", entry,
               (const char *)other, s->name, field);
     lt_map_puts(p->a, &fields, field, (uintptr_t)s->name);
-    const char *note = s->role == LT_SLOT_HYPER ? lt_arena_printf(p->a, "; NULL: %g", s->def) : s->nullable ? "; may be NULL" : "";
-    lt_str_printf(p->out, "  %s%s *%s; /* %s%s */\n", s->role == LT_SLOT_OUTPUT ? "" : "const ", c_type(s->type.dtype), field,
-                  lt_type_text(p->a, &s->type), note);
+    const char *note = s->role == LT_SLOT_HYPER ? lt_arena_printf(p->a, "; NULL: %g", s->def)
+                       : s->nullable            ? "; may be NULL"
+                                                : "";
+    lt_str_printf(p->out, "  %s%s *%s; /* %s%s */\n", s->role == LT_SLOT_OUTPUT ? "" : "const ", c_type(s->type.dtype),
+                  field, lt_type_text(p->a, &s->type), note);
   }
   if (p->e->object.parallel) lt_str_puts(p->out, "  const lathe_parallel *parallel; /* NULL: one thread */\n");
   lt_str_printf(p->out, "} %s;\n", type);
@@ -164,7 +176,8 @@ static void prototype(printing *p, const char *name, const char *args) {
 }
 
 static void define_scratch(printing *p, const lt_plan *plan) {
-  const char *name = lt_arena_printf(p->a, "%s_%s_BYTES", lt_c_upper(p->a, plan->name), macro_name(p, plan->name, "SCRATCH"));
+  const char *name =
+    lt_arena_printf(p->a, "%s_%s_BYTES", lt_c_upper(p->a, plan->name), macro_name(p, plan->name, "SCRATCH"));
   define(p, name, plan->scratch_bytes, lt_arena_printf(p->a, "the scratch of entry `%s`", plan->name));
 }
 
@@ -175,13 +188,19 @@ static void print_entry(printing *p, const lt_model_entry *x) {
   for (uint32_t i = 0; i < x->plan.n_slot; i++) print_shape(p, name, &x->plan.slot[i]);
   if (x->halves) define_scratch(p, &x->halves->backward.plan), define_scratch(p, &x->halves->apply.plan);
   print_struct(p, name, &x->plan);
-  const char *region = x->spec.kind == LT_ENTRY_TRAIN ? "void *state" : x->split ? "const void *weights" : "const void *params";
+  const char *region = x->spec.kind == LT_ENTRY_TRAIN ? "void *state"
+                       : x->split                     ? "const void *weights"
+                                                      : "const void *params";
   prototype(p, name, lt_arena_printf(p->a, "%s, %s, void *scratch", io, region));
   if (x->spec.kind == LT_ENTRY_TRAIN && !x->halves)
-    lt_str_puts(p->out, "/* The network updates its params in a way of its own, so the step is not cut into backward and apply. */\n");
+    lt_str_puts(
+      p->out,
+      "/* The network updates its params in a way of its own, so the step is not cut into backward and apply. */\n");
   if (!x->halves) return;
-  prototype(p, lt_arena_printf(p->a, "%s_backward", name), lt_arena_printf(p->a, "%s, const void *state, void *grads, void *scratch", io));
-  prototype(p, lt_arena_printf(p->a, "%s_apply", name), lt_arena_printf(p->a, "%s, void *state, const void *grads, void *scratch", io));
+  prototype(p, lt_arena_printf(p->a, "%s_backward", name),
+            lt_arena_printf(p->a, "%s, const void *state, void *grads, void *scratch", io));
+  prototype(p, lt_arena_printf(p->a, "%s_apply", name),
+            lt_arena_printf(p->a, "%s, void *state, const void *grads, void *scratch", io));
 }
 
 static void print_embedded(printing *p) {
@@ -190,8 +209,8 @@ static void print_embedded(printing *p) {
     if (!x[i].symbol) continue;
     bool packed = x[i].kind == LT_IMAGE_PACKED;
     claim(p, x[i].symbol, "the embedded weights");
-    lt_str_printf(p->out, "extern const unsigned char %s[%s_%s_BYTES]; /* %s = NULL means these */\n", x[i].symbol, p->upper, packed ? "WEIGHTS" : "PARAMS",
-                  packed ? "weights" : "params");
+    lt_str_printf(p->out, "extern const unsigned char %s[%s_%s_BYTES]; /* %s = NULL means these */\n", x[i].symbol,
+                  p->upper, packed ? "WEIGHTS" : "PARAMS", packed ? "weights" : "params");
   }
 }
 
@@ -200,7 +219,9 @@ static void print_images(printing *p) {
   lt_str_puts(p->out, "\n/* ---- weights and state ---- */\n");
   print_embedded(p);
   if (e->m->pack.out_bytes) prototype(p, "pack", "void *weights, const void *params_or_state");
-  if (e->trains) prototype(p, "state_init", "void *state, uint64_t seed"), prototype(p, "state_load", "void *state, const void *params_or_state");
+  if (e->trains)
+    prototype(p, "state_init", "void *state, uint64_t seed"),
+      prototype(p, "state_load", "void *state, const void *params_or_state");
 }
 
 void lt_header_print(lt_str *out, const lt_emission *e) {
@@ -208,7 +229,8 @@ void lt_header_print(lt_str *out, const lt_emission *e) {
   print_head(&p);
   print_sizes(&p);
   print_offsets(&p);
-  lt_str_puts(out, "\n/* Functions return 0, -8 (weights, state or gradients of another model or ABI) or -9 (a null or misaligned pointer). */\n");
+  lt_str_puts(out, "\n/* Functions return 0, -8 (weights, state or gradients of another model or ABI) or -9 (a null or "
+                   "misaligned pointer). */\n");
   for (uint32_t i = 0; i < e->m->n_entry; i++) print_entry(&p, &e->m->entry[i]);
   print_images(&p);
   lt_str_puts(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");

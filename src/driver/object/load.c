@@ -31,7 +31,9 @@ lathe_object *lathe_object_load(const char *path, lathe_error *e) {
   return lt_protect(e, load_body, &p) ? NULL : p.out;
 }
 
-void *lathe_object_find(lathe_object *o, const char *symbol) { return o && symbol ? lt_code_look(o->code, symbol) : NULL; }
+void *lathe_object_find(lathe_object *o, const char *symbol) {
+  return o && symbol ? lt_code_look(o->code, symbol) : NULL;
+}
 
 void lathe_object_free(lathe_object *o) {
   if (o) object_delete(o);

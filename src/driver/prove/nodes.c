@@ -1,10 +1,10 @@
 /* nodes.c: values that compiled code has computed against the interpreter in double precision.
  *
- * How far a value may be off is measured by what it was computed from. An elementwise result in f32 is near the exact one
- * relative to itself. A sum may cancel, so its error is measured by the sum of the magnitudes of its terms (which the
- * interpreter gives: the same node on the operands' absolute values), with room for rounding that grows as the square root
- * of the number of terms (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §2.6 and §4.2). Whole numbers,
- * truth values and moved elements are the same or wrong. */
+ * How far a value may be off is measured by what it was computed from. An elementwise result in f32 is near the exact
+ * one relative to itself. A sum may cancel, so its error is measured by the sum of the magnitudes of its terms (which
+ * the interpreter gives: the same node on the operands' absolute values), with room for rounding that grows as the
+ * square root of the number of terms (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §2.6 and §4.2).
+ * Whole numbers, truth values and moved elements are the same or wrong. */
 #include "driver/prove/probe.h"
 
 #include <assert.h>
@@ -98,11 +98,13 @@ static lt_tolerance widened(lt_tolerance t, lt_dtype dtype, double terms) {
   return t;
 }
 
-static lt_gap compare_result(lt_probe *p, lt_arena *a, const lt_node *n, unsigned i, const lt_tensor *want, lt_tolerance t) {
+static lt_gap compare_result(lt_probe *p, lt_arena *a, const lt_node *n, unsigned i, const lt_tensor *want,
+                             lt_tolerance t) {
   const lt_type *type = lt_type_of(p->g, n->out + i);
   const lt_tensor *got = lt_probe_tensor(p, a, n->out + i);
   double terms = lt_facts(n)->terms ? lt_facts(n)->terms(p->g, n) : 0; /* 0: the op adds nothing up */
-  if (!lt_is_float(type->dtype) || lt_op_table[n->op].flags & LT_MOVE) return lt_compare(got, want, NULL, (lt_tolerance){0});
+  if (!lt_is_float(type->dtype) || lt_op_table[n->op].flags & LT_MOVE)
+    return lt_compare(got, want, NULL, (lt_tolerance){0});
   t = widened(t, type->dtype, terms);
   lt_gap gap = lt_compare(got, want, NULL, t);
   return gap.bad && terms ? lt_compare(got, want, interpret(p, a, n, true)[i], t) : gap;
@@ -118,28 +120,32 @@ static void print_range(lt_str *s, const lt_probe *p, lt_arena *a, const lt_node
     else lo = fmin(lo, x), hi = fmax(hi, x);
   }
   const char *name = lt_name_of(p->g, n->in[k]);
-  lt_str_printf(s, "  %s%s%s%s %s: min %.9g, max %.9g, %lld NaN\n", lt_operand_name(a, n->op, k), name ? " = `" : "", name ? name : "", name ? "`" : "",
-                lt_type_text(a, &t->type), lo, hi, nans);
+  lt_str_printf(s, "  %s%s%s%s %s: min %.9g, max %.9g, %lld NaN\n", lt_operand_name(a, n->op, k), name ? " = `" : "",
+                name ? name : "", name ? "`" : "", lt_type_text(a, &t->type), lo, hi, nans);
 }
 
 /* The node as a dump has it, the worst element, the ranges of the operands. */
-static void print_failure(lt_str *s, const lt_probe *p, lt_arena *a, const lt_node *n, unsigned result, const lt_gap *gap) {
+static void print_failure(lt_str *s, const lt_probe *p, lt_arena *a, const lt_node *n, unsigned result,
+                          const lt_gap *gap) {
   const lt_type *t = lt_type_of(p->g, n->out + result);
   lt_str text;
   lt_str_init(&text, a);
   lt_print_node(&text, p->g, n);
   while (text.n && (text.at[text.n - 1] == '\n' || text.at[text.n - 1] == ' ')) text.at[--text.n] = 0;
-  lt_str_printf(s, "the first node that differs: %s%s%s%s\n  %s\n", lt_op_table[n->op].name, n->label ? " of layer `" : "", n->label ? n->label : "",
-                n->label ? "`" : "", text.at + strspn(text.at, " "));
-  lt_str_printf(s, "  %s: %lld of %lld elements, worst at %s: compiled %.9g, interpreter %.9g (allowed %.3g)\n", lt_type_text(a, t), (long long)gap->bad,
-                (long long)lt_type_count(t), t->rank ? lt_index_text(a, t, gap->worst) : "the scalar", gap->got, gap->want, gap->allowed);
+  lt_str_printf(s, "the first node that differs: %s%s%s%s\n  %s\n", lt_op_table[n->op].name,
+                n->label ? " of layer `" : "", n->label ? n->label : "", n->label ? "`" : "",
+                text.at + strspn(text.at, " "));
+  lt_str_printf(s, "  %s: %lld of %lld elements, worst at %s: compiled %.9g, interpreter %.9g (allowed %.3g)\n",
+                lt_type_text(a, t), (long long)gap->bad, (long long)lt_type_count(t),
+                t->rank ? lt_index_text(a, t, gap->worst) : "the scalar", gap->got, gap->want, gap->allowed);
   for (unsigned k = 0; k < n->n_in; k++)
     if (n->in[k]) print_range(s, p, a, n, k);
 }
 
 static void print_further(lt_str *s, const lt_node *n, const lt_gap *gap) {
-  lt_str_printf(s, "also %s%s%s%s: %lld elements, worst compiled %.9g, interpreter %.9g\n", lt_op_table[n->op].name, n->label ? " of layer `" : "",
-                n->label ? n->label : "", n->label ? "`" : "", (long long)gap->bad, gap->got, gap->want);
+  lt_str_printf(s, "also %s%s%s%s: %lld elements, worst compiled %.9g, interpreter %.9g\n", lt_op_table[n->op].name,
+                n->label ? " of layer `" : "", n->label ? n->label : "", n->label ? "`" : "", (long long)gap->bad,
+                gap->got, gap->want);
 }
 
 /* ---- all of them ------------------------------------------------------------------------------------------------- */

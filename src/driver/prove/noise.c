@@ -1,5 +1,6 @@
-/* noise.c: how far an entry's results move when what it is given moves in its last bits. What they are known to no better
- * than that: a gradient that is zero but for rounding is noise, in f32 as in double, and no measure of an error. */
+/* noise.c: how far an entry's results move when what it is given moves in its last bits. What they are known to no
+ * better than that: a gradient that is zero but for rounding is noise, in f32 as in double, and no measure of an
+ * error. */
 #include "driver/prove/probe.h"
 
 static const double STIR = 0x1p-22; /* a few units in the last place of an f32 */
@@ -47,7 +48,9 @@ static void write_items(stirring *s) {
   }
 }
 
-static size_t result_bytes(const lt_probe *p, uint32_t i) { return (size_t)lt_type_bytes(lt_type_of(p->g, lt_probe_result(p, i))); }
+static size_t result_bytes(const lt_probe *p, uint32_t i) {
+  return (size_t)lt_type_bytes(lt_type_of(p->g, lt_probe_result(p, i)));
+}
 
 /* Nothing may fail in between: the caller's buffers are bound elsewhere. */
 static int call_stirred(stirring *s) {
@@ -58,7 +61,8 @@ static int call_stirred(stirring *s) {
   int status = lathe_call(to, s->p->entry->spec.name);
   for (swap *x = s->all; x; x = x->next) x->cell->bound = x->bound;
   for (uint32_t i = s->p->n_output; i < lt_probe_results(s->p); i++)
-    memcpy(s->result[i], to->image + lt_model_item(to->model, lt_probe_result_name(s->p, i))->offset, result_bytes(s->p, i));
+    memcpy(s->result[i], to->image + lt_model_item(to->model, lt_probe_result_name(s->p, i))->offset,
+           result_bytes(s->p, i));
   memcpy(to->image, s->p->before, (size_t)to->model->image.bytes);
   to->stale = true;
   return status;
@@ -66,14 +70,19 @@ static int call_stirred(stirring *s) {
 
 lt_stirred lt_probe_stir(lt_probe *p) {
   lt_arena *a = p->a;
-  stirring s = {.p = p, .r = {LT_NEW_ARRAY(a, const lt_tensor *, p->g->values.n), LT_NEW_ARRAY(a, const lt_tensor *, lt_probe_results(p) + 1)}};
+  stirring s = {.p = p,
+                .r = {LT_NEW_ARRAY(a, const lt_tensor *, p->g->values.n),
+                      LT_NEW_ARRAY(a, const lt_tensor *, lt_probe_results(p) + 1)}};
   s.result = LT_NEW_ARRAY(a, void *, lt_probe_results(p) + 1);
   for (uint32_t i = 0; i < lt_probe_results(p); i++)
-    s.result[i] = i < p->n_output ? plan_swap(&s, p->output[i].name, p->output[i].value) : lt_arena_alloc(a, result_bytes(p, i));
+    s.result[i] =
+      i < p->n_output ? plan_swap(&s, p->output[i].name, p->output[i].value) : lt_arena_alloc(a, result_bytes(p, i));
   for (lt_value v = 1; v < p->g->values.n; v++)
     if (lt_is_leaf(p->g, v) && lt_op_of(p->g, v) != LT_OP_const) plan_leaf(&s, v);
   int status = call_stirred(&s);
-  if (status) lt_fail(p->job, LATHE_E_INTERNAL, NULL, "entry `%s` returned: %s", p->entry->spec.name, lathe_status_text(status));
-  for (uint32_t i = 0; i < lt_probe_results(p); i++) s.r.result[i] = lt_tensor_import(a, lt_type_of(p->g, lt_probe_result(p, i)), s.result[i]);
+  if (status)
+    lt_fail(p->job, LATHE_E_INTERNAL, NULL, "entry `%s` returned: %s", p->entry->spec.name, lathe_status_text(status));
+  for (uint32_t i = 0; i < lt_probe_results(p); i++)
+    s.r.result[i] = lt_tensor_import(a, lt_type_of(p->g, lt_probe_result(p, i)), s.result[i]);
   return s.r;
 }

@@ -75,14 +75,18 @@ static void *cell_data(const lt_cell *c) { return c->bound ? c->bound : c->own; 
 static const void *hyper_default(lt_probe *p, const char *name) {
   const lt_plan *plan = &p->entry->plan;
   for (uint32_t i = 0; i < plan->n_slot; i++)
-    if (plan->slot[i].role == LT_SLOT_HYPER && !strcmp(plan->slot[i].name, name)) return lt_plan_const_at(plan, plan->slot[i].def_offset);
+    if (plan->slot[i].role == LT_SLOT_HYPER && !strcmp(plan->slot[i].name, name))
+      return lt_plan_const_at(plan, plan->slot[i].def_offset);
   return NULL;
 }
 
 static const void *leaf_bytes(lt_probe *p, const char *name) {
   const lt_cell *c = lt_probe_cell(p, name);
   const lt_image_item *item = lt_model_item(p->s->model, name);
-  const void *at = c && c->hyper && !c->touched ? hyper_default(p, name) : c ? cell_data(c) : item ? p->before + item->offset : NULL;
+  const void *at = c && c->hyper && !c->touched ? hyper_default(p, name)
+                   : c                          ? cell_data(c)
+                   : item                       ? p->before + item->offset
+                                                : NULL;
   if (!at) lt_fail(p->job, LATHE_E_INTERNAL, NULL, "nothing holds `%s`", name);
   return at;
 }
@@ -124,14 +128,18 @@ static void call_probe(lt_probe *p, lt_graph *shown) {
   memcpy(&run, &at, sizeof run);
   const void **io = make_io(p, &plan);
   int status = run(io, p->before, block(p, plan.scratch_bytes, 0xFF));
-  if (status) lt_fail(p->job, LATHE_E_INTERNAL, NULL, "the probe of entry `%s` returned: %s", p->entry->spec.name, lathe_status_text(status));
+  if (status)
+    lt_fail(p->job, LATHE_E_INTERNAL, NULL, "the probe of entry `%s` returned: %s", p->entry->spec.name,
+            lathe_status_text(status));
 }
 
 void lt_probe_open(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_instance *s, const char *entry) {
   if (!s || !network) lt_fail(job, LATHE_E_INVALID, NULL, "the instance or the graph is NULL");
   const lt_callable *c = lt_model_find(s->model, entry);
   if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", entry ? entry : "");
-  if (c->half) lt_fail(job, LATHE_E_INVALID, NULL, "`%s` is half of a step\nhelp: prove `%s`, its halves have the same bits", entry, c->entry->spec.name);
+  if (c->half)
+    lt_fail(job, LATHE_E_INVALID, NULL, "`%s` is half of a step\nhelp: prove `%s`, its halves have the same bits",
+            entry, c->entry->spec.name);
   *p = (lt_probe){.job = job, .a = lt_arena_new(job), .s = s, .entry = c->entry};
   lt_graph_check(job, network);
   make_graphs(p, network);
@@ -146,7 +154,8 @@ void lt_probe_open(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_i
 static void spoil(lt_probe *p) {
   const lt_plan *plan = &p->entry->plan;
   for (uint32_t i = 0; i < plan->n_slot; i++)
-    if (plan->slot[i].role == LT_SLOT_OUTPUT) memset(cell_data(lt_probe_cell(p, plan->slot[i].name)), 0xFF, (size_t)lt_type_bytes(&plan->slot[i].type));
+    if (plan->slot[i].role == LT_SLOT_OUTPUT)
+      memset(cell_data(lt_probe_cell(p, plan->slot[i].name)), 0xFF, (size_t)lt_type_bytes(&plan->slot[i].type));
   if (plan->scratch_bytes) memset(p->s->scratch, 0xFF, (size_t)plan->scratch_bytes);
 }
 
@@ -157,10 +166,13 @@ void lt_probe_call_entry(lt_probe *p) {
   int status = lathe_call(p->s, p->entry->spec.name);
   memcpy(p->after, p->s->image, bytes);
   memcpy(p->s->image, p->before, bytes);
-  if (status) lt_fail(p->job, LATHE_E_INTERNAL, NULL, "entry `%s` returned: %s", p->entry->spec.name, lathe_status_text(status));
+  if (status)
+    lt_fail(p->job, LATHE_E_INTERNAL, NULL, "entry `%s` returned: %s", p->entry->spec.name, lathe_status_text(status));
 }
 
-lt_value lt_probe_result(const lt_probe *p, uint32_t i) { return i < p->n_output ? p->output[i].value : p->update[i - p->n_output].value; }
+lt_value lt_probe_result(const lt_probe *p, uint32_t i) {
+  return i < p->n_output ? p->output[i].value : p->update[i - p->n_output].value;
+}
 
 const char *lt_probe_result_name(const lt_probe *p, uint32_t i) {
   return i < p->n_output ? p->output[i].name : lt_name_of(p->g, p->update[i - p->n_output].leaf);

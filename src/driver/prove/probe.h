@@ -1,7 +1,9 @@
-/* probe.h: an entry compiled once more with every value of its graph as an output, and what stands in them after a call.
+/* probe.h: an entry compiled once more with every value of its graph as an output, and what stands in them after a
+ * call.
  *
  *   network ─ entry ─ mode ─┬─ autodiff ── meant: what the network says, as ordinary ops
- *                           └─ spell … cse ── g: what the compiler goes on with ─ fuse, choose, layout ─ plan ─ JIT ─ value[]
+ *                           └─ spell … cse ── g: what the compiler goes on with ─ fuse, choose, layout ─ plan ─ JIT ─
+ *                           value[]
  *
  * Each node of g can so be held against the interpreter on its own, from the very operands that the compiled code had
  * (nodes.c): errors do not pile up, and the first node that is wrong is the one that is named. */
@@ -11,15 +13,17 @@
 
 typedef struct lt_probe {
   lt_job *job;
-  lt_arena *a;             /* of the call */
+  lt_arena *a; /* of the call */
   lathe_instance *s;
   const lt_model_entry *entry;
-  lt_graph *meant, *g;     /* g without outputs and updates of its own: they are the next two */
-  const lt_output *output; uint32_t n_output;
-  const lt_update *update; uint32_t n_update;
-  const void **value;      /* by value of g, the dtype's own bytes; NULL for constants */
-  unsigned char *before;   /* the portable image: what params and states held */
-  unsigned char *after;    /* and after a call of the model's own code; NULL: not called yet */
+  lt_graph *meant, *g; /* g without outputs and updates of its own: they are the next two */
+  const lt_output *output;
+  uint32_t n_output;
+  const lt_update *update;
+  uint32_t n_update;
+  const void **value;    /* by value of g, the dtype's own bytes; NULL for constants */
+  unsigned char *before; /* the portable image: what params and states held */
+  unsigned char *after;  /* and after a call of the model's own code; NULL: not called yet */
 } lt_probe;
 
 /* Compile and call the probe on what the instance holds. Fails when the model was not compiled from this network. */
@@ -49,11 +53,12 @@ lt_cell *lt_probe_cell(const lt_probe *p, const char *name);
 /* ---- nodes.c ---- */
 
 typedef struct lt_tolerance { double rtol, atol; } lt_tolerance;
-/* Elements of got that are too far from want: |got - want| > atol + rtol·size, size being |want| or what `size` holds. */
+/* Elements of got that are too far from want: |got - want| > atol + rtol·size, size being |want| or what `size`
+ * holds. */
 typedef struct lt_gap { int64_t bad, worst; double got, want, allowed; } lt_gap;
 lt_gap lt_compare(const lt_tensor *got, const lt_tensor *want, const lt_tensor *size, lt_tolerance t);
-/* Nodes whose values are not what the interpreter makes of their operands; notes say where the first one is wrong, and what
- * its operands hold. *checked: how many nodes there are. */
+/* Nodes whose values are not what the interpreter makes of their operands; notes say where the first one is wrong, and
+ * what its operands hold. *checked: how many nodes there are. */
 uint32_t lt_compare_nodes(lt_probe *p, lt_tolerance t, lt_str *notes, uint32_t *checked);
 const lt_tensor *lt_probe_tensor(const lt_probe *p, lt_arena *a, lt_value v);
 /* "[3, 0, 7]", or "" for a scalar. */

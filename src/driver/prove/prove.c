@@ -1,13 +1,15 @@
-/* prove.c: lathe_prove: an entry as it was compiled, held against the interpreter. Four points, and what they found as text:
+/* prove.c: lathe_prove: an entry as it was compiled, held against the interpreter. Four points, and what they found as
+ * text:
  *
  *   passes   what the compiler goes on with means what the network says: both interpreted in double precision
  *   nodes    each node's values follow from its operands' (nodes.c)
  *   bits     the entry computes the same bits as its probe, in which nothing stays inside a kernel
  *   results  and so outputs and updates are what the network says, end to end
  *
- * End to end, a comparison that goes the other way (x < 0 by a rounding error) moves a gradient elsewhere, and that is not
- * wrong. So the interpreter takes over what the compiled code has decided: those nodes have been checked, exactly, one by
- * one. And what is zero but for rounding (a bias before batch_norm has no gradient) is known as well as noise.c says. */
+ * End to end, a comparison that goes the other way (x < 0 by a rounding error) moves a gradient elsewhere, and that is
+ * not wrong. So the interpreter takes over what the compiled code has decided: those nodes have been checked, exactly,
+ * one by one. And what is zero but for rounding (a bias before batch_norm has no gradient) is known as well as noise.c
+ * says. */
 #include "driver/prove/probe.h"
 
 #include <math.h>
@@ -17,9 +19,10 @@ typedef struct proof {
   const lt_options *o;
   lt_arena *a;
   lt_points found;
-  double *noise;                       /* by result; NULL: not known yet */
-  double worst; uint32_t worst_at;     /* largest error of a result, relative to its largest element */
-  uint32_t vague;                      /* results that are known no better than by their noise */
+  double *noise; /* by result; NULL: not known yet */
+  double worst;
+  uint32_t worst_at; /* largest error of a result, relative to its largest element */
+  uint32_t vague;    /* results that are known no better than by their noise */
 } proof;
 
 static void add_point(proof *f, bool ok, const char *what, const lt_str *notes) {
@@ -31,7 +34,7 @@ static double rtol_of(const proof *f) { return f->o->given[LT_OPT_rtol] ? f->o->
 /* Below the smallest normal f32 what is left is not precise. */
 static double atol_of(const proof *f) { return f->o->given[LT_OPT_atol] ? f->o->atol : 1e-37; }
 
-/* ---- whole graphs in the interpreter ------------------------------------------------------------------------------ */
+/* ---- whole graphs in the interpreter ----------------------------------------------------------------------------- */
 
 static lt_value leaf_named(const proof *f, const char *name) {
   lt_value v = lt_find(f->p->g, name);
@@ -43,7 +46,8 @@ static lt_eval *open_eval(proof *f, const lt_graph *g) {
   lt_eval *e = LT_NEW(f->a, lt_eval);
   lt_eval_init(e, f->p->job, f->a, g, LT_EVAL_DOUBLE);
   for (lt_value v = 1; v < g->values.n; v++)
-    if (lt_is_leaf(g, v) && lt_op_of(g, v) != LT_OP_const) lt_eval_set(e, v, lt_probe_tensor(f->p, f->a, leaf_named(f, lt_name_of(g, v))));
+    if (lt_is_leaf(g, v) && lt_op_of(g, v) != LT_OP_const)
+      lt_eval_set(e, v, lt_probe_tensor(f->p, f->a, leaf_named(f, lt_name_of(g, v))));
   return e;
 }
 
@@ -58,7 +62,8 @@ static bool decides(const lt_graph *g, const lt_node *n) {
 static uint32_t count_turned(proof *f, const lt_eval *free) {
   uint32_t turned = 0;
   for (lt_value v = 1; v < f->p->g->values.n; v++)
-    if (free->value[v] && decides(f->p->g, lt_node_of(f->p->g, v))) turned += !lt_tensor_eq(lt_probe_tensor(f->p, f->a, v), free->value[v]);
+    if (free->value[v] && decides(f->p->g, lt_node_of(f->p->g, v)))
+      turned += !lt_tensor_eq(lt_probe_tensor(f->p, f->a, v), free->value[v]);
   return turned;
 }
 
@@ -72,7 +77,7 @@ static lt_eval *follow_decisions(proof *f, lt_eval *free, uint32_t *turned) {
   return e;
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------------------------- */
+/* ---- comparing --------------------------------------------------------------------------------------------------- */
 
 static double finite_or_infinite(double d) { return isfinite(d) ? d : INFINITY; }
 
@@ -98,8 +103,8 @@ static const lt_tensor *result_tensor(const proof *f, uint32_t i) {
   return lt_tensor_import(f->a, lt_type_of(f->p->g, lt_probe_result(f->p, i)), lt_probe_result_bytes(f->p, i));
 }
 
-/* How well each result is determined: what a change in the last bits of all inputs makes of it, in the compiled code and in
- * double precision. Costs a call and an interpretation, so only when something seems wrong. */
+/* How well each result is determined: what a change in the last bits of all inputs makes of it, in the compiled code
+ * and in double precision. Costs a call and an interpretation, so only when something seems wrong. */
 static double noise_of(proof *f, lt_eval *exact, uint32_t i) {
   uint32_t n = lt_probe_results(f->p);
   int64_t at;
@@ -112,7 +117,8 @@ static double noise_of(proof *f, lt_eval *exact, uint32_t i) {
     if (moved.leaf[v]) lt_eval_set(&e, v, moved.leaf[v]);
   for (uint32_t k = 0; k < n; k++) {
     lt_value v = lt_probe_result(f->p, k);
-    f->noise[k] = error_of(moved.result[k], result_tensor(f, k), &at) + error_of(lt_eval_get(&e, v), lt_eval_get(exact, v), &at);
+    f->noise[k] =
+      error_of(moved.result[k], result_tensor(f, k), &at) + error_of(lt_eval_get(&e, v), lt_eval_get(exact, v), &at);
   }
   return f->noise[i];
 }
@@ -126,23 +132,26 @@ static bool note_error(proof *f, uint32_t i, double relative) {
   return true;
 }
 
-/* Result i (outputs, then updates) on both sides; false and a note where they differ by more than `allowed` of the largest
- * element and more than noise. */
-static bool compare_values(proof *f, uint32_t i, const lt_tensor *got, const lt_tensor *want, double allowed, lt_eval *exact, lt_str *notes) {
+/* Result i (outputs, then updates) on both sides; false and a note where they differ by more than `allowed` of the
+ * largest element and more than noise. */
+static bool compare_values(proof *f, uint32_t i, const lt_tensor *got, const lt_tensor *want, double allowed,
+                           lt_eval *exact, lt_str *notes) {
   const lt_type *t = lt_type_of(f->p->g, lt_probe_result(f->p, i));
   int64_t at;
-  double size = lt_largest(want), error = error_of(got, want, &at), limit = lt_is_float(t->dtype) ? atol_of(f) + allowed * size : 0;
+  double size = lt_largest(want), error = error_of(got, want, &at),
+         limit = lt_is_float(t->dtype) ? atol_of(f) + allowed * size : 0;
   if (error <= limit) return note_error(f, i, size > 0 ? error / size : 0);
   if (lt_is_float(t->dtype)) limit += NOISE * noise_of(f, exact, i);
   if (error <= limit && error < INFINITY) return f->vague++, true;
-  lt_str_printf(notes, "%s `%s` %s differs%s%s: %.9g, should be %.9g (allowed %.3g)\n", kind_of(f, i), lt_probe_result_name(f->p, i), lt_type_text(f->a, t),
-                t->rank ? " at " : "", lt_index_text(f->a, t, at), lt_tensor_at(got, at), lt_tensor_at(want, at), limit);
+  lt_str_printf(notes, "%s `%s` %s differs%s%s: %.9g, should be %.9g (allowed %.3g)\n", kind_of(f, i),
+                lt_probe_result_name(f->p, i), lt_type_text(f->a, t), t->rank ? " at " : "", lt_index_text(f->a, t, at),
+                lt_tensor_at(got, at), lt_tensor_at(want, at), limit);
   return false;
 }
 
-/* ---- the points --------------------------------------------------------------------------------------------------- */
+/* ---- the points -------------------------------------------------------------------------------------------------- */
 
-enum { END_TO_END = 100 }; /* times rtol: errors add up over the layers */
+enum { END_TO_END = 100 };         /* times rtol: errors add up over the layers */
 static const double PASSES = 1e-5; /* passes fold constants in f32, the rest is double */
 
 static void check_passes(proof *f, lt_eval *means, lt_eval *compiled) {
@@ -152,7 +161,8 @@ static void check_passes(proof *f, lt_eval *means, lt_eval *compiled) {
   lt_str_init(&notes, f->a);
   for (uint32_t i = 0; ok && i < lt_probe_results(f->p); i++) {
     lt_value before = i < f->p->n_output ? meant->outputs.at[i].value : meant->updates.at[i - f->p->n_output].value;
-    ok = compare_values(f, i, lt_eval_get(compiled, lt_probe_result(f->p, i)), lt_eval_get(means, before), PASSES, compiled, &notes);
+    ok = compare_values(f, i, lt_eval_get(compiled, lt_probe_result(f->p, i)), lt_eval_get(means, before), PASSES,
+                        compiled, &notes);
   }
   add_point(f, ok, "the passes keep what the network means", &notes);
 }
@@ -162,8 +172,10 @@ static void check_nodes(proof *f) {
   uint32_t checked;
   lt_str_init(&notes, f->a);
   uint32_t bad = lt_compare_nodes(f->p, (lt_tolerance){rtol_of(f), atol_of(f)}, &notes, &checked);
-  add_point(f, bad == 0, bad ? lt_arena_printf(f->a, "%u of %u nodes differ from the interpreter in double precision", bad, checked)
-                             : lt_arena_printf(f->a, "each of %u nodes against the interpreter in double precision", checked), &notes);
+  add_point(f, bad == 0,
+            bad ? lt_arena_printf(f->a, "%u of %u nodes differ from the interpreter in double precision", bad, checked)
+                : lt_arena_printf(f->a, "each of %u nodes against the interpreter in double precision", checked),
+            &notes);
 }
 
 static bool same_bits(proof *f, uint32_t i, lt_str *notes) {
@@ -174,8 +186,10 @@ static bool same_bits(proof *f, uint32_t i, lt_str *notes) {
   int64_t k = 0;
   if (lt_op_of(f->p->g, v) == LT_OP_const || memcmp(own, other, (size_t)lt_type_bytes(t)) == 0) return true;
   while (memcmp(own + k * (int64_t)size, other + k * (int64_t)size, size) == 0) k++;
-  lt_str_printf(notes, "%s `%s` %s, first at %s: %.9g, with every value visible %.9g\n", kind_of(f, i), lt_probe_result_name(f->p, i), lt_type_text(f->a, t),
-                t->rank ? lt_index_text(f->a, t, k) : "the scalar", lt_tensor_at(result_tensor(f, i), k), lt_tensor_at(lt_probe_tensor(f->p, f->a, v), k));
+  lt_str_printf(notes, "%s `%s` %s, first at %s: %.9g, with every value visible %.9g\n", kind_of(f, i),
+                lt_probe_result_name(f->p, i), lt_type_text(f->a, t),
+                t->rank ? lt_index_text(f->a, t, k) : "the scalar", lt_tensor_at(result_tensor(f, i), k),
+                lt_tensor_at(lt_probe_tensor(f->p, f->a, v), k));
   return false;
 }
 
@@ -195,11 +209,15 @@ static void check_results(proof *f, lt_eval *compiled) {
   lt_str_init(&notes, f->a);
   f->worst = 0, f->worst_at = 0, f->vague = 0;
   for (uint32_t i = 0; i < lt_probe_results(f->p); i++)
-    ok &= compare_values(f, i, result_tensor(f, i), lt_eval_get(e, lt_probe_result(f->p, i)), END_TO_END * rtol_of(f), compiled, &notes);
+    ok &= compare_values(f, i, result_tensor(f, i), lt_eval_get(e, lt_probe_result(f->p, i)), END_TO_END * rtol_of(f),
+                         compiled, &notes);
   if (ok && f->vague < lt_probe_results(f->p))
-    lt_str_printf(&notes, "largest error %.2g of the largest value, in %s `%s`\n", f->worst, kind_of(f, f->worst_at), lt_probe_result_name(f->p, f->worst_at));
-  if (f->vague) lt_str_printf(&notes, "%u of %u results are known no better than by rounding\n", f->vague, lt_probe_results(f->p));
-  if (turned) lt_str_printf(&notes, "rounding has turned over what %u node%s decided\n", turned, turned == 1 ? "" : "s");
+    lt_str_printf(&notes, "largest error %.2g of the largest value, in %s `%s`\n", f->worst, kind_of(f, f->worst_at),
+                  lt_probe_result_name(f->p, f->worst_at));
+  if (f->vague)
+    lt_str_printf(&notes, "%u of %u results are known no better than by rounding\n", f->vague, lt_probe_results(f->p));
+  if (turned)
+    lt_str_printf(&notes, "rounding has turned over what %u node%s decided\n", turned, turned == 1 ? "" : "s");
   add_point(f, ok, "results end to end against the interpreter", &notes);
 }
 
@@ -221,12 +239,13 @@ lt_points lt_prove(lt_probe *p, const lt_options *o) {
   return f.found;
 }
 
-/* ---- handing out --------------------------------------------------------------------------------------------------- */
+/* ---- handing out ------------------------------------------------------------------------------------------------- */
 
 /* One block: the list, the points, their texts. */
 static lathe_proof *pack(lt_job *job, const lt_points *found) {
   size_t n = found->n, bytes = sizeof(lathe_proof) + n * sizeof(lathe_point);
-  for (size_t i = 0; i < n; i++) bytes += strlen(found->at[i].what) + 1 + (found->at[i].notes ? strlen(found->at[i].notes) + 1 : 0);
+  for (size_t i = 0; i < n; i++)
+    bytes += strlen(found->at[i].what) + 1 + (found->at[i].notes ? strlen(found->at[i].notes) + 1 : 0);
   lathe_proof *out = lt_mem_alloc(bytes);
   if (!out) lt_fail_nomem(job);
   lathe_point *point = (lathe_point *)(void *)(out + 1);

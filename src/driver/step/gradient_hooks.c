@@ -1,4 +1,5 @@
-/* gradient_hooks.c: what happens to gradients between the loss and the optimizer, as graph operations of the step. In this order:
+/* gradient_hooks.c: what happens to gradients between the loss and the optimizer, as graph operations of the step. In
+ * this order:
  *   --freeze PATTERN    params that are not trained: no gradient is made, no state, no update
  *   --weight-decay R    g += R*p
  *   --clip-norm R       the norm over all gradients together, decay included; where R / (norm + 1e-6) is below 1, every
@@ -10,7 +11,8 @@
 
 /* ---- freezing ---------------------------------------------------------------------------------------------------- */
 
-/* A pattern stands for names it equals or matches as in a shell, whole or up to a dot: `conv1` for conv1.W and conv1.b. */
+/* A pattern stands for names it equals or matches as in a shell, whole or up to a dot: `conv1` for conv1.W and
+ * conv1.b. */
 static bool matches(lt_arena *a, const char *pattern, const char *name) {
   if (!strcmp(pattern, name) || !fnmatch(pattern, name, 0)) return true;
   for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.')) {
@@ -65,7 +67,8 @@ LT_NORETURN static void fail_no_match(lt_job *job, lt_arena *a, const lt_graph *
   lt_vec_push(a, &near, NULL);
   list_near(&help, near, pattern);
   for (uint32_t i = 0, none = !help.n; none && i < all.n && i < MOST; i++)
-    lt_str_printf(&help, "%s`%s`%s", i ? ", " : "the params are ", all.at[i], i + 1 == MOST && all.n > MOST ? ", …" : "");
+    lt_str_printf(&help, "%s`%s`%s", i ? ", " : "the params are ", all.at[i],
+                  i + 1 == MOST && all.n > MOST ? ", …" : "");
   lt_fail(job, LATHE_E_INVALID, NULL, "--freeze: no param matches `%.80s`\nhelp: %s", pattern,
           help.n ? help.at : "the network has none at all");
 }
@@ -90,7 +93,9 @@ unsigned lt_freeze(lt_graph *g, const lt_graph *network, const lt_options *o, lt
   check_patterns(g, network, &o->freeze);
   for (unsigned i = 0; i < n; i++)
     if (!is_frozen(g, &o->freeze, lt_name_of(g, param[i]))) param[left++] = param[i];
-  if (n && !left) lt_fail(g->job, LATHE_E_INVALID, NULL, "--freeze leaves no param that the loss depends on, there is nothing to train");
+  if (n && !left)
+    lt_fail(g->job, LATHE_E_INVALID, NULL,
+            "--freeze leaves no param that the loss depends on, there is nothing to train");
   return left;
 }
 
@@ -118,7 +123,8 @@ static void clip(lt_graph *g, double most, lt_value *grad, unsigned n) {
   lt_value above = lt_const_scalar(g, LT_F64, most), below = lt_binary(g, LT_OP_add, norm, tiny);
   lt_value rate = lt_binary(g, LT_OP_div, above, below), applies = lt_binary(g, LT_OP_less, rate, one);
   rate = lt_emit(g, LT_OP_select, NULL, (lt_value[]){applies, rate, one}, 3);
-  for (unsigned i = 0; i < n; i++) grad[i] = lt_binary(g, LT_OP_mul, grad[i], lt_cast(g, rate, lt_type_of(g, grad[i])->dtype));
+  for (unsigned i = 0; i < n; i++)
+    grad[i] = lt_binary(g, LT_OP_mul, grad[i], lt_cast(g, rate, lt_type_of(g, grad[i])->dtype));
 }
 
 void lt_hooks_emit(lt_graph *g, const lt_options *o, const lt_value *param, lt_value *grad, unsigned n) {

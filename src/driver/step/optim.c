@@ -1,5 +1,5 @@
-/* optim.c: optimizers as graph operations: states, their updates and the params' updates, so that forward, loss, backward
- * and update compile into one step. The gradients come from entry.c, through the hooks of gradient_hooks.c.
+/* optim.c: optimizers as graph operations: states, their updates and the params' updates, so that forward, loss,
+ * backward and update compile into one step. The gradients come from entry.c, through the hooks of gradient_hooks.c.
  *   sgd       p -= lr*g
  *   momentum  v = 0.9*v + g, p -= lr*v
  *   adagrad   h += g*g, p -= lr*g / (sqrt(h) + 1e-8) (Duchi, Hazan and Singer, 2011)
@@ -12,17 +12,17 @@ const char lt_hyper_name[] = "lr";
 
 typedef struct moving {
   lt_graph *g;
-  lt_value rate;    /* lr as a scalar of the param's type */
+  lt_value rate; /* lr as a scalar of the param's type */
   lt_value p, grad;
-  const char *name; /* of the param */
+  const char *name;      /* of the param */
   lt_value fix_m, fix_v; /* Adam: 1 / (1 - beta^t) */
 } moving;
 
 struct lt_optimizer {
   const char *name;
   double rate;
-  const char *states[3]; /* suffixes of its states' names */
-  bool counts;           /* it needs the number of the step */
+  const char *states[3];       /* suffixes of its states' names */
+  bool counts;                 /* it needs the number of the step */
   lt_value (*emit)(moving *m); /* what to subtract from p */
 };
 
@@ -95,10 +95,8 @@ static lt_value adam(moving *m) {
 }
 
 static const lt_optimizer optimizers[] = {
-  {"sgd", 0.01, {NULL}, false, sgd},
-  {"momentum", 0.01, {".v"}, false, momentum},
-  {"adagrad", 0.001, {".h"}, false, adagrad},
-  {"adadelta", 1, {".msg", ".msdx"}, false, adadelta},
+  {"sgd", 0.01, {NULL}, false, sgd},          {"momentum", 0.01, {".v"}, false, momentum},
+  {"adagrad", 0.001, {".h"}, false, adagrad}, {"adadelta", 1, {".msg", ".msdx"}, false, adadelta},
   {"adam", 0.001, {".m", ".v"}, true, adam},
 };
 
@@ -160,7 +158,8 @@ static bool ends_in_state(const lt_graph *network, const char *name, const char 
   if (n <= k || strcmp(name + n - k, suffix)) return false;
   for (lt_value v = 1; v < network->values.n; v++) {
     const char *param = lt_name_of(network, v);
-    if (param && lt_op_of(network, v) == LT_OP_param && strlen(param) == n - k && !memcmp(param, name, n - k)) return true;
+    if (param && lt_op_of(network, v) == LT_OP_param && strlen(param) == n - k && !memcmp(param, name, n - k))
+      return true;
   }
   return false;
 }

@@ -1,12 +1,12 @@
-/* split.c: a training step cut in two, so that a program can do something with the gradients in between (add those of several
- * machines, clip them, look at them):
+/* split.c: a training step cut in two, so that a program can do something with the gradients in between (add those of
+ * several machines, clip them, look at them):
  *
  *   backward   forward, loss, gradients of the params → gradient image
  *   apply      gradient image, state → new state
  *
- * What crosses the cut: the gradient of the loss in each param, at the param's place, and the new value of each state that
- * follows from the batch alone (running statistics), at the state's place. The step must not need anything else of the
- * inputs after the cut; a network that updates its params itself in some other way is not cut. */
+ * What crosses the cut: the gradient of the loss in each param, at the param's place, and the new value of each state
+ * that follows from the batch alone (running statistics), at the state's place. The step must not need anything else of
+ * the inputs after the cut; a network that updates its params itself in some other way is not cut. */
 #include "driver/pipeline.h"
 
 #include <assert.h>
@@ -14,9 +14,9 @@
 typedef struct cut {
   lt_job *job;
   lt_arena *a;
-  const lt_graph *g;        /* the settled entry */
-  lt_value *leaf;           /* by value: the param or state it is handed over for; 0: not handed over */
-  bool *inputs, *handed;    /* by node: needs inputs, needs what is handed over */
+  const lt_graph *g;     /* the settled entry */
+  lt_value *leaf;        /* by value: the param or state it is handed over for; 0: not handed over */
+  bool *inputs, *handed; /* by node: needs inputs, needs what is handed over */
 } cut;
 
 static const char *crossing_name(lt_arena *a, const cut *c, lt_value v) {
@@ -58,7 +58,8 @@ static void find_needs(cut *c) {
   }
 }
 
-/* Updates that follow from the inputs and from no gradient are handed over themselves. false: the step cannot be cut. */
+/* Updates that follow from the inputs and from no gradient are handed over themselves. false: the step cannot be
+ * cut. */
 static bool find_states(cut *c) {
   const lt_graph *g = c->g;
   for (uint32_t i = 0; i < g->updates.n; i++) {
@@ -126,7 +127,8 @@ static lt_graph *apply_graph(cut *c) {
     if (!c->leaf[g->updates.at[i].value]) h.need[lt_node_of(g, g->updates.at[i].value)->id] = true;
   }
   copy_needed(c, &h, true);
-  for (uint32_t i = 0; i < g->updates.n; i++) lt_add_update(h.g, h.map[g->updates.at[i].leaf], h.map[g->updates.at[i].value]);
+  for (uint32_t i = 0; i < g->updates.n; i++)
+    lt_add_update(h.g, h.map[g->updates.at[i].leaf], h.map[g->updates.at[i].value]);
   return h.g;
 }
 
@@ -168,7 +170,8 @@ static void share_slots(lathe_model *m, const lt_model_entry *e, lt_plan *p) {
   p->slot = slot, p->n_slot = e->plan.n_slot;
 }
 
-static void plan_half(lathe_model *m, lt_job *job, const lt_model_entry *e, lt_graph *g, lt_plan *out, const char *suffix) {
+static void plan_half(lathe_model *m, lt_job *job, const lt_model_entry *e, lt_graph *g, lt_plan *out,
+                      const char *suffix) {
   lt_pass_options po = {.verify_each = m->options.verify_each};
   if (po.verify_each) lt_verify(g, "cutting the step in two");
   lt_graph *done = lt_run_later_passes(job, g, &po);

@@ -7,9 +7,9 @@
 #include <stdio.h>
 
 static const struct { const char *kind, *before, *after, *public_kind; } kinds[] = {
-  {"int", "int64_t ", "", "INT"}, {"float", "double ", "", "FLOAT"}, {"bool", "lathe_flag ", "", "BOOL"},
-  {"pair", "int64_t ", "[2]", "PAIR"}, {"quad", "int64_t ", "[4]", "QUAD"}, {"ints", "lathe_ints ", "", "INTS"},
-  {"str", "const char *", "", "STR"}, {"dtype", "const char *", "", "DTYPE"},
+  {"int", "int64_t ", "", "INT"},      {"float", "double ", "", "FLOAT"},      {"bool", "lathe_flag ", "", "BOOL"},
+  {"pair", "int64_t ", "[2]", "PAIR"}, {"quad", "int64_t ", "[4]", "QUAD"},    {"ints", "lathe_ints ", "", "INTS"},
+  {"str", "const char *", "", "STR"},  {"dtype", "const char *", "", "DTYPE"},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -24,7 +24,9 @@ static const char *word_for_zero(const gen_attr *a) {
   static const char *const defaults[] = {"", "0", "0.0", "false", "[]", "\"\"", "none"};
   for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
     if (!strcmp(a->def, defaults[i])) return NULL;
-  return !strcmp(a->kind, "bool") ? "false is LATHE_NO" : !strcmp(a->kind, "float") ? "0 is LATHE_FZERO" : "0 is LATHE_ZERO";
+  return !strcmp(a->kind, "bool")    ? "false is LATHE_NO"
+         : !strcmp(a->kind, "float") ? "0 is LATHE_FZERO"
+                                     : "0 is LATHE_ZERO";
 }
 
 static void put_field(FILE *f, const gen_attr *a) {
@@ -40,7 +42,9 @@ static void put_struct(FILE *f, const gen_row *r) {
   if (!r->attrs->name) return;
   fprintf(f, "typedef struct lathe_%s%s_attrs {\n", r->name, r->suffix);
   for (const gen_attr *a = r->attrs; a->name; a++) put_field(f, a);
-  fprintf(f, "  const char *name; /* %s */\n", *r->suffix ? "its weights are NAME.W …; NULL: made from the layer's" : "for messages and tables; may be NULL");
+  fprintf(f, "  const char *name; /* %s */\n",
+          *r->suffix ? "its weights are NAME.W …; NULL: made from the layer's"
+                     : "for messages and tables; may be NULL");
   fprintf(f, "} lathe_%s%s_attrs;\n", r->name, r->suffix);
 }
 
@@ -64,11 +68,13 @@ static void put_form(FILE *f, const gen_row *r) {
   if (r->attrs->name) {
     fprintf(f, "  static const lathe_attr fields[] = {\n");
     for (const gen_attr *a = r->attrs; a->name; a++, n++)
-      fprintf(f, "    {\"%s\", LATHE_ATTR_%s, offsetof(lathe_%s%s_attrs, %s)},\n", a->name, kinds[kind_of(a)].public_kind, r->name, r->suffix, a->name);
+      fprintf(f, "    {\"%s\", LATHE_ATTR_%s, offsetof(lathe_%s%s_attrs, %s)},\n", a->name,
+              kinds[kind_of(a)].public_kind, r->name, r->suffix, a->name);
     fprintf(f, "    {\"name\", LATHE_ATTR_STR, offsetof(lathe_%s%s_attrs, name)}};\n", r->name, r->suffix);
     n++;
   }
-  fprintf(f, "  static const lathe_form form = {\"%s\", %d, %s, %u};\n", r->name, r->is_layer, n ? "fields" : "NULL", n);
+  fprintf(f, "  static const lathe_form form = {\"%s\", %d, %s, %u};\n", r->name, r->is_layer, n ? "fields" : "NULL",
+          n);
 }
 
 static void put_body(FILE *f, const gen_row *r) {
@@ -99,17 +105,22 @@ static void put_row(FILE *f, const gen_row *r) {
 
 /* What this program cannot write must not be passed over. */
 static int check_row(const gen_row *r) {
-  if (gen_is_variadic(r) && gen_count(r->operands) != 1) return fprintf(stderr, "gen_build: %s(%s): xs* stands beside others\n", r->name, r->operands), 0;
+  if (gen_is_variadic(r) && gen_count(r->operands) != 1)
+    return fprintf(stderr, "gen_build: %s(%s): xs* stands beside others\n", r->name, r->operands), 0;
   if (!gen_count(r->operands)) return fprintf(stderr, "gen_build: %s has no operands\n", r->name), 0;
   for (const gen_attr *a = r->attrs; a->name; a++)
-    if (kind_of(a) == KINDS) return fprintf(stderr, "gen_build: %s: attribute `%s` is of kind %s, which has no C type here\n", r->name, a->name, a->kind), 0;
+    if (kind_of(a) == KINDS)
+      return fprintf(stderr, "gen_build: %s: attribute `%s` is of kind %s, which has no C type here\n", r->name,
+                     a->name, a->kind),
+             0;
   return 1;
 }
 
 int main(int argc, char **argv) {
   FILE *f = argc == 2 ? fopen(argv[1], "w") : NULL;
   if (!f) return fprintf(stderr, "usage: gen_build build.h (a file that can be written)\n"), 2;
-  fprintf(f, "/* lathe/build.h: a typed constructor for every op and layer. Made from their tables, included by lathe.h, which tells\n"
+  fprintf(f, "/* lathe/build.h: a typed constructor for every op and layer. Made from their tables, included by "
+             "lathe.h, which tells\n"
              " * what a field left zero means. */\n#ifndef LATHE_BUILD_H\n#define LATHE_BUILD_H\n");
   for (unsigned i = 0; i < GEN_ROWS; i++) {
     if (!gen_has_constructor(&gen_rows[i])) continue;

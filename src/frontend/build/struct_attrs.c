@@ -1,12 +1,11 @@
-/* struct_attrs.c: attributes that a program gives as a struct (lathe_apply) → the values that attribute text would give, so
- * that checks, defaults and messages are the same. The rule of zero is here: a field left zero is an attribute not given. */
+/* struct_attrs.c: attributes that a program gives as a struct (lathe_apply) → the values that attribute text would
+ * give, so that checks, defaults and messages are the same. The rule of zero is here: a field left zero is an attribute
+ * not given. */
 #include "frontend/build/apply.h"
 
 #include <math.h>
 
-static void set_int(lt_attr_value *v, int64_t i) {
-  *v = lt_attr_value_int((lt_pos){0}, i == LATHE_ZERO ? 0 : i);
-}
+static void set_int(lt_attr_value *v, int64_t i) { *v = lt_attr_value_int((lt_pos){0}, i == LATHE_ZERO ? 0 : i); }
 
 static void set_list(lt_arena *a, lt_attr_value *v, const int64_t *i, uint32_t n) {
   lt_attr_value *items = LT_NEW_ARRAY(a, lt_attr_value, n + 1);
@@ -26,8 +25,8 @@ static bool read_numbers(lt_arena *a, lt_attr_value *v, const int64_t *i, uint32
 static bool read_ints(const lt_caller *by, lt_attr_value *v, const char *form, const char *key, const lathe_ints *l) {
   int64_t n = l->n == LATHE_ZERO ? 0 : l->n;
   if (n < 0 || n > LT_MAX_INTS) {
-    lt_fail(by->job, LATHE_E_INVALID, NULL, "attribute `%s` of %s has %lld numbers, at most %d are allowed%s", key, form, (long long)n,
-      (int)LT_MAX_INTS, n < 0 ? "\nhelp: an empty list is LATHE_EMPTY" : "");
+    lt_fail(by->job, LATHE_E_INVALID, NULL, "attribute `%s` of %s has %lld numbers, at most %d are allowed%s", key,
+            form, (long long)n, (int)LT_MAX_INTS, n < 0 ? "\nhelp: an empty list is LATHE_EMPTY" : "");
   }
   set_list(by->arena, v, l->v, (uint32_t)n);
   return l->n != 0;

@@ -1,12 +1,12 @@
-/* block.c: a block in the place of its call: operands and attributes bound in a scope of its own, its statements run there; and
- * whether an instance makes weights, so that it needs a name. */
+/* block.c: a block in the place of its call: operands and attributes bound in a scope of its own, its statements run
+ * there; and whether an instance makes weights, so that it needs a name. */
 #include "frontend/text/elab.h"
 
 #include "frontend/call.h"
 
 #include <stdio.h>
 
-/* ---- whether it makes weights -------------------------------------------------------------------------------------- */
+/* ---- whether it makes weights ------------------------------------------------------------------------------------ */
 
 static bool expr_has_weights(lt_elab *e, const lt_expr *x, int depth);
 static bool block_has_weights(lt_elab *e, lt_block *b, int depth);
@@ -47,7 +47,8 @@ static bool expr_has_weights(lt_elab *e, const lt_expr *x, int depth) {
     for (uint32_t i = 0; i < x->n; i++)
       if (expr_has_weights(e, x->terms[i].value, depth)) return true;
     return false;
-  case LT_E_NAME: case LT_E_INT: case LT_E_FLOAT: case LT_E_STRING: case LT_E_WORD: case LT_E_LIST: case LT_E_VALUE: break;
+  case LT_E_NAME: case LT_E_INT: case LT_E_FLOAT: case LT_E_STRING: case LT_E_WORD: case LT_E_LIST:
+  case LT_E_VALUE: break;
   }
   return false;
 }
@@ -55,7 +56,9 @@ static bool expr_has_weights(lt_elab *e, const lt_expr *x, int depth) {
 static bool body_has_weights(lt_elab *e, const lt_stmts *body, int depth) {
   for (uint32_t i = 0; i < body->n; i++) {
     const lt_stmt *s = body->at[i];
-    if (s->kind == LT_S_LEAF ? s->leaf != LT_OP_const : s->kind == LT_S_FOR ? body_has_weights(e, &s->body, depth) : expr_has_weights(e, s->value, depth))
+    if (s->kind == LT_S_LEAF  ? s->leaf != LT_OP_const
+        : s->kind == LT_S_FOR ? body_has_weights(e, &s->body, depth)
+                              : expr_has_weights(e, s->value, depth))
       return true;
   }
   return false;
@@ -72,7 +75,7 @@ static bool block_has_weights(lt_elab *e, lt_block *b, int depth) {
   return b->weights == 2;
 }
 
-/* ---- in place --------------------------------------------------------------------------------------------------------- */
+/* ---- in place ---------------------------------------------------------------------------------------------------- */
 
 /* name: the instance's, without prefix. */
 typedef struct block_call {
@@ -103,7 +106,8 @@ static void collect(lt_elab *e, const lt_block *b, lt_values *out) {
   for (uint32_t i = 0; i < b->outs.n; i++) {
     const lt_target *t = &b->outs.at[i];
     const lt_entry *found = lt_elab_find(e, t->name);
-    if (!found || found->is_attr) lt_elab_fail(e, t->pos, "the output `%s` of block `%s` is never bound", t->name, b->name);
+    if (!found || found->is_attr)
+      lt_elab_fail(e, t->pos, "the output `%s` of block `%s` is never bound", t->name, b->name);
     lt_vec_push(e->arena, out, found->v);
   }
 }
@@ -119,7 +123,8 @@ static void inline_block(lt_elab *e, const block_call *c, lt_values *out) {
   e->seen.scope = &own;
   e->within = "";
   bind_attrs(e, c);
-  snprintf(e->trace[e->blocks++], sizeof e->trace[0], "in block `%.40s` as `%.60s`, called on line %d", b->name, c->name, (int)c->pos.line);
+  snprintf(e->trace[e->blocks++], sizeof e->trace[0], "in block `%.40s` as `%.60s`, called on line %d", b->name,
+           c->name, (int)c->pos.line);
   for (uint32_t i = 0; i < b->operands.n; i++) lt_elab_put(e, b->operands.at[i].name, (lt_entry){.v = c->in[i]});
   lt_elab_run(e, &b->body);
   collect(e, b, out);
@@ -131,7 +136,7 @@ static void inline_block(lt_elab *e, const block_call *c, lt_values *out) {
   e->blocks--;
 }
 
-/* ---- the call --------------------------------------------------------------------------------------------------------- */
+/* ---- the call ---------------------------------------------------------------------------------------------------- */
 
 static int block_operand(const lt_block *b, const char *key) {
   for (uint32_t i = 0; i < b->operands.n; i++)
@@ -149,7 +154,8 @@ static lt_value *block_operands(lt_elab *e, const lt_expr *x, const lt_block *b)
     int at = a->key ? block_operand(b, a->key) : (int)i;
     if (at < 0) continue;
     if (!a->key && i >= n) {
-      lt_elab_fail(e, a->pos, "block `%s` takes %u operand%s, not %u%s", b->name, n, n == 1 ? "" : "s", lt_elab_by_position(x),
+      lt_elab_fail(
+        e, a->pos, "block `%s` takes %u operand%s, not %u%s", b->name, n, n == 1 ? "" : "s", lt_elab_by_position(x),
         b->attrs.n ? lt_arena_printf(e->arena, "\nhelp: attributes go by name, as in `%s=…`", b->attrs.at[0].key) : "");
     }
     if (given[at]) lt_elab_fail(e, a->pos, "the operand `%s` of block `%s` is given twice", a->key, b->name);
@@ -174,8 +180,10 @@ LT_NORETURN static void fail_block_attr(lt_elab *e, const lt_block *b, const lt_
   for (uint32_t i = 0; i < b->operands.n; i++) names[n++] = b->operands.at[i].name;
   names[n] = "name";
   const char *near = lt_near_name(a->key, names);
-  lt_elab_fail(e, a->pos, near ? "block `%s` has no attribute `%.60s`\nhelp: did you mean `%s`?" : "block `%s` has no attribute `%.60s`", b->name,
-    a->key, near);
+  lt_elab_fail(e, a->pos,
+               near ? "block `%s` has no attribute `%.60s`\nhelp: did you mean `%s`?"
+                    : "block `%s` has no attribute `%.60s`",
+               b->name, a->key, near);
 }
 
 static lt_attr_arg *block_attrs(lt_elab *e, const lt_expr *x, const lt_block *b, unsigned *n) {
@@ -186,11 +194,13 @@ static lt_attr_arg *block_attrs(lt_elab *e, const lt_expr *x, const lt_block *b,
     if (!a->key || !strcmp(a->key, "name") || block_operand(b, a->key) >= 0) continue;
     if (!block_has_attr(b, a->key)) fail_block_attr(e, b, a);
     for (unsigned k = 0; k < *n; k++)
-      if (!strcmp(args[k].key, a->key)) lt_elab_fail(e, a->pos, "attribute `%s` of block `%s` is given twice", a->key, b->name);
+      if (!strcmp(args[k].key, a->key))
+        lt_elab_fail(e, a->pos, "attribute `%s` of block `%s` is given twice", a->key, b->name);
     lt_attr_arg *out = &args[(*n)++];
     out->key = a->key;
     out->pos = a->pos;
-    lt_attr_eval(&e->seen, &out->value, a->value, lt_arena_printf(e->arena, "attribute `%.60s` of block `%s`", a->key, b->name));
+    lt_attr_eval(&e->seen, &out->value, a->value,
+                 lt_arena_printf(e->arena, "attribute `%.60s` of block `%s`", a->key, b->name));
     if (out->value.kind == LT_V_STRING) out->value.text = lt_elab_text(e, out->value.text, out->value.pos);
   }
   return args;
@@ -198,7 +208,10 @@ static lt_attr_arg *block_attrs(lt_elab *e, const lt_expr *x, const lt_block *b,
 
 void lt_elab_call_block(lt_elab *e, const lt_expr *x, lt_block *b, lt_values *out) {
   block_call c = {.block = b, .pos = x->pos};
-  if (b->open) lt_elab_fail(e, x->pos, "block `%s` calls itself\nhelp: blocks are written out in place; repeat with `for i in 0..n { }`", b->name);
+  if (b->open)
+    lt_elab_fail(e, x->pos,
+                 "block `%s` calls itself\nhelp: blocks are written out in place; repeat with `for i in 0..n { }`",
+                 b->name);
   c.name = lt_elab_take_name(e, x, block_has_weights(e, b, 0));
   if (!c.name) c.name = lt_elab_full_name(e, e->base);
   c.in = block_operands(e, x, b);

@@ -1,7 +1,7 @@
 /* elab.c: syntax tree → graph: networks and their dimensions, statements, notes; names of values.
  *
- * Work is bounded before it is done: every statement has the number of its expressions as its cost, blocks and loops pay
- * for what they write out, and nodes are counted; so a short text cannot ask for endless work. */
+ * Work is bounded before it is done: every statement has the number of its expressions as its cost, blocks and loops
+ * pay for what they write out, and nodes are counted; so a short text cannot ask for endless work. */
 #include "frontend/text/elab.h"
 #include "frontend/text/read.h"
 
@@ -22,16 +22,21 @@ void lt_elab_at(lt_elab *e, lt_pos pos) {
 
 void lt_elab_pay(lt_elab *e, lt_pos pos, uint64_t steps) {
   e->steps += steps;
-  if (e->steps > e->max_steps) lt_elab_fail(e, pos, "blocks and loops write out too much: more than %llu steps", (unsigned long long)e->max_steps);
+  if (e->steps > e->max_steps)
+    lt_elab_fail(e, pos, "blocks and loops write out too much: more than %llu steps", (unsigned long long)e->max_steps);
 }
 
-/* ---- types ---------------------------------------------------------------------------------------------------------- */
+/* ---- types ------------------------------------------------------------------------------------------------------- */
 
 LT_NORETURN static void fail_unknown_dim(lt_elab *e, const lt_expr *d) {
   const char *near = lt_near_name(d->text, lt_elab_names(e));
   if (near) lt_elab_fail(e, d->pos, "unknown dimension `%.80s`\nhelp: did you mean `%s`?", d->text, near);
-  lt_elab_fail(e, d->pos, e->blocks ? "unknown dimension `%.80s`\nhelp: a block sees only its own operands and attributes"
-    : "unknown dimension `%.80s`\nhelp: named dimensions stand after the network's name: `network NAME[%.80s=1](…)`", d->text, d->text);
+  lt_elab_fail(
+    e, d->pos,
+    e->blocks
+      ? "unknown dimension `%.80s`\nhelp: a block sees only its own operands and attributes"
+      : "unknown dimension `%.80s`\nhelp: named dimensions stand after the network's name: `network NAME[%.80s=1](…)`",
+    d->text, d->text);
 }
 
 static lt_type type_of(lt_elab *e, const lt_type_expr *x) {
@@ -46,17 +51,18 @@ static lt_type type_of(lt_elab *e, const lt_type_expr *x) {
   bool ok = lt_type_count_ok(&t, &count) && lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t.dtype));
   if (!ok) lt_elab_fail(e, x->pos, "the size of %s overflows", lt_type_text(e->arena, &t));
   if (e->g->max_bytes && bytes > e->g->max_bytes) {
-    lt_elab_fail(e, x->pos, "%s takes %lld bytes, more than the limit of %lld\nhelp: raise it with --max-bytes", lt_type_text(e->arena, &t),
-      (long long)bytes, (long long)e->g->max_bytes);
+    lt_elab_fail(e, x->pos, "%s takes %lld bytes, more than the limit of %lld\nhelp: raise it with --max-bytes",
+                 lt_type_text(e->arena, &t), (long long)bytes, (long long)e->g->max_bytes);
   }
   return t;
 }
 
-/* ---- statements ------------------------------------------------------------------------------------------------------ */
+/* ---- statements -------------------------------------------------------------------------------------------------- */
 
 static void check_free(lt_elab *e, const char *name, lt_pos pos) {
   const lt_entry *old = lt_scope_find(e->scope, name);
-  if (old && old->is_attr) lt_elab_fail(e, pos, "`%s` is a dimension, attribute or loop variable here and cannot be bound", name);
+  if (old && old->is_attr)
+    lt_elab_fail(e, pos, "`%s` is a dimension, attribute or loop variable here and cannot be bound", name);
 }
 
 /* Names are given at the end (name_values); here is noted what a value was called first. */
@@ -75,7 +81,8 @@ static void check_type(lt_elab *e, const lt_target *t, lt_value v) {
   lt_type want = type_of(e, t->type);
   if (!v) lt_elab_fail(e, t->type->pos, "`%s` is none, which has no type", t->name);
   if (lt_type_eq(&want, lt_type_of(e->g, v))) return;
-  lt_elab_fail(e, t->type->pos, "`%s` is %s, not %s", t->name, lt_type_text(e->arena, lt_type_of(e->g, v)), lt_type_text(e->arena, &want));
+  lt_elab_fail(e, t->type->pos, "`%s` is %s, not %s", t->name, lt_type_text(e->arena, lt_type_of(e->g, v)),
+               lt_type_text(e->arena, &want));
 }
 
 static void run_bind(lt_elab *e, const lt_stmt *s) {
@@ -84,16 +91,21 @@ static void run_bind(lt_elab *e, const lt_stmt *s) {
   e->base = s->targets.at[0].name;
   lt_elab_results(e, s->value, &out);
   if (out.n != s->targets.n) {
-    const char *what = s->value->kind == LT_E_CALL ? lt_arena_printf(e->arena, "`%s`", s->value->text) : "the right side";
-    lt_elab_fail(e, s->pos, "%s has %u result%s, %u name%s bound to it%s", what, out.n, out.n == 1 ? "" : "s", s->targets.n,
-      s->targets.n == 1 ? " is" : "s are", out.n == 2 ? "\nhelp: bind both: `a, b = …`" : out.n > 2 ? "\nhelp: bind them all: `a, b, … = …`" : "");
+    const char *what =
+      s->value->kind == LT_E_CALL ? lt_arena_printf(e->arena, "`%s`", s->value->text) : "the right side";
+    lt_elab_fail(e, s->pos, "%s has %u result%s, %u name%s bound to it%s", what, out.n, out.n == 1 ? "" : "s",
+                 s->targets.n, s->targets.n == 1 ? " is" : "s are",
+                 out.n == 2  ? "\nhelp: bind both: `a, b = …`"
+                 : out.n > 2 ? "\nhelp: bind them all: `a, b, … = …`"
+                             : "");
   }
   for (uint32_t i = 0; i < out.n; i++) {
     check_type(e, &s->targets.at[i], out.at[i]);
     bind(e, &s->targets.at[i], out.at[i]);
   }
   if (!s->notes.n) return;
-  if (e->g->nodes.n == before || !out.at[0]) lt_elab_fail(e, s->notes.at[0]->pos, "a note needs an op in its statement");
+  if (e->g->nodes.n == before || !out.at[0])
+    lt_elab_fail(e, s->notes.at[0]->pos, "a note needs an op in its statement");
   lt_elab_notes(e, &s->notes, lt_node_of(e->g, out.at[0]));
 }
 
@@ -105,7 +117,8 @@ static lt_value constant(lt_elab *e, const lt_stmt *s, const lt_type *t, const l
   case LT_INIT_ZEROS: case LT_INIT_ONES: return lt_broadcast_to(e->g, lt_const_scalar(e->g, t->dtype, one), t);
   case LT_INIT_NORMAL: case LT_INIT_UNIFORM: break;
   }
-  lt_elab_fail(e, s->value->pos, "a const has no random value\nhelp: write zeros(), ones() or numbers, or make it a `state`");
+  lt_elab_fail(e, s->value->pos,
+               "a const has no random value\nhelp: write zeros(), ones() or numbers, or make it a `state`");
 }
 
 static void run_leaf(lt_elab *e, const lt_stmt *s) {
@@ -115,8 +128,10 @@ static void run_leaf(lt_elab *e, const lt_stmt *s) {
   lt_type type = type_of(e, t->type);
   check_free(e, t->name, t->pos);
   lt_elab_at(e, t->pos);
-  if (lt_find(e->g, full) || lt_scope_find(e->scope, t->name)) lt_elab_fail(e, t->pos, "the name `%s` is used already", full);
-  lt_init init = lt_init_eval(&e->seen, &e->g->arena, &type, s->value, lt_arena_printf(e->arena, "%s `%s`", kind, t->name));
+  if (lt_find(e->g, full) || lt_scope_find(e->scope, t->name))
+    lt_elab_fail(e, t->pos, "the name `%s` is used already", full);
+  lt_init init =
+    lt_init_eval(&e->seen, &e->g->arena, &type, s->value, lt_arena_printf(e->arena, "%s `%s`", kind, t->name));
   lt_value v = s->leaf == LT_OP_const ? constant(e, s, &type, &init) : lt_leaf(e->g, s->leaf, full, type, &init);
   bind(e, t, v);
   lt_elab_notes(e, &s->notes, lt_node_of(e->g, v));
@@ -139,7 +154,8 @@ static void run_for(lt_elab *e, const lt_stmt *s) {
   const lt_target *t = &s->targets.at[0];
   int64_t from = lt_attr_eval_int(&e->seen, s->value, "the loop's first number");
   int64_t to = lt_attr_eval_int(&e->seen, s->to, "the loop's end");
-  if (lt_scope_find(e->scope, t->name)) lt_elab_fail(e, t->pos, "the loop's variable `%s` has a meaning already here", t->name);
+  if (lt_scope_find(e->scope, t->name))
+    lt_elab_fail(e, t->pos, "the loop's variable `%s` has a meaning already here", t->name);
   for (int64_t i = from; i < to; i++) {
     lt_elab_pay(e, s->pos, 1);
     lt_elab_put_int(e, t->name, t->pos, i);
@@ -161,7 +177,7 @@ void lt_elab_run(lt_elab *e, const lt_stmts *body) {
   }
 }
 
-/* ---- networks --------------------------------------------------------------------------------------------------------- */
+/* ---- networks ---------------------------------------------------------------------------------------------------- */
 
 static const lt_network *choose_network(lt_elab *e, const char *name) {
   const lt_file *f = e->tree;
@@ -174,7 +190,9 @@ static const lt_network *choose_network(lt_elab *e, const char *name) {
     if (name && !strcmp(names[i], name)) return f->networks.at[i];
   }
   if (name) lt_elab_fail(e, (lt_pos){0}, "there is no network `%.80s`\nhelp: the file has %s", name, all.at);
-  if (f->networks.n > 1) lt_elab_fail(e, (lt_pos){0}, "the file has %u networks\nhelp: choose one with --network: %s", f->networks.n, all.at);
+  if (f->networks.n > 1)
+    lt_elab_fail(e, (lt_pos){0}, "the file has %u networks\nhelp: choose one with --network: %s", f->networks.n,
+                 all.at);
   return f->networks.at[0];
 }
 
@@ -190,8 +208,11 @@ static void check_dims(lt_elab *e, const lt_network *n, const lt_read_options *o
   for (size_t i = 0; i < o->n_dims; i++) {
     const char *name = o->dims[i].name, *near = lt_near_name(name, names);
     if (has_dim(n, name)) continue;
-    if (near) lt_elab_fail(e, n->pos, "network `%s` has no dimension `%.80s`\nhelp: did you mean `%s`?", n->name, name, near);
-    lt_elab_fail(e, n->pos, "network `%s` has no dimension `%.80s`\nhelp: give it one: `network %s[%s=…](x: f32[%s, …])`", n->name, name, n->name, name, name);
+    if (near)
+      lt_elab_fail(e, n->pos, "network `%s` has no dimension `%.80s`\nhelp: did you mean `%s`?", n->name, name, near);
+    lt_elab_fail(e, n->pos,
+                 "network `%s` has no dimension `%.80s`\nhelp: give it one: `network %s[%s=…](x: f32[%s, …])`", n->name,
+                 name, n->name, name, name);
   }
 }
 
@@ -216,8 +237,9 @@ static void check_batch(lt_elab *e, const lt_network *n, int64_t batch) {
     const lt_target *t = &n->inputs.at[i];
     const lt_type *type = lt_type_of(e->g, lt_scope_find(e->scope, t->name)->v);
     if (!type->rank || type->dim[0] == batch) continue;
-    lt_elab_fail(e, t->type->dim[0]->pos, "the batch of input `%s` is fixed to %lld, not %lld\nhelp: write `network %s[N=%lld](%s: f32[N, …])`",
-      t->name, (long long)type->dim[0], (long long)batch, n->name, (long long)type->dim[0], t->name);
+    lt_elab_fail(e, t->type->dim[0]->pos,
+                 "the batch of input `%s` is fixed to %lld, not %lld\nhelp: write `network %s[N=%lld](%s: f32[N, …])`",
+                 t->name, (long long)type->dim[0], (long long)batch, n->name, (long long)type->dim[0], t->name);
   }
 }
 
@@ -237,7 +259,8 @@ static void make_outputs(lt_elab *e, const lt_network *n) {
   for (uint32_t i = 0; i < n->outs.n; i++) {
     const lt_target *t = &n->outs.at[i];
     const lt_entry *found = lt_elab_find(e, t->name);
-    if (!found || found->is_attr || !found->v) lt_elab_fail(e, t->pos, "the output `%s` is never bound\nhelp: write `%s = …` in the network", t->name, t->name);
+    if (!found || found->is_attr || !found->v)
+      lt_elab_fail(e, t->pos, "the output `%s` is never bound\nhelp: write `%s = …` in the network", t->name, t->name);
     e->g->loc = lt_loc_at(e->seen.by.file, t->pos);
     lt_add_output(e->g, t->name, found->v);
   }
@@ -277,7 +300,12 @@ static void read_text(lt_job *job, void *arg) {
   lt_arena *arena = lt_arena_new(job);
   lt_lexer lex;
   lt_scope scope = {.prefix = ""};
-  *e = (lt_elab){.job = job, .arena = arena, .scope = &scope, .seen = {{job, arena, r->file}, &scope, r->folder}, .base = "", .within = ""};
+  *e = (lt_elab){.job = job,
+                 .arena = arena,
+                 .scope = &scope,
+                 .seen = {{job, arena, r->file}, &scope, r->folder},
+                 .base = "",
+                 .within = ""};
   lt_lex_init(&lex, job, arena, r->file, r->text, r->n);
   e->tree = lt_parse_file(&lex);
   const lt_network *net = choose_network(e, o->network);
@@ -305,8 +333,8 @@ LT_NORETURN static void fail_again(lt_job *job, const reading *r, const lathe_er
   if (error->status == LATHE_E_NOMEM) lt_fail_nomem(job);
   for (int i = n; i > 0 && i > n - SHOWN; i--)
     snprintf(blocks + strlen(blocks), sizeof blocks - strlen(blocks), "\n%s", r->e.trace[i - 1]);
-  lt_fail(job, error->status, &loc, "%.*s%s%s", help ? (int)(help - error->message) : (int)strlen(error->message), error->message, blocks,
-    help ? help : "");
+  lt_fail(job, error->status, &loc, "%.*s%s%s", help ? (int)(help - error->message) : (int)strlen(error->message),
+          error->message, blocks, help ? help : "");
 }
 
 static lt_graph *read_source(lt_job *job, const lt_source *s, const lt_read_options *options) {
@@ -323,4 +351,5 @@ lt_graph *lt_text_read(lt_job *job, const char *text, size_t n, const char *file
   return read_source(job, &(lt_source){.file = file, .bytes = {(const unsigned char *)text, n}}, o);
 }
 
-const lt_reader lt_text_reader = {.what = "texts", .suffix = ".lathe", .max_bytes = LT_TEXT_MAX_BYTES, .read = read_source};
+const lt_reader lt_text_reader = {
+  .what = "texts", .suffix = ".lathe", .max_bytes = LT_TEXT_MAX_BYTES, .read = read_source};

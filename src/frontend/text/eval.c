@@ -1,8 +1,8 @@
 /* eval.c: attribute expressions → values.
  *
- * Attributes are whole numbers, floats, booleans, strings, lists, names of types, `none`. Whole numbers have + - * / with
- * checked overflow and three functions; a float is only ever written down, so that it reads back to the same bits. `none`
- * means not given. */
+ * Attributes are whole numbers, floats, booleans, strings, lists, names of types, `none`. Whole numbers have + - * /
+ * with checked overflow and three functions; a float is only ever written down, so that it reads back to the same bits.
+ * `none` means not given. */
 #include "frontend/text/eval.h"
 
 #include <math.h>
@@ -28,7 +28,8 @@ static void eval_name(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e
     *v = *found;
     v->pos = e->pos;
   } else if (is_value) {
-    lt_fail_at(&s->by, e->pos, "%s is fixed when the network is built, but `%s` is a value computed in it", what, e->text);
+    lt_fail_at(&s->by, e->pos, "%s is fixed when the network is built, but `%s` is a value computed in it", what,
+               e->text);
   } else if (!strcmp(e->text, "inf") || !strcmp(e->text, "nan")) {
     v->kind = LT_V_FLOAT;
     v->f = e->text[0] == 'i' ? (double)INFINITY : (double)NAN;
@@ -40,9 +41,11 @@ static void eval_name(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e
   } else {
     static const char *const words[] = {"true", "false", "none", NULL};
     for (const char *const *w = words; *w; w++)
-      if (!strcasecmp(*w, e->text)) lt_fail_at(&s->by, e->pos, "%s: unknown name `%s`\nhelp: write `%s`", what, e->text, *w);
-    lt_fail_at(&s->by, e->pos, "%s: unknown name `%s`\nhelp: known are named dimensions, attributes of the block and loop variables", what,
-      e->text);
+      if (!strcasecmp(*w, e->text))
+        lt_fail_at(&s->by, e->pos, "%s: unknown name `%s`\nhelp: write `%s`", what, e->text, *w);
+    lt_fail_at(&s->by, e->pos,
+               "%s: unknown name `%s`\nhelp: known are named dimensions, attributes of the block and loop variables",
+               what, e->text);
   }
 }
 
@@ -101,11 +104,14 @@ static void eval_list(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e
 
 static void eval_pair(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, const char *what) {
   lt_attr_value x;
-  if (e->n != 1 || e->args[0].key) lt_fail_at(&s->by, e->pos, "%s: pair takes one operand, a whole number or a pair of them", what);
+  if (e->n != 1 || e->args[0].key)
+    lt_fail_at(&s->by, e->pos, "%s: pair takes one operand, a whole number or a pair of them", what);
   lt_attr_eval(s, &x, e->args[0].value, what);
-  bool whole = x.kind == LT_V_INT, two = x.kind == LT_V_LIST && x.n == 2 && x.items[0].kind == LT_V_INT && x.items[1].kind == LT_V_INT;
+  bool whole = x.kind == LT_V_INT,
+       two = x.kind == LT_V_LIST && x.n == 2 && x.items[0].kind == LT_V_INT && x.items[1].kind == LT_V_INT;
   if (!whole && !two) {
-    lt_fail_at(&s->by, x.pos, "%s: pair takes a whole number or a pair of them, not %s", what, lt_attr_value_text(s->by.arena, &x));
+    lt_fail_at(&s->by, x.pos, "%s: pair takes a whole number or a pair of them, not %s", what,
+               lt_attr_value_text(s->by.arena, &x));
   }
   lt_attr_value *items = LT_NEW_ARRAY(s->by.arena, lt_attr_value, 2);
   for (int i = 0; i < 2; i++) items[i] = whole ? x : x.items[i];
@@ -118,8 +124,10 @@ static void eval_outsize(const lt_names_seen *s, lt_attr_value *v, const lt_expr
   for (uint32_t i = 0; i < e->n; i++) by_name |= e->args[i].key != NULL;
   if (e->n != 4 || by_name)
     lt_fail_at(&s->by, e->pos, "%s: %s takes four whole numbers: size, kernel, stride, pad", what, e->text);
-  for (int i = 0; i < 4; i++) n[i] = lt_attr_eval_int(s, e->args[i].value, lt_arena_printf(s->by.arena, "an operand of %s", e->text));
-  const char *why = conv ? lt_conv_size(s->by.arena, &out, n[0], n[1], n[2], n[3], n[3]) : lt_deconv_size(s->by.arena, &out, n[0], n[1], n[2], n[3], n[3]);
+  for (int i = 0; i < 4; i++)
+    n[i] = lt_attr_eval_int(s, e->args[i].value, lt_arena_printf(s->by.arena, "an operand of %s", e->text));
+  const char *why = conv ? lt_conv_size(s->by.arena, &out, n[0], n[1], n[2], n[3], n[3])
+                         : lt_deconv_size(s->by.arena, &out, n[0], n[1], n[2], n[3], n[3]);
   if (why) lt_fail_at(&s->by, e->pos, "%s: %s: %s", what, e->text, why);
   *v = lt_attr_value_int(e->pos, out);
 }
@@ -129,8 +137,10 @@ static void eval_call(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e
   else if (!strcmp(e->text, "get_conv_outsize")) eval_outsize(s, v, e, what, true);
   else if (!strcmp(e->text, "get_deconv_outsize")) eval_outsize(s, v, e, what, false);
   else
-    lt_fail_at(&s->by, e->pos, "%s is fixed when the network is built and cannot be a call of `%.60s`\n"
-      "help: pair, get_conv_outsize and get_deconv_outsize can be called here", what, e->text);
+    lt_fail_at(&s->by, e->pos,
+               "%s is fixed when the network is built and cannot be a call of `%.60s`\n"
+               "help: pair, get_conv_outsize and get_deconv_outsize can be called here",
+               what, e->text);
 }
 
 void lt_attr_eval(const lt_names_seen *s, lt_attr_value *v, const lt_expr *e, const char *what) {
@@ -156,6 +166,7 @@ int64_t lt_attr_eval_int(const lt_names_seen *s, const lt_expr *e, const char *w
   lt_attr_eval(s, &v, e, what);
   if (v.kind == LT_V_FLOAT && v.text && v.text[strspn(v.text, "0123456789")] == 0)
     lt_fail_at(&s->by, v.pos, "%s is too large: %.40s does not fit into 64 bits", what, v.text);
-  if (v.kind != LT_V_INT) lt_fail_at(&s->by, v.pos, "%s must be a whole number, not %s", what, lt_attr_value_text(s->by.arena, &v));
+  if (v.kind != LT_V_INT)
+    lt_fail_at(&s->by, v.pos, "%s must be a whole number, not %s", what, lt_attr_value_text(s->by.arena, &v));
   return v.i;
 }

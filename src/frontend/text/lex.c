@@ -19,14 +19,13 @@ void lt_lex_init(lt_lexer *l, lt_job *job, lt_arena *arena, const char *file, co
   *l = (lt_lexer){.job = job, .arena = arena, .file = file, .at = text, .end = text + n, .line_start = text, .line = 1};
   if (n > LT_TEXT_MAX_BYTES) {
     lt_loc loc = lt_loc_at(file, (lt_pos){1, 1});
-    lt_fail(job, LATHE_E_PARSE, &loc, "the text has %zu bytes, at most %d (64 MiB) are read", n, (int)LT_TEXT_MAX_BYTES);
+    lt_fail(job, LATHE_E_PARSE, &loc, "the text has %zu bytes, at most %d (64 MiB) are read", n,
+            (int)LT_TEXT_MAX_BYTES);
   }
   if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) l->at = l->line_start = text + 3; /* a byte order mark */
 }
 
-static lt_pos here(const lt_lexer *l, const char *at) {
-  return (lt_pos){l->line, (int32_t)(at - l->line_start) + 1};
-}
+static lt_pos here(const lt_lexer *l, const char *at) { return (lt_pos){l->line, (int32_t)(at - l->line_start) + 1}; }
 
 LT_NORETURN static void fail_at(const lt_lexer *l, const char *at, const char *fmt, ...) LT_PRINTF(3, 4);
 static void fail_at(const lt_lexer *l, const char *at, const char *fmt, ...) {
@@ -56,8 +55,8 @@ static void check_length(lt_lexer *l, const char *start, size_t n, const char *w
 }
 
 static bool is_keyword(const char *s) {
-  static const char *const words[] = {"network", "block", "param", "state", "const", "update", "for", "in", "if", "else",
-    "import", "lathe"};
+  static const char *const words[] = {"network", "block", "param", "state", "const",  "update",
+                                      "for",     "in",    "if",    "else",  "import", "lathe"};
   for (size_t i = 0; i < LT_COUNT(words); i++)
     if (strcmp(s, words[i]) == 0) return true;
   return false;
@@ -112,10 +111,12 @@ static char lex_escape(lt_lexer *l) {
 static void lex_quoted(lt_lexer *l, lt_token *t) {
   const char *start = l->at, *close = ++l->at;
   char quote = *start;
-  while (close < l->end && *close != quote && *close != '\n') close += *close == '\\' && quote == '"' && close + 1 < l->end ? 2 : 1;
+  while (close < l->end && *close != quote && *close != '\n')
+    close += *close == '\\' && quote == '"' && close + 1 < l->end ? 2 : 1;
   if (close >= l->end || *close != quote) {
-    fail_at(l, start, quote == '"' ? "this string has no end on its line\nhelp: close it with \""
-                                   : "this name has no end on its line\nhelp: close it with `");
+    fail_at(l, start,
+            quote == '"' ? "this string has no end on its line\nhelp: close it with \""
+                         : "this name has no end on its line\nhelp: close it with `");
   }
   char *text = lt_arena_alloc(l->arena, (size_t)(close - l->at) + 1);
   size_t n = 0;
@@ -143,9 +144,13 @@ static int character_bytes(const lt_lexer *l, const char *at) {
 }
 
 /* What other languages have here. */
-static const struct { const char *word, *help; } foreign[] = {
-  {"//", "a comment begins with `#`"}, {"**", "write `pow(a, b)`"}, {";", "leave it out: a statement ends by itself"},
-  {"'", "strings stand in double quotes"}, {"<", "write `less(a, b)`"}, {">", "write `less(b, a)`"}, {"%", "there is no remainder"}};
+static const struct { const char *word, *help; } foreign[] = { {"//", "a comment begins with `#`"},
+            {"**", "write `pow(a, b)`"},
+            {";", "leave it out: a statement ends by itself"},
+            {"'", "strings stand in double quotes"},
+            {"<", "write `less(a, b)`"},
+            {">", "write `less(b, a)`"},
+            {"%", "there is no remainder"}};
 
 static void check_foreign(const lt_lexer *l) {
   for (size_t i = 0; i < LT_COUNT(foreign); i++) {
@@ -173,7 +178,8 @@ void lt_lex_next(lt_lexer *l, lt_token *t) {
   else if (c == '"' || c == '`') lex_quoted(l, t);
   else if (c == '-' && peek(l, 1) == '>') t->kind = LT_T_ARROW, l->at += 2;
   else if (c == '.' && peek(l, 1) == '.') t->kind = LT_T_RANGE, l->at += 2;
-  else if (c == '.' && is_digit(peek(l, 1))) fail_at(l, l->at, "a number cannot start with its point\nhelp: write `0.%c`", peek(l, 1));
+  else if (c == '.' && is_digit(peek(l, 1)))
+    fail_at(l, l->at, "a number cannot start with its point\nhelp: write `0.%c`", peek(l, 1));
   else if (c != 0 && strchr("(){}[],:=+-*/@", c)) t->kind = LT_T_CHAR, t->ch = c, l->at++;
   else fail_character(l);
 }

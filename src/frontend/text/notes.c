@@ -1,5 +1,5 @@
-/* notes.c: the notes of dumps, `@name(…)` behind a statement: what passes have found or decided about its node. They are
- * read back as they are printed (ir/print.c), so that a dump can be gone on with. */
+/* notes.c: the notes of dumps, `@name(…)` behind a statement: what passes have found or decided about its node. They
+ * are read back as they are printed (ir/print.c), so that a dump can be gone on with. */
 #include "frontend/text/elab.h"
 
 /* The only argument of a note with one. */
@@ -16,7 +16,8 @@ static const char *note_text(lt_elab *e, const lt_expr *note, const char *form) 
 
 static uint32_t note_number(lt_elab *e, const lt_expr *x, int64_t most, const char *what) {
   int64_t n = lt_attr_eval_int(&e->seen, x, what);
-  if (n < 0 || n > most) lt_elab_fail(e, x->pos, "%s is %lld, should be in 0..%lld", what, (long long)n, (long long)most);
+  if (n < 0 || n > most)
+    lt_elab_fail(e, x->pos, "%s is %lld, should be in 0..%lld", what, (long long)n, (long long)most);
   return (uint32_t)n;
 }
 
@@ -32,13 +33,14 @@ static const char *note_name(lt_elab *e, const lt_expr *note, uint32_t i, const 
 }
 
 /* One of `names`, which a row of choices.def is called. */
-LT_NORETURN static void fail_choice(lt_elab *e, lt_pos pos, const char *what, const char *name, const char *const *names) {
+LT_NORETURN static void fail_choice(lt_elab *e, lt_pos pos, const char *what, const char *name,
+                                    const char *const *names) {
   const char *near = lt_nearest(name, names);
   lt_str all;
   lt_str_init(&all, e->arena);
   for (unsigned i = 0; names[i]; i++) lt_str_printf(&all, "%s%s", i ? ", " : "", names[i]);
-  lt_elab_fail(e, pos, near ? "unknown %s `%.60s`\nhelp: did you mean `%s`?" : "unknown %s `%.60s`\nhelp: there are %s", what, name,
-               near ? near : all.at);
+  lt_elab_fail(e, pos, near ? "unknown %s `%.60s`\nhelp: did you mean `%s`?" : "unknown %s `%.60s`\nhelp: there are %s",
+               what, name, near ? near : all.at);
 }
 
 static void read_halo(lt_elab *e, lt_layout *l, const lt_expr *note, uint32_t i, const char *form) {
@@ -50,16 +52,18 @@ static void read_halo(lt_elab *e, lt_layout *l, const lt_expr *note, uint32_t i,
 static void read_groups(lt_elab *e, lt_layout *l, const lt_expr *note, uint32_t i, const char *form) {
   l->panel.groups = 1;
   if (i == note->n) return;
-  if (i + 1 != note->n || !note->args[i].key || strcmp(note->args[i].key, "groups")) lt_elab_fail(e, note->pos, "this note is written %s", form);
+  if (i + 1 != note->n || !note->args[i].key || strcmp(note->args[i].key, "groups"))
+    lt_elab_fail(e, note->pos, "this note is written %s", form);
   l->panel.groups = note_number(e, note->args[i].value, UINT32_MAX, "the number of groups");
 }
 
-/* The layout that arguments first, … of a note say, for a value of type t. Panels are for @panel and @copy, others for @layout
- * and @copy. */
+/* The layout that arguments first, … of a note say, for a value of type t. Panels are for @panel and @copy, others for
+ * @layout and @copy. */
 static lt_layout note_layout(lt_elab *e, const lt_expr *note, uint32_t first, const lt_type *t, const char *form) {
   const char *name = note_name(e, note, first, form);
   lt_layout l = {.kind = !strcmp(name, "plain") ? LT_PLAIN : !strcmp(name, "blocked") ? LT_BLOCKED : LT_PANEL};
-  if (l.kind == LT_PANEL ? form == layout_form : form == panel_form) lt_elab_fail(e, note->pos, "this note is written %s", form);
+  if (l.kind == LT_PANEL ? form == layout_form : form == panel_form)
+    lt_elab_fail(e, note->pos, "this note is written %s", form);
   if (l.kind != LT_PANEL) read_halo(e, &l, note, first + 1, form);
   else {
     l.panel.kind = lt_panel_find(name);
@@ -85,7 +89,8 @@ static void read_copy(lt_elab *e, const lt_expr *note, lt_node *n) {
   uint32_t k = note_number(e, note->args[0].value, UINT32_MAX, "an operand's number");
   uint32_t after = n->n_copies ? n->copies[n->n_copies - 1].operand + 1 : 0;
   if (k < after || k >= n->n_in || !n->in[k])
-    lt_elab_fail(e, note->args[0].value->pos, k < after ? "copies of operands stand in their order, each once" : "there is no operand %u", k);
+    lt_elab_fail(e, note->args[0].value->pos,
+                 k < after ? "copies of operands stand in their order, each once" : "there is no operand %u", k);
   lt_copy *all = LT_NEW_ARRAY(&e->g->arena, lt_copy, n->n_copies + 1u);
   if (n->n_copies) memcpy(all, n->copies, n->n_copies * sizeof *all);
   all[n->n_copies++] = (lt_copy){k, note_layout(e, note, 1, lt_type_of(e->g, n->in[k]), copy_form)};
@@ -101,9 +106,11 @@ static void read_cluster(lt_elab *e, const lt_expr *note, lt_node *n) {
 LT_NORETURN static void fail_note(lt_elab *e, const lt_expr *note) {
   static const char *const names[] = {"algorithm", "cluster", "copy", "label", "layout", "origin", "panel", NULL};
   const char *near = lt_nearest(note->text, names);
-  lt_elab_fail(e, note->pos, near ? "unknown note `@%.60s`\nhelp: did you mean `@%s`?"
-    : "unknown note `@%.60s`\nhelp: there are @algorithm, @cluster, @copy, @label, @layout, @origin and @panel, as dumps have them",
-    note->text, near);
+  lt_elab_fail(e, note->pos,
+               near ? "unknown note `@%.60s`\nhelp: did you mean `@%s`?"
+                    : "unknown note `@%.60s`\nhelp: there are @algorithm, @cluster, @copy, @label, @layout, @origin "
+                      "and @panel, as dumps have them",
+               note->text, near);
 }
 
 void lt_elab_notes(lt_elab *e, const lt_notes *notes, lt_node *n) {

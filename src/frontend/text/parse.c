@@ -6,10 +6,9 @@
  *   body    = "{" { stmt } "}"
  *   stmt    = ("param" | "state" | "const") NAME ":" type "=" expr notes
  *           | "update" NAME "=" expr | "for" NAME "in" expr ".." expr body
- *           | NAME [":" type] {"," NAME [":" type]} "=" expr notes                     notes = {"@" NAME ["(" args ")"]}
- *   expr    = term {("+" | "-") term}   term = unary {("*" | "/") unary}   unary = "-" unary | primary
- *   primary = NUMBER | STRING | NAME ["(" args ")"] | "(" expr ")" | "[" [expr {"," expr}] "]"
- *   args    = [NAME "="] expr {"," …}
+ *           | NAME [":" type] {"," NAME [":" type]} "=" expr notes                     notes = {"@" NAME ["(" args
+ * ")"]} expr    = term {("+" | "-") term}   term = unary {("*" | "/") unary}   unary = "-" unary | primary primary =
+ * NUMBER | STRING | NAME ["(" args ")"] | "(" expr ")" | "[" [expr {"," expr}] "]" args    = [NAME "="] expr {"," …}
  *
  * What an expression means (a value or an attribute) is decided in elab.c. Recursion is bounded by LT_TEXT_MAX_NEST;
  * chains of operators are flat, so their length costs no stack. */
@@ -70,12 +69,13 @@ static bool is_literal_word(const char *s) { return !strcmp(s, "none") || !strcm
 /* A name that is being given to something. */
 static const char *new_name(parser *p, const char *what) {
   if (p->tok.kind == LT_T_KEYWORD) {
-    fail_at(p, p->tok.pos, "expected %s, found the reserved word `%s`\nhelp: write it in backticks to use it as a name", what,
-      p->tok.text);
+    fail_at(p, p->tok.pos, "expected %s, found the reserved word `%s`\nhelp: write it in backticks to use it as a name",
+            what, p->tok.text);
   }
   if (!is_name(&p->tok)) fail_expected(p, what);
   if (p->tok.kind == LT_T_NAME && is_literal_word(p->tok.text)) {
-    fail_at(p, p->tok.pos, "`%s` is a literal and cannot be %s\nhelp: write it in backticks to use it as a name", p->tok.text, what);
+    fail_at(p, p->tok.pos, "`%s` is a literal and cannot be %s\nhelp: write it in backticks to use it as a name",
+            p->tok.text, what);
   }
   const char *name = p->tok.text;
   advance(p);
@@ -96,7 +96,8 @@ static lt_expr *new_expr(parser *p, lt_expr_kind kind, lt_pos pos) {
 
 static void enter(parser *p, const char *what) {
   if (++p->nest > LT_TEXT_MAX_NEST) {
-    fail_at(p, p->tok.pos, "%s nest more than %d deep\nhelp: give an inner part a name: `h = …`", what, (int)LT_TEXT_MAX_NEST);
+    fail_at(p, p->tok.pos, "%s nest more than %d deep\nhelp: give an inner part a name: `h = …`", what,
+            (int)LT_TEXT_MAX_NEST);
   }
 }
 
@@ -107,7 +108,8 @@ static lt_arg parse_arg(parser *p, bool keyed) {
     advance(p);
     advance(p);
   } else if (keyed) {
-    fail_at(p, p->tok.pos, "an operand cannot stand after a named argument\nhelp: put operands first, or write its name: `x=…`");
+    fail_at(p, p->tok.pos,
+            "an operand cannot stand after a named argument\nhelp: put operands first, or write its name: `x=…`");
   }
   a.value = parse_expr(p);
   return a;
@@ -123,7 +125,8 @@ static void parse_args(parser *p, lt_expr *call) {
     lt_vec_push(p->arena, &args, a);
     if (!accept(p, ',')) break;
   }
-  if (!accept(p, ')')) fail_expected(p, lt_arena_printf(p->arena, "`,` or `)` after an argument of `%.60s`", call->text));
+  if (!accept(p, ')'))
+    fail_expected(p, lt_arena_printf(p->arena, "`,` or `)` after an argument of `%.60s`", call->text));
   p->nest--;
   call->args = args.at;
   call->n = args.n;
@@ -228,15 +231,16 @@ static lt_dtype parse_dtype(parser *p) {
   if (!is_name(&p->tok)) fail_expected(p, "a type");
   const char *name = p->tok.text;
   for (size_t i = 0; i < LT_COUNT(later); i++)
-    if (!strcmp(name, later[i])) fail_at(p, p->tok.pos, "the type `%s` is reserved, but not supported yet\nhelp: f32 f64 i32 i64 bool are", name);
+    if (!strcmp(name, later[i]))
+      fail_at(p, p->tok.pos, "the type `%s` is reserved, but not supported yet\nhelp: f32 f64 i32 i64 bool are", name);
   if (!lt_dtype_parse(&t, name, strlen(name))) {
-    static const char *const others[][2] = {{"float", "f32"}, {"float32", "f32"}, {"double", "f64"}, {"float64", "f64"}, {"int", "i32"},
-      {"int32", "i32"}, {"int64", "i64"}, {"long", "i64"}};
+    static const char *const others[][2] = {{"float", "f32"}, {"float32", "f32"}, {"double", "f64"}, {"float64", "f64"},
+                                            {"int", "i32"},   {"int32", "i32"},   {"int64", "i64"},  {"long", "i64"}};
     const char *near = lt_nearest(name, names);
     for (size_t i = 0; i < LT_COUNT(others); i++)
       if (!strcmp(name, others[i][0])) near = others[i][1];
     fail_at(p, p->tok.pos, near ? "unknown type `%s`\nhelp: did you mean `%s`?" : "unknown type `%s`\nhelp: %s", name,
-      near ? near : "the types are f32 f64 i32 i64 bool");
+            near ? near : "the types are f32 f64 i32 i64 bool");
   }
   advance(p);
   return t;
@@ -282,9 +286,12 @@ static void parse_leaf(parser *p, lt_stmt *s) {
   s->leaf = lt_op_find(kind, strlen(kind));
   advance(p);
   lt_target t = parse_target(p, true, lt_arena_printf(p->arena, "the name of a %s", kind));
-  if (!t.type) fail_at(p, p->tok.pos, "%s `%s` has no type\nhelp: write `%s %s: f32[…] = …`", kind, t.name, kind, t.name);
+  if (!t.type)
+    fail_at(p, p->tok.pos, "%s `%s` has no type\nhelp: write `%s %s: f32[…] = …`", kind, t.name, kind, t.name);
   if (!accept(p, '=')) {
-    fail_at(p, p->tok.pos, "%s `%s` has no initial value\nhelp: write `= zeros()`, ones(), normal(scale=), uniform(lo=, hi=) or numbers",
+    fail_at(
+      p, p->tok.pos,
+      "%s `%s` has no initial value\nhelp: write `= zeros()`, ones(), normal(scale=), uniform(lo=, hi=) or numbers",
       kind, t.name);
   }
   lt_vec_push(p->arena, &s->targets, t);
@@ -321,10 +328,14 @@ static void parse_bind(parser *p, lt_stmt *s) {
   if (!accept(p, '=')) {
     lt_target *t = &s->targets.at[0];
     if (!strcmp(t->name, "return")) {
-      fail_at(p, t->pos, "`return` begins no statement\nhelp: outputs are named after `->` in the first line and bound like any other value");
+      fail_at(p, t->pos,
+              "`return` begins no statement\nhelp: outputs are named after `->` in the first line and bound like any "
+              "other value");
     }
     if (s->targets.n == 1 && !t->type) {
-      fail_at(p, t->pos, "`%s` begins no statement\nhelp: a statement is `y = …`, `param`, `state`, `const`, `update` or `for`", t->name);
+      fail_at(p, t->pos,
+              "`%s` begins no statement\nhelp: a statement is `y = …`, `param`, `state`, `const`, `update` or `for`",
+              t->name);
     }
     fail_expected(p, "`=`");
   }
@@ -345,7 +356,8 @@ static lt_stmt *parse_stmt(parser *p) {
   lt_stmt *s = LT_NEW(p->arena, lt_stmt);
   s->pos = p->tok.pos;
   s->cost = p->exprs;
-  if (p->tok.kind == LT_T_KEYWORD && (is_char(&p->ahead, '=') || is_char(&p->ahead, ':'))) new_name(p, "the name of a value");
+  if (p->tok.kind == LT_T_KEYWORD && (is_char(&p->ahead, '=') || is_char(&p->ahead, ':')))
+    new_name(p, "the name of a value");
   if (is_word(&p->tok, "param") || is_word(&p->tok, "state") || is_word(&p->tok, "const")) parse_leaf(p, s);
   else if (is_word(&p->tok, "update")) parse_update(p, s);
   else if (is_word(&p->tok, "for")) parse_for(p, s);
@@ -361,7 +373,8 @@ static void parse_body(parser *p, lt_stmts *out) {
   int line = p->tok.pos.line;
   expect(p, '{', "before the statements");
   while (!is_char(&p->tok, '}')) {
-    if (p->tok.kind == LT_T_END) fail_at(p, p->tok.pos, "expected `}`, found the end of the text\nhelp: the `{` on line %d is not closed", line);
+    if (p->tok.kind == LT_T_END)
+      fail_at(p, p->tok.pos, "expected `}`, found the end of the text\nhelp: the `{` on line %d is not closed", line);
     lt_stmt *s = parse_stmt(p);
     lt_vec_push(p->arena, out, s);
   }
@@ -384,7 +397,8 @@ static void parse_outs(parser *p, lt_targets *outs, const char *what) {
 
 static void check_block_name(parser *p, const lt_block *b, const char *name, lt_pos pos) {
   if (!strcmp(name, "name")) {
-    fail_at(p, pos, "block `%s` cannot have an attribute `name`\nhelp: every block has it: it names the instance", b->name);
+    fail_at(p, pos, "block `%s` cannot have an attribute `name`\nhelp: every block has it: it names the instance",
+            b->name);
   }
   bool twice = false;
   for (uint32_t i = 0; i < b->operands.n; i++) twice |= !strcmp(b->operands.at[i].name, name);
@@ -402,7 +416,10 @@ static void parse_block_params(parser *p, lt_block *b) {
       if (!is_char(&p->tok, ',') && !is_char(&p->tok, ')')) a.value = parse_expr(p);
       lt_vec_push(p->arena, &b->attrs, a);
     } else {
-      if (b->attrs.n) fail_at(p, t.pos, "the operand `%s` stands after an attribute\nhelp: operands come first; an attribute is `%s=`", t.name, t.name);
+      if (b->attrs.n)
+        fail_at(p, t.pos,
+                "the operand `%s` stands after an attribute\nhelp: operands come first; an attribute is `%s=`", t.name,
+                t.name);
       lt_vec_push(p->arena, &b->operands, t);
     }
     if (!accept(p, ',')) break;
@@ -489,7 +506,8 @@ lt_file *lt_parse_file(lt_lexer *lex) {
     else if (is_word(&p.tok, "import")) fail_at(&p, p.tok.pos, "`import` is reserved, but not supported yet");
     else fail_expected(&p, "`network` or `block`");
   }
-  if (!f->networks.n) fail_at(&p, p.tok.pos, "the text has no network\nhelp: write `network NAME(x: f32[…]) -> y { … }`");
+  if (!f->networks.n)
+    fail_at(&p, p.tok.pos, "the text has no network\nhelp: write `network NAME(x: f32[…]) -> y { … }`");
   f->exprs = p.exprs;
   return f;
 }

@@ -42,7 +42,8 @@ const char **lt_elab_names(lt_elab *e) {
   for (uint32_t i = 0; i < m->cap; i++)
     if (m->slots[i].key && m->slots[i].value) names[n++] = m->slots[i].key;
   for (uint32_t i = 0; i < all->cap; i++)
-    if (all->slots[i].key && !strncmp(all->slots[i].key, e->scope->prefix, prefix)) names[n++] = all->slots[i].key + prefix;
+    if (all->slots[i].key && !strncmp(all->slots[i].key, e->scope->prefix, prefix))
+      names[n++] = all->slots[i].key + prefix;
   return names;
 }
 
@@ -53,7 +54,10 @@ lt_entry *lt_elab_lookup(lt_elab *e, const char *name, lt_pos pos) {
   if (near) lt_elab_fail(e, pos, "unknown name `%.80s`\nhelp: did you mean `%s`?", name, near);
   if (lt_op_find(name, strlen(name)) || lt_layer_find(name, strlen(name)) || lt_map_gets(&e->tree->block, name, NULL))
     lt_elab_fail(e, pos, "`%s` is an op, not a value\nhelp: call it: `%s(…)`", name, name);
-  lt_elab_fail(e, pos, e->blocks ? "unknown name `%.80s`\nhelp: a block sees only its own operands and attributes" : "unknown name `%.80s`", name);
+  lt_elab_fail(e, pos,
+               e->blocks ? "unknown name `%.80s`\nhelp: a block sees only its own operands and attributes"
+                         : "unknown name `%.80s`",
+               name);
 }
 
 void lt_elab_put(lt_elab *e, const char *name, lt_entry entry) {
@@ -80,11 +84,15 @@ const lt_attr_value *lt_scope_attr(const lt_scope *s, const char *name, bool *is
 static void fill_in(lt_elab *e, lt_str *out, const char *key, lt_pos pos) {
   const lt_entry *found = lt_scope_find(e->scope, key);
   if (!found || !found->is_attr) {
-    lt_elab_fail(e, pos, "`{%.40s}` in this text is not known\nhelp: loop variables, attributes and dimensions can stand in braces", key);
+    lt_elab_fail(
+      e, pos,
+      "`{%.40s}` in this text is not known\nhelp: loop variables, attributes and dimensions can stand in braces", key);
   }
   if (found->attr.kind == LT_V_INT) lt_str_printf(out, "%lld", (long long)found->attr.i);
   else if (found->attr.kind == LT_V_STRING) lt_str_puts(out, found->attr.text);
-  else lt_elab_fail(e, pos, "`{%s}` is %s, only whole numbers and strings can stand in braces", key, lt_attr_value_text(e->arena, &found->attr));
+  else
+    lt_elab_fail(e, pos, "`{%s}` is %s, only whole numbers and strings can stand in braces", key,
+                 lt_attr_value_text(e->arena, &found->attr));
 }
 
 const char *lt_elab_text(lt_elab *e, const char *text, lt_pos pos) {

@@ -1,8 +1,9 @@
 /* text.h: tokens and the syntax tree of the text language.
  *
- * text → lex.c tokens → parse.c tree (lt_file) → elab.c graph, with eval.c for what is fixed when the network is built (attributes,
- * dimensions), scope.c for names, value.c for expressions that compute, block.c for blocks put in place of their calls. The tree
- * and everything else here lives in a scratch arena freed with the job; what a graph keeps is copied into its own arena. */
+ * text → lex.c tokens → parse.c tree (lt_file) → elab.c graph, with eval.c for what is fixed when the network is built
+ * (attributes, dimensions), scope.c for names, value.c for expressions that compute, block.c for blocks put in place of
+ * their calls. The tree and everything else here lives in a scratch arena freed with the job; what a graph keeps is
+ * copied into its own arena. */
 #ifndef LT_TEXT_H
 #define LT_TEXT_H
 #include "frontend/attrs.h"
@@ -13,14 +14,24 @@ enum { LT_TEXT_MAX_NEST = 256 };
 /* ---- tokens (lex.c) ------------------------------------------------------------------------------------------- */
 
 typedef enum lt_token_kind {
-  LT_T_END, LT_T_NAME, LT_T_QUOTED, LT_T_KEYWORD, LT_T_INT, LT_T_FLOAT, LT_T_STRING, LT_T_ARROW, LT_T_RANGE, LT_T_CHAR
+  LT_T_END,
+  LT_T_NAME,
+  LT_T_QUOTED,
+  LT_T_KEYWORD,
+  LT_T_INT,
+  LT_T_FLOAT,
+  LT_T_STRING,
+  LT_T_ARROW,
+  LT_T_RANGE,
+  LT_T_CHAR
 } lt_token_kind;
 
 typedef struct lt_token {
   lt_token_kind kind;
-  char ch;          /* LT_T_CHAR: one of ( ) { } [ ] , : = + - * / @ */
+  char ch; /* LT_T_CHAR: one of ( ) { } [ ] , : = + - * / @ */
   lt_pos pos;
-  const char *text; /* as written; QUOTED and STRING: decoded; in the arena, NUL-terminated (not of CHAR, ARROW, RANGE) */
+  /* as written; QUOTED and STRING: decoded; in the arena, NUL-terminated (not of CHAR, ARROW, RANGE) */
+  const char *text;
 } lt_token;
 
 typedef struct lt_lexer {
@@ -70,9 +81,15 @@ struct lt_expr {
 /* sequential(x, relu, linear(out=10), …): no op, but a way of writing calls down (value.c, build/apply.c). */
 static inline bool lt_is_sequence(const lt_expr *e) { return e->kind == LT_E_CALL && !strcmp(e->text, "sequential"); }
 
-typedef struct lt_type_expr { lt_pos pos; lt_dtype dtype; uint32_t rank; const lt_expr *dim[LT_MAX_RANK]; } lt_type_expr;
+typedef struct lt_type_expr {
+  lt_pos pos;
+  lt_dtype dtype;
+  uint32_t rank;
+  const lt_expr *dim[LT_MAX_RANK];
+} lt_type_expr;
 typedef LT_VEC(lt_expr *) lt_notes; /* @key(…) as calls */
-typedef struct lt_target { const char *name; lt_pos pos; const lt_type_expr *type; lt_notes notes; } lt_target; /* type NULL: not said */
+/* type NULL: not said */
+typedef struct lt_target { const char *name; lt_pos pos; const lt_type_expr *type; lt_notes notes; } lt_target;
 typedef LT_VEC(lt_target) lt_targets;
 
 typedef enum lt_stmt_kind { LT_S_BIND, LT_S_LEAF, LT_S_UPDATE, LT_S_FOR } lt_stmt_kind;
@@ -80,14 +97,14 @@ typedef struct lt_stmt lt_stmt;
 typedef LT_VEC(lt_stmt *) lt_stmts;
 struct lt_stmt {
   lt_stmt_kind kind;
-  lt_op leaf;              /* LEAF: LT_OP_param, state or const */
+  lt_op leaf; /* LEAF: LT_OP_param, state or const */
   lt_pos pos;
-  lt_targets targets;      /* BIND: what is bound; LEAF, UPDATE, FOR: one */
-  const lt_expr *value;    /* BIND, UPDATE; LEAF: the initial value; FOR: the first number */
-  const lt_expr *to;       /* FOR: one past the last */
-  lt_stmts body;           /* FOR */
-  lt_notes notes;          /* BIND, LEAF; those of inputs stand in their target */
-  uint32_t cost;           /* expressions it has, without those of its body */
+  lt_targets targets;   /* BIND: what is bound; LEAF, UPDATE, FOR: one */
+  const lt_expr *value; /* BIND, UPDATE; LEAF: the initial value; FOR: the first number */
+  const lt_expr *to;    /* FOR: one past the last */
+  lt_stmts body;        /* FOR */
+  lt_notes notes;       /* BIND, LEAF; those of inputs stand in their target */
+  uint32_t cost;        /* expressions it has, without those of its body */
 };
 
 typedef struct lt_block {
@@ -96,8 +113,8 @@ typedef struct lt_block {
   lt_targets operands, outs; /* types NULL */
   LT_VEC(lt_arg) attrs;      /* value NULL: no default */
   lt_stmts body;
-  bool open;                 /* being inlined right now: a call of it would be recursion */
-  int weights;               /* whether it makes weights: 0 not known yet, 1 no, 2 yes */
+  bool open;   /* being inlined right now: a call of it would be recursion */
+  int weights; /* whether it makes weights: 0 not known yet, 1 no, 2 yes */
 } lt_block;
 
 typedef struct lt_network {

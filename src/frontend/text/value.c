@@ -1,4 +1,5 @@
-/* value.c: expressions in operand position → nodes of the graph: numbers, names, infix, calls of ops, layers and blocks.
+/* value.c: expressions in operand position → nodes of the graph: numbers, names, infix, calls of ops, layers and
+ * blocks.
  *
  * Names of layers are taken on the way down, so that outer ones come before inner ones, as the language says. */
 #include "frontend/text/elab.h"
@@ -47,7 +48,12 @@ static lt_value chain(lt_elab *e, const lt_expr *x) {
     const lt_term *t = &x->terms[i];
     lt_value w = present(e, t->value);
     lt_elab_at(e, t->pos);
-    v = lt_binary(e->g, t->op == '+' ? LT_OP_add : t->op == '-' ? LT_OP_sub : t->op == '*' ? LT_OP_mul : LT_OP_div, v, w);
+    v = lt_binary(e->g,
+                  t->op == '+'   ? LT_OP_add
+                  : t->op == '-' ? LT_OP_sub
+                  : t->op == '*' ? LT_OP_mul
+                                 : LT_OP_div,
+                  v, w);
   }
   return v;
 }
@@ -65,7 +71,9 @@ static lt_value negative(lt_elab *e, const lt_expr *x) {
 static lt_value single(lt_elab *e, const lt_expr *x) {
   lt_values out = {0};
   lt_elab_results(e, x, &out);
-  if (out.n != 1) lt_elab_fail(e, x->pos, "`%s` has %u results, one is needed here\nhelp: bind them first: `a, b = %s(…)`", x->text, out.n, x->text);
+  if (out.n != 1)
+    lt_elab_fail(e, x->pos, "`%s` has %u results, one is needed here\nhelp: bind them first: `a, b = %s(…)`", x->text,
+                 out.n, x->text);
   return out.at[0];
 }
 
@@ -77,10 +85,15 @@ static lt_value value(lt_elab *e, const lt_expr *x) {
   case LT_E_CHAIN: return chain(e, x);
   case LT_E_NEG: return negative(e, x);
   case LT_E_VALUE: return x->value;
-  case LT_E_STRING: lt_elab_fail(e, x->pos, "a string is no value to compute with\nhelp: strings are attributes, as in `name=\"stem\"`");
-  case LT_E_LIST: lt_elab_fail(e, x->pos, "a list is no value to compute with\nhelp: write `const NAME: f32[…] = […]` and use the name");
+  case LT_E_STRING:
+    lt_elab_fail(e, x->pos,
+                 "a string is no value to compute with\nhelp: strings are attributes, as in `name=\"stem\"`");
+  case LT_E_LIST:
+    lt_elab_fail(e, x->pos,
+                 "a list is no value to compute with\nhelp: write `const NAME: f32[…] = […]` and use the name");
   case LT_E_WORD:
-    if (x->text[0] != 'n') lt_elab_fail(e, x->pos, "`%s` is no value to compute with\nhelp: a number is an f32 scalar", x->text);
+    if (x->text[0] != 'n')
+      lt_elab_fail(e, x->pos, "`%s` is no value to compute with\nhelp: a number is an f32 scalar", x->text);
   }
   return 0;
 }
@@ -92,7 +105,7 @@ lt_value lt_elab_value(lt_elab *e, const lt_expr *x) {
   return v;
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------------------- */
 
 bool lt_elab_has_key(const void *ctx, const char *key) {
   const lt_expr *x = ctx;
@@ -121,11 +134,13 @@ static const char *explicit_name(lt_elab *e, const lt_expr *x) {
     lt_elab_fail(e, found->value->pos, "`name` must be a string\nhelp: write `name=\"%.60s\"`", found->value->text);
   lt_attr_eval(&e->seen, &v, found->value, "`name`");
   if (v.kind == LT_V_NONE) return NULL;
-  if (v.kind != LT_V_STRING) lt_elab_fail(e, v.pos, "`name` must be a string, not %s", lt_attr_value_text(e->arena, &v));
+  if (v.kind != LT_V_STRING)
+    lt_elab_fail(e, v.pos, "`name` must be a string, not %s", lt_attr_value_text(e->arena, &v));
   const char *name = lt_elab_text(e, v.text, v.pos);
   if (!name[0]) lt_elab_fail(e, v.pos, "`name` is empty");
   for (const char *p = name; *p; p++)
-    if (*p == '`' || (unsigned char)*p < 32 || *p == 127) lt_elab_fail(e, v.pos, "a name may hold no backtick and no control character");
+    if (*p == '`' || (unsigned char)*p < 32 || *p == 127)
+      lt_elab_fail(e, v.pos, "a name may hold no backtick and no control character");
   return name;
 }
 
@@ -133,7 +148,8 @@ const char *lt_elab_full_name(lt_elab *e, const char *name) {
   return lt_arena_printf(e->arena, "%s%s%s", e->scope->prefix, e->within, name);
 }
 
-/* The instance's full name, taken, so that no other has it. needed: one made from the name being bound if none is given. */
+/* The instance's full name, taken, so that no other has it. needed: one made from the name being bound if none is
+ * given. */
 const char *lt_elab_take_name(lt_elab *e, const lt_expr *x, bool needed) {
   const char *given = explicit_name(e, x);
   if (!given && !needed) return NULL;
@@ -176,7 +192,8 @@ static void put_operand(lt_elab *e, lt_values *in, const lt_arg *a, unsigned slo
 /* An optional operand with others after it (grad's seed) is never meant by position. */
 static unsigned next_slot(const char *operands, unsigned slot) {
   char name[32], mark, later[32], ignored;
-  if (operand_row(operands, slot, name, &mark) && mark == '?' && operand_row(operands, slot + 1, later, &ignored)) slot++;
+  if (operand_row(operands, slot, name, &mark) && mark == '?' && operand_row(operands, slot + 1, later, &ignored))
+    slot++;
   return slot;
 }
 
@@ -186,8 +203,10 @@ LT_NORETURN static void fail_too_many(lt_elab *e, const lt_expr *x, const lt_op_
   unsigned most = 0;
   char name[32], mark;
   while (operand_row(operands, most, name, &mark)) most++;
-  const char *help = attrs->name ? lt_arena_printf(e->arena, "\nhelp: attributes go by name, as in `%s=…`", attrs->name) : "";
-  lt_elab_fail(e, x->args[most].pos, "%s takes %u operand%s (%s), not %u%s", x->text, most, most == 1 ? "" : "s", operands, given, help);
+  const char *help =
+    attrs->name ? lt_arena_printf(e->arena, "\nhelp: attributes go by name, as in `%s=…`", attrs->name) : "";
+  lt_elab_fail(e, x->args[most].pos, "%s takes %u operand%s (%s), not %u%s", x->text, most, most == 1 ? "" : "s",
+               operands, given, help);
 }
 
 static void call_operands(lt_elab *e, const lt_expr *x, const lt_op_call *c, lt_values *in) {
@@ -206,7 +225,9 @@ static void call_operands(lt_elab *e, const lt_expr *x, const lt_op_call *c, lt_
   }
 }
 
-static bool is_operand_key(const lt_op_call *c, const char *key) { return operand_named(lt_call_operands(c), key) >= 0; }
+static bool is_operand_key(const lt_op_call *c, const char *key) {
+  return operand_named(lt_call_operands(c), key) >= 0;
+}
 
 /* Everything by name that is no operand and not `name`. */
 static lt_attr_arg *call_attrs(lt_elab *e, const lt_expr *x, const lt_op_call *c, unsigned *n) {
@@ -218,7 +239,8 @@ static lt_attr_arg *call_attrs(lt_elab *e, const lt_expr *x, const lt_op_call *c
     lt_attr_arg *out = &args[(*n)++];
     out->key = a->key;
     out->pos = a->pos;
-    lt_attr_eval(&e->seen, &out->value, a->value, lt_arena_printf(e->arena, "attribute `%.60s` of %s", a->key, x->text));
+    lt_attr_eval(&e->seen, &out->value, a->value,
+                 lt_arena_printf(e->arena, "attribute `%.60s` of %s", a->key, x->text));
   }
   return args;
 }
@@ -243,12 +265,16 @@ static void call_op(lt_elab *e, const lt_expr *x, lt_values *out) {
   lt_layer layer = lt_layer_find(x->text, strlen(x->text));
   if (c.op && layer && x->n > 1 && !x->args[1].key && x->args[1].value->kind == LT_E_INT) {
     const char *first = lt_layer_table[layer].attrs()->name;
-    lt_elab_fail(e, x->args[1].pos, "%s takes values here, not a number\nhelp: attributes go by name: `%s(…, %s=%.20s)`", x->text, x->text,
-      first, x->args[1].value->text);
+    lt_elab_fail(e, x->args[1].pos,
+                 "%s takes values here, not a number\nhelp: attributes go by name: `%s(…, %s=%.20s)`", x->text, x->text,
+                 first, x->args[1].value->text);
   }
   if (c.op && lt_op_table[c.op].flags & LT_LEAF) {
-    lt_elab_fail(e, x->pos, c.op == LT_OP_input ? "`input` cannot be called\nhelp: inputs stand in the network's header: `network NAME(x: f32[…])`"
-      : "`%s` cannot be called\nhelp: write the statement `%s NAME: f32[…] = …`", x->text, x->text);
+    lt_elab_fail(e, x->pos,
+                 c.op == LT_OP_input
+                   ? "`input` cannot be called\nhelp: inputs stand in the network's header: `network NAME(x: f32[…])`"
+                   : "`%s` cannot be called\nhelp: write the statement `%s NAME: f32[…] = …`",
+                 x->text, x->text);
   }
   c.pos = x->pos;
   c.name = lt_elab_take_name(e, x, lt_call_needs_name(&c));
@@ -262,19 +288,23 @@ static void call_op(lt_elab *e, const lt_expr *x, lt_values *out) {
   for (unsigned i = 0; i < lt_result_count(e->g, y); i++) lt_vec_push(e->arena, out, y + i);
 }
 
-/* ---- sequences: sequential(x, conv2d(out_channels=8, kernel=3), relu, …, name="net") ------------------------------------- */
+/* ---- sequences: sequential(x, conv2d(out_channels=8, kernel=3), relu, …, name="net") ----------------------------- */
 
 static bool can_be_called(lt_elab *e, const char *name) {
-  return lt_op_find(name, strlen(name)) || lt_layer_find(name, strlen(name)) || lt_map_gets(&e->tree->block, name, NULL);
+  return lt_op_find(name, strlen(name)) || lt_layer_find(name, strlen(name)) ||
+         lt_map_gets(&e->tree->block, name, NULL);
 }
 
 /* An element as the call it stands for: v goes before its operands. */
 static const lt_expr *element_call(lt_elab *e, const lt_expr *element, lt_value v) {
   const lt_entry *found = element->kind == LT_E_NAME ? lt_elab_find(e, element->text) : NULL;
   if (element->kind != LT_E_NAME && element->kind != LT_E_CALL)
-    lt_elab_fail(e, element->pos, "an element of sequential is an op, a layer or a block\nhelp: `relu` or a call without its first operand, `linear(out=10)`");
+    lt_elab_fail(e, element->pos,
+                 "an element of sequential is an op, a layer or a block\nhelp: `relu` or a call without its first "
+                 "operand, `linear(out=10)`");
   if (found && !can_be_called(e, element->text))
-    lt_elab_fail(e, element->pos, "`%s` is a value; an element of sequential is an op, a layer or a block", element->text);
+    lt_elab_fail(e, element->pos, "`%s` is a value; an element of sequential is an op, a layer or a block",
+                 element->text);
   uint32_t n = element->kind == LT_E_CALL ? element->n : 0;
   lt_expr *call = LT_NEW(e->arena, lt_expr), *operand = LT_NEW(e->arena, lt_expr);
   *operand = (lt_expr){.kind = LT_E_VALUE, .pos = element->pos, .text = "the value before", .value = v};
@@ -290,17 +320,22 @@ static const lt_expr *element_call(lt_elab *e, const lt_expr *element, lt_value 
 static lt_value element_value(lt_elab *e, const lt_expr *element, lt_value v) {
   lt_values out = {0};
   lt_elab_results(e, element_call(e, element, v), &out);
-  if (out.n != 1) lt_elab_fail(e, element->pos, "`%s` has %u results, an element of sequential has one", element->text, out.n);
-  if (!out.at[0]) lt_elab_fail(e, element->pos, "`%s` gives none, an element of sequential gives a value", element->text);
+  if (out.n != 1)
+    lt_elab_fail(e, element->pos, "`%s` has %u results, an element of sequential has one", element->text, out.n);
+  if (!out.at[0])
+    lt_elab_fail(e, element->pos, "`%s` gives none, an element of sequential gives a value", element->text);
   return out.at[0];
 }
 
 static void check_sequence(lt_elab *e, const lt_expr *x) {
   for (uint32_t i = 0; i < x->n; i++)
     if (x->args[i].key && strcmp(x->args[i].key, "name"))
-      lt_elab_fail(e, x->args[i].pos, "sequential has no attribute `%.60s`\nhelp: it has `name`; others belong to its elements", x->args[i].key);
+      lt_elab_fail(e, x->args[i].pos,
+                   "sequential has no attribute `%.60s`\nhelp: it has `name`; others belong to its elements",
+                   x->args[i].key);
   if (lt_elab_by_position(x) < 2)
-    lt_elab_fail(e, x->pos, "sequential takes an operand and what it goes through\nhelp: `sequential(x, linear(out=10), relu)`");
+    lt_elab_fail(e, x->pos,
+                 "sequential takes an operand and what it goes through\nhelp: `sequential(x, linear(out=10), relu)`");
 }
 
 static void reserve_elements(lt_elab *e, const char *inside, unsigned n, bool weights) {
@@ -315,7 +350,8 @@ static void call_sequence(lt_elab *e, const lt_expr *x, lt_values *out) {
   if (++e->depth > MAX_DEPTH) lt_elab_fail(e, x->pos, "calls and blocks nest more than %d deep", (int)MAX_DEPTH);
   check_sequence(e, x);
   const char *name = lt_elab_take_name(e, x, lt_elab_sequence_has_weights(e, x));
-  const char *inside = lt_arena_printf(e->arena, "%s.", (name ? name : lt_elab_full_name(e, base)) + strlen(e->scope->prefix));
+  const char *inside =
+    lt_arena_printf(e->arena, "%s.", (name ? name : lt_elab_full_name(e, base)) + strlen(e->scope->prefix));
   reserve_elements(e, inside, lt_elab_by_position(x) - 1, name != NULL);
   lt_value v = present(e, x->args[0].value);
   for (uint32_t i = 1; i < x->n && !x->args[i].key; i++) {

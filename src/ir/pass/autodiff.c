@@ -1,5 +1,5 @@
-/* autodiff.c: `grad` nodes become the graph they stand for. Nodes are visited in order, so what a grad node differentiates
- * has lost its own grad nodes already: innermost first. */
+/* autodiff.c: `grad` nodes become the graph they stand for. Nodes are visited in order, so what a grad node
+ * differentiates has lost its own grad nodes already: innermost first. */
 #include "ir/pass/pass.h"
 
 static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {

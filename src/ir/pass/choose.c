@@ -1,10 +1,10 @@
-/* choose.c: decides how each heavy node is computed and how every value stands in memory, and writes it into the graph: the
- * algorithm, the layouts of results, and the operands that are read from a copy in another layout. `layout` makes those
- * copies and planning computes what is written here; neither decides anything again.
+/* choose.c: decides how each heavy node is computed and how every value stands in memory, and writes it into the graph:
+ * the algorithm, the layouts of results, and the operands that are read from a copy in another layout. `layout` makes
+ * those copies and planning computes what is written here; neither decides anything again.
  *
- * Values around convolutions and pooling stand in blocks of 16 channels where some reader gains by it; readers that cannot
- * use blocks read a plain copy. A convolution's image carries the zeros around it (halo), so that kernels never ask whether a
- * tap is inside. Weights are read as the panels of choices.def.
+ * Values around convolutions and pooling stand in blocks of 16 channels where some reader gains by it; readers that
+ * cannot use blocks read a plain copy. A convolution's image carries the zeros around it (halo), so that kernels never
+ * ask whether a tap is inside. Weights are read as the panels of choices.def.
  *
  * Three sweeps: preferences from users to operands, halos, then the copy of the graph with the notes. */
 #include "ir/pass/pass.h"
@@ -60,8 +60,9 @@ static bool conv_of(lt_conv *out, const lt_chooser *s, const lt_node *n) {
 static bool walks_channels(lt_algorithm a) { return a == LT_ALGORITHM_direct || a == LT_ALGORITHM_depthwise; }
 
 /* Does the kernel with this root walk its result's channels in blocks, or can it? What is fused into it is read and
- * written at the same coordinates: where they are not 16·block + lane, nothing of it may be blocked. A grouped convolution
- * whose groups are no multiple of 16 walks channels as group·n + 16·block + lane; a weight gradient's lanes are axis 0. */
+ * written at the same coordinates: where they are not 16·block + lane, nothing of it may be blocked. A grouped
+ * convolution whose groups are no multiple of 16 walks channels as group·n + 16·block + lane; a weight gradient's lanes
+ * are axis 0. */
 static bool walks_blocks(const lt_chooser *s, const lt_node *n) {
   switch (lt_facts(n)->blocks) {
   case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: return true;
@@ -155,9 +156,7 @@ static lt_need need_of(const lt_chooser *s, const lt_node *n, unsigned k) {
   bool blocks = walks_blocks(s, root) && lt_type_of(s->from, n->out)->rank == 4;
   lt_conv c;
   switch (lt_facts(n)->blocks) {
-  case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: case LT_BLOCKS_WGRAD:
-    conv_of(&c, s, n);
-    return need_of_conv(s, n, k, &c);
+  case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: case LT_BLOCKS_WGRAD: conv_of(&c, s, n); return need_of_conv(s, n, k, &c);
   case LT_BLOCKS_RIGHT: return need_of_matrix(s, n, k);
   case LT_BLOCKS_POOL: return (lt_need){.any = true};
   case LT_BLOCKS_AXES: case LT_BLOCKS_EACH: case LT_BLOCKS__: break;
@@ -176,14 +175,14 @@ static void need_memory(const lt_chooser *s, const lt_node *n, lt_value v, const
   const lt_type *t = lt_type_of(g, v);
   int64_t rows = t->dim[2] + h->v[0] + h->v[2], cols = t->dim[3] + h->v[1] + h->v[3], bytes;
   int64_t channels = blocks ? lt_ceil_div(t->dim[1], 16) * 16 : t->dim[1];
-  bool fits = lt_mul_ok(&bytes, rows, cols) && lt_mul_ok(&bytes, bytes, channels) && lt_mul_ok(&bytes, bytes, t->dim[0]) &&
-              lt_mul_ok(&bytes, bytes, (int64_t)lt_dtype_size(t->dtype));
+  bool fits = lt_mul_ok(&bytes, rows, cols) && lt_mul_ok(&bytes, bytes, channels) &&
+              lt_mul_ok(&bytes, bytes, t->dim[0]) && lt_mul_ok(&bytes, bytes, (int64_t)lt_dtype_size(t->dtype));
   if (fits && (!g->max_bytes || bytes <= g->max_bytes)) return;
   lt_fail(s->job, LATHE_E_INVALID, &n->loc,
           "%s: %s with the zeros around it, %lld x %lld pixels, takes %s%lld bytes, more than the limit of %lld\n"
-          "help: a smaller pad or dilation, or raise it with --max-bytes", lt_op_table[n->op].name, lt_type_text(s->a, t),
-          (long long)rows, (long long)cols, fits ? "" : "more than ", (long long)(fits ? bytes : INT64_MAX),
-          (long long)g->max_bytes);
+          "help: a smaller pad or dilation, or raise it with --max-bytes",
+          lt_op_table[n->op].name, lt_type_text(s->a, t), (long long)rows, (long long)cols, fits ? "" : "more than ",
+          (long long)(fits ? bytes : INT64_MAX), (long long)g->max_bytes);
 }
 
 static void collect_halos(lt_chooser *s, const lt_node *n) {
@@ -230,7 +229,8 @@ static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
 
 void lt_pass_choose(lt_graph *to, const lt_graph *from) {
   lt_arena *a = &to->arena;
-  lt_chooser s = {.from = from, .job = to->job, .a = a, .live = lt_live_nodes(a, from), .fixed = lt_static_nodes(a, from)};
+  lt_chooser s = {
+    .from = from, .job = to->job, .a = a, .live = lt_live_nodes(a, from), .fixed = lt_static_nodes(a, from)};
   s.weights_apart = from->mode == LT_MODE_RUN && from->updates.n == 0;
   s.algorithm = LT_NEW_ARRAY(a, lt_algorithm, from->nodes.n + 1u);
   s.blocked = LT_NEW_ARRAY(a, bool, from->values.n);

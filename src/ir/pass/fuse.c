@@ -16,10 +16,10 @@ typedef struct fuser {
   const bool *live;
   const lt_move *move;
   const uint32_t *uses;
-  const bool *fixed;       /* by node, in a run entry: depends on weights only, is computed once; else NULL */
-  uint32_t *of;            /* by node: cluster, 0: none */
-  uint32_t *before;        /* by node: the one that joined its cluster before it, as id + 1; 0: it is the first */
-  uint32_t *seen, stamp;   /* of `waits` */
+  const bool *fixed;     /* by node, in a run entry: depends on weights only, is computed once; else NULL */
+  uint32_t *of;          /* by node: cluster, 0: none */
+  uint32_t *before;      /* by node: the one that joined its cluster before it, as id + 1; 0: it is the first */
+  uint32_t *seen, stamp; /* of `waits` */
   LT_VEC(cluster) all;
 } fuser;
 
@@ -35,9 +35,9 @@ static void put(fuser *f, const lt_node *n, uint32_t c) {
   for (uint32_t i = c; i < f->all.n; i++) f->all.at[i].until = n->id;
 }
 
-/* Where a walk back from a value to cluster c may stop: nodes before this one do not wait for c. It is c's first node, or
- * the first of a cluster that began before c and went on behind that node, for all of a cluster waits for what its last
- * node reads:
+/* Where a walk back from a value to cluster c may stop: nodes before this one do not wait for c. It is c's first node,
+ * or the first of a cluster that began before c and went on behind that node, for all of a cluster waits for what its
+ * last node reads:
  *     v1 = conv2d(x, W)   cluster 1
  *     v2 = sum(x)         cluster 2, whose first node this is
  *     v3 = mul(v1, v2)    cluster 1 goes on, and now waits for 2

@@ -1,4 +1,5 @@
-/* layout.c: the copies that `choose` has written down (@copy) become `layout` nodes, one for all readers that want the same. */
+/* layout.c: the copies that `choose` has written down (@copy) become `layout` nodes, one for all readers that want the
+ * same. */
 #include "ir/pass/pass.h"
 
 typedef struct lt_made { lt_value to; lt_layout layout; uint32_t next; } lt_made; /* next: index + 1 */

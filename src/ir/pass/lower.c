@@ -1,5 +1,6 @@
 /* lower.c: ops that are made of others become these (ops.def calls them SUGAR). stop_grad has done its work before and
- * goes too, and max_pool loses its pad_value. What an expansion emits carries the op as its origin, for messages and `lathe bench`. */
+ * goes too, and max_pool loses its pad_value. What an expansion emits carries the op as its origin, for messages and
+ * `lathe bench`. */
 #include "ir/op_util.h"
 #include "ir/pass/pass.h"
 

@@ -1,6 +1,6 @@
-/* mode.c: what batch_norm and dropout mean in the entry at hand. Run: dropout is its operand. Train: batch_norm takes the
- * batch's own statistics and moves its running ones towards them; dropout draws its mask from the states `seed` and `step`,
- * which are added where the graph has none, `step` with the update that counts. */
+/* mode.c: what batch_norm and dropout mean in the entry at hand. Run: dropout is its operand. Train: batch_norm takes
+ * the batch's own statistics and moves its running ones towards them; dropout draws its mask from the states `seed` and
+ * `step`, which are added where the graph has none, `step` with the update that counts. */
 #include "ir/pass/pass.h"
 
 static lt_value number(lt_graph *g, lt_value like, double c) {
@@ -13,7 +13,7 @@ static bool is_updated(const lt_graph *g, lt_value leaf) {
   return false;
 }
 
-/* ---- batch_norm ---------------------------------------------------------------------------------------------------- */
+/* ---- batch_norm -------------------------------------------------------------------------------------------------- */
 
 /* old = momentum * old + (1 - momentum) * now, unless the graph says otherwise or old is no state. */
 static void move_statistic(lt_rewrite *r, lt_value in_from, lt_value old, lt_value now, double momentum) {
@@ -34,7 +34,7 @@ static bool train_batch_norm(lt_rewrite *r, const lt_node *n, const lt_value *in
   return true;
 }
 
-/* ---- dropout ------------------------------------------------------------------------------------------------------- */
+/* ---- dropout ----------------------------------------------------------------------------------------------------- */
 
 static lt_value hidden_state(lt_rewrite *r, const char *name) {
   lt_graph *g = r->to;
@@ -78,7 +78,7 @@ static bool train_dropout(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
-/* ---- the pass ------------------------------------------------------------------------------------------------------ */
+/* ---- the pass ---------------------------------------------------------------------------------------------------- */
 
 static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   bool train = r->from->mode == LT_MODE_TRAIN;

@@ -1,5 +1,5 @@
-/* moves.c: which MOVE nodes are stored (see moves.h). All are views or index maps at first; then those are stored that a
- * reader cannot look through. */
+/* moves.c: which MOVE nodes are stored (see moves.h). All are views or index maps at first; then those are stored that
+ * a reader cannot look through. */
 #include "ir/pass/moves.h"
 
 static bool guards(const lt_node *n) { return lt_facts(n)->moves == LT_MOVES_PAD; }
@@ -44,7 +44,8 @@ static void store_pads_below_prologues(lt_arena *a, const lt_graph *g, const boo
   }
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     const lt_node *n = g->nodes.at[i];
-    bool inside = n->cluster && n->cluster <= g->nodes.n && (lt_op_table[n->op].flags & LT_MAP) && i < reduction[n->cluster];
+    bool inside =
+      n->cluster && n->cluster <= g->nodes.n && (lt_op_table[n->op].flags & LT_MAP) && i < reduction[n->cluster];
     for (unsigned k = 0; inside && (!live || live[i]) && k < n->n_in; k++)
       if (n->in[k]) store_pads_below(g, n->in[k], move);
   }

@@ -5,9 +5,9 @@
 #include "ir/pass/pass.h"
 
 typedef enum lt_move {
-  LT_MOVE_NOT,     /* not a MOVE node, or a kernel of its own that copies */
-  LT_MOVE_VIEW,    /* the same bytes under another shape (reshape of a stored plain value) */
-  LT_MOVE_VIRTUAL  /* never stored: whoever reads it reads its operand through an index map */
+  LT_MOVE_NOT,    /* not a MOVE node, or a kernel of its own that copies */
+  LT_MOVE_VIEW,   /* the same bytes under another shape (reshape of a stored plain value) */
+  LT_MOVE_VIRTUAL /* never stored: whoever reads it reads its operand through an index map */
 } lt_move;
 
 /* By node id; live may be NULL (all). */

@@ -13,8 +13,7 @@ static const char *const names[LT_PASSES] = {
 #define PASS(name, doc) #name,
 #include "ir/pass/passes.def"
 #undef PASS
-  NULL
-};
+  NULL};
 
 const char *lt_pass_name(lt_pass p) { return passes[p].name; }
 const char *lt_pass_doc(lt_pass p) { return passes[p].doc; }

@@ -16,8 +16,8 @@ typedef enum lt_pass {
 } lt_pass;
 
 typedef struct lt_pass_options {
-  const char *print_after;  /* a pass's name, "all", or NULL */
-  bool verify_each;         /* verify after every pass */
+  const char *print_after; /* a pass's name, "all", or NULL */
+  bool verify_each;        /* verify after every pass */
   bool time_passes;
   void (*print)(void *ctx, const char *pass, const char *text); /* receives dumps */
   void *print_ctx;

@@ -1,12 +1,12 @@
-/* raise.c: what is spelled out in the textbook's way becomes the op it is (recognise.c), before gradients are taken, so that both
- * ways of writing have the same forward and the same backward kernels.
+/* raise.c: what is spelled out in the textbook's way becomes the op it is (recognise.c), before gradients are taken, so
+ * that both ways of writing have the same forward and the same backward kernels.
  *
- * What is seen is a view (reshapes, transposes) of the new op's result. Elementwise ops on such a view are pulled before
- * it, f(view(x), b) = view(f(x, b')), so that they end up in the op's own kernel and the view meets its inverse. A value that
- * a `grad` differentiates in is an anchor: nobody computes past it, or the gradient would not see it. */
+ * What is seen is a view (reshapes, transposes) of the new op's result. Elementwise ops on such a view are pulled
+ * before it, f(view(x), b) = view(f(x, b')), so that they end up in the op's own kernel and the view meets its inverse.
+ * A value that a `grad` differentiates in is an anchor: nobody computes past it, or the gradient would not see it. */
 #include "ir/pass/raise.h"
 
-/* ---- marks -------------------------------------------------------------------------------------------------------- */
+/* ---- marks ------------------------------------------------------------------------------------------------------- */
 
 void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark) {
   while (s->mark.n <= v) lt_vec_push(&s->to->arena, &s->mark, 0);
@@ -37,7 +37,7 @@ static void mark_operands(lt_raiser *s, const lt_node *n, const lt_value *in) {
   }
 }
 
-/* ---- elementwise ops before the view -------------------------------------------------------------------------------- */
+/* ---- elementwise ops before the view ----------------------------------------------------------------------------- */
 
 /* b, which broadcasts against the view, as it broadcasts against the view's base; 0: it does not. */
 static lt_value before_view(lt_raiser *s, const lt_view *v, lt_value b) {
@@ -147,7 +147,7 @@ static lt_value move(lt_raiser *s, const lt_node *n, const lt_value *in) {
   return lt_view_fits(&v) ? lt_view_emit(s->to, &v) : 0;
 }
 
-/* ---- the pass ------------------------------------------------------------------------------------------------------ */
+/* ---- the pass ---------------------------------------------------------------------------------------------------- */
 
 static lt_value raised(lt_raiser *s, const lt_node *n, const lt_value *in) {
   if (lt_op_table[n->op].flags & LT_MAP) return pull(s, n, in);

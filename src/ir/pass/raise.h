@@ -4,16 +4,16 @@
 #include "ir/pass/pass.h"
 #include "ir/pass/view.h"
 
-/* By value of the new graph. ANCHOR: something is differentiated in it, so nobody may compute past it. SHARED: more than one
- * reader. SEEN: a result of this pass, behind whose movement elementwise ops are pulled. */
+/* By value of the new graph. ANCHOR: something is differentiated in it, so nobody may compute past it. SHARED: more
+ * than one reader. SEEN: a result of this pass, behind whose movement elementwise ops are pulled. */
 enum { LT_ANCHOR = 1, LT_SHARED = 2, LT_SEEN = 4 };
 
 typedef struct lt_raiser {
   lt_graph *to;
   const lt_graph *from;
-  const bool *anchor;      /* by value of the old graph */
-  const uint32_t *uses;    /* likewise */
-  LT_VEC(uint8_t) mark;    /* by value of the new one */
+  const bool *anchor;   /* by value of the old graph */
+  const uint32_t *uses; /* likewise */
+  LT_VEC(uint8_t) mark; /* by value of the new one */
 } lt_raiser;
 
 /* Marks, and views that look no further than the next anchor (raise.c). */

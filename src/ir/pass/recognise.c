@@ -1,16 +1,16 @@
 /* recognise.c: convolution and pooling spelled out through im2col, recognised (raise.h).
  *
- * im2col's result has six letters, N C KH KW OH OW, whatever its form. A matrix product over it is told by which letters
- * are summed over and which are kept:
+ * im2col's result has six letters, N C KH KW OH OW, whatever its form. A matrix product over it is told by which
+ * letters are summed over and which are kept:
  *   sums over C KH KW, keeps N OH OW   conv2d; the other operand is the filter [OC, C, KH, KW]
  *   sums over N OH OW, keeps C KH KW   conv2d_grad_weight; the other operand is gy [N, OC, OH, OW]
- * and col2im of a product that keeps N OH OW of one operand and C KH KW of the other is conv2d_grad_input. In which order
- * the letters stand, and through which reshapes and transposes they got there, is a view's business. Letters of extent 1
- * are left out of everything. */
+ * and col2im of a product that keeps N OH OW of one operand and C KH KW of the other is conv2d_grad_input. In which
+ * order the letters stand, and through which reshapes and transposes they got there, is a view's business. Letters of
+ * extent 1 are left out of everything. */
 #include "ir/op_util.h"
 #include "ir/pass/raise.h"
 
-/* ---- windows as letters -------------------------------------------------------------------------------------------- */
+/* ---- windows as letters ------------------------------------------------------------------------------------------ */
 
 enum { N, C, KH, KW, OH, OW, LETTERS };
 enum { IMAGE = 1 << N | 1 << OH | 1 << OW, FILTER = 1 << C | 1 << KH | 1 << KW };
@@ -30,7 +30,7 @@ static columns columns_of(const lt_graph *g, const lt_node *n, bool to_matrix) {
   return c;
 }
 
-/* ---- letters ------------------------------------------------------------------------------------------------------ */
+/* ---- letters ----------------------------------------------------------------------------------------------------- */
 
 /* Those that are there at all. */
 static unsigned present(const columns *c, unsigned mask) {
@@ -63,11 +63,13 @@ static const lt_node *columns_below(lt_view *view, columns *c, const lt_raiser *
   return lt_view_follow(view, s->to, v) ? n : NULL;
 }
 
-/* ---- forms: [N, FREE, OH, OW] and [FREE, C, KH, KW] ----------------------------------------------------------------- */
+/* ---- forms: [N, FREE, OH, OW] and [FREE, C, KH, KW] -------------------------------------------------------------- */
 
 static const unsigned image_form[4] = {N, FREE, OH, OW}, filter_form[4] = {FREE, C, KH, KW};
 
-static int64_t extent_of(const columns *c, unsigned letter, int64_t free) { return letter == FREE ? free : c->dim[letter]; }
+static int64_t extent_of(const columns *c, unsigned letter, int64_t free) {
+  return letter == FREE ? free : c->dim[letter];
+}
 
 static unsigned find(const word *w, unsigned letter) {
   unsigned i = 0;
@@ -76,7 +78,8 @@ static unsigned find(const word *w, unsigned letter) {
 }
 
 /* x has two axes: `free`, kept, and another that reads w. Give it in the form, 0: it does not fit. */
-static lt_value into_form(lt_raiser *s, lt_value x, unsigned free_axis, const word *w, const columns *c, const unsigned *form) {
+static lt_value into_form(lt_raiser *s, lt_value x, unsigned free_axis, const word *w, const columns *c,
+                          const unsigned *form) {
   const lt_type t = *lt_type_of(s->to, x);
   lt_view v;
   int64_t dim[LT_MAX_RANK], perm[4], free = t.dim[free_axis];
@@ -89,7 +92,8 @@ static lt_value into_form(lt_raiser *s, lt_value x, unsigned free_axis, const wo
     for (unsigned i = 0; axis != free_axis && i < w->n; i++) all.letter[all.n++] = w->letter[i];
   }
   if (all.n != 4) return 0;
-  for (unsigned i = 0; i < 4; i++) dim[i] = i < ones ? 1 : extent_of(c, all.letter[i], free), perm[i] = find(&all, form[i]);
+  for (unsigned i = 0; i < 4; i++)
+    dim[i] = i < ones ? 1 : extent_of(c, all.letter[i], free), perm[i] = find(&all, form[i]);
   lt_raise_view(&v, s, x);
   if (!lt_view_reshape(&v, 4, dim)) return 0;
   lt_view_transpose(&v, perm);
@@ -114,7 +118,7 @@ static lt_value out_of_form(lt_raiser *s, lt_value y, const unsigned *form, cons
   return lt_view_reshape(&v, t->rank, t->dim) ? lt_view_emit(s->to, &v) : 0;
 }
 
-/* ---- products ----------------------------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------------------------------- */
 
 /* One operand of linear or matmul: which of its axes is kept, which summed over. */
 typedef struct side { lt_value v; unsigned rank, kept, summed; } side;
@@ -140,14 +144,18 @@ static lt_value as_matrix(lt_graph *g, const side *x) {
 
 static lt_value emit_conv(lt_raiser *s, const lt_node *col, const columns *c, lt_value w, lt_value bias) {
   const lt_window *v = &c->window;
-  lt_conv2d_attrs a = {.stride = lt_window_stride(v), .pad = lt_window_pad(v), .dilation = lt_window_dilation(v), .groups = 1};
+  lt_conv2d_attrs a = {
+    .stride = lt_window_stride(v), .pad = lt_window_pad(v), .dilation = lt_window_dilation(v), .groups = 1};
   return lt_emit(s->to, LT_OP_conv2d, &a, (lt_value[]){col->in[0], w, bias}, 3);
 }
 
 static lt_value emit_grad_weight(lt_raiser *s, const lt_node *col, const columns *c, lt_value gy) {
   const lt_window *v = &c->window;
-  lt_conv2d_grad_weight_attrs a = {.kernel = lt_window_kernel(v), .stride = lt_window_stride(v), .pad = lt_window_pad(v),
-                                   .dilation = lt_window_dilation(v), .groups = 1};
+  lt_conv2d_grad_weight_attrs a = {.kernel = lt_window_kernel(v),
+                                   .stride = lt_window_stride(v),
+                                   .pad = lt_window_pad(v),
+                                   .dilation = lt_window_dilation(v),
+                                   .groups = 1};
   return lt_emit(s->to, LT_OP_conv2d_grad_weight, &a, (lt_value[]){col->in[0], gy}, 2);
 }
 
@@ -168,9 +176,11 @@ static lt_value see_side(lt_raiser *s, const lt_node *n, const lt_value *in, uns
   if (k == 0) kept.letter[kept.n++] = FREE;
   bool forward = sum.mask == present(&c, FILTER) && kept.mask == present(&c, IMAGE);
   bool weights = sum.mask == present(&c, IMAGE) && kept.mask == present(&c, FILTER);
-  if (!forward && (!weights || n->n_in > 2)) return 0; /* linear has a third operand: its bias belongs to a result's rows */
+  /* linear has a third operand: its bias belongs to a result's rows */
+  if (!forward && (!weights || n->n_in > 2)) return 0;
   lt_value matrix = as_matrix(s->to, &other);
-  lt_value w = matrix ? into_form(s, matrix, other.kept == other.rank - 1, &sum, &c, forward ? filter_form : image_form) : 0;
+  lt_value w =
+    matrix ? into_form(s, matrix, other.kept == other.rank - 1, &sum, &c, forward ? filter_form : image_form) : 0;
   if (!w) return 0;
   lt_value y = forward ? emit_conv(s, col, &c, w, n->n_in > 2 ? in[2] : 0) : emit_grad_weight(s, col, &c, w);
   const lt_type t = *lt_type_of(s->from, n->out);
@@ -182,7 +192,7 @@ lt_value lt_recognise_product(lt_raiser *s, const lt_node *n, const lt_value *in
   return y ? y : see_side(s, n, in, 1);
 }
 
-/* ---- col2im of a product ------------------------------------------------------------------------------------------ */
+/* ---- col2im of a product ----------------------------------------------------------------------------------------- */
 
 /* The operand of a product, its kept axis read as w; what both operands share is the form's free axis. */
 static lt_value kept_in_form(lt_raiser *s, const side *x, const word *w, const columns *c, const unsigned *form) {
@@ -190,7 +200,8 @@ static lt_value kept_in_form(lt_raiser *s, const side *x, const word *w, const c
   return matrix ? into_form(s, matrix, x->summed == x->rank - 1, w, c, form) : 0;
 }
 
-/* Which letters of the columns each axis of the product (the view's base) holds, in its own order; false: one is torn. */
+/* Which letters of the columns each axis of the product (the view's base) holds, in its own order; false: one is
+ * torn. */
 static bool spell_base(word w[2], lt_view *v, const columns *c) {
   const unsigned *order = column_order[c->to_matrix];
   int64_t dim[LETTERS];
@@ -215,22 +226,27 @@ lt_value lt_recognise_fold(lt_raiser *s, const lt_node *n, const lt_value *in) {
   lt_raise_view(&v, s, in[0]);
   const lt_node *p = lt_node_of(s->to, v.base);
   bool product = p->op == LT_OP_matmul || (p->op == LT_OP_linear && !p->in[2]);
-  if (!product || lt_raise_is(s, v.base, LT_ANCHOR) || lt_type_of(s->to, v.base)->rank != 2 || !spell_base(w, &v, &c)) return 0;
-  unsigned rows = w[0].mask == present(&c, IMAGE) && w[1].mask == present(&c, FILTER) ? 0 : 1; /* the operand that is gy */
+  if (!product || lt_raise_is(s, v.base, LT_ANCHOR) || lt_type_of(s->to, v.base)->rank != 2 || !spell_base(w, &v, &c))
+    return 0;
+  /* the operand that is gy */
+  unsigned rows = w[0].mask == present(&c, IMAGE) && w[1].mask == present(&c, FILTER) ? 0 : 1;
   if (w[rows].mask != present(&c, IMAGE) || w[!rows].mask != present(&c, FILTER)) return 0;
   const side left = side_of(s->to, p, p->in, 0), right = side_of(s->to, p, p->in, 1);
   lt_value gy = kept_in_form(s, rows ? &right : &left, &w[rows], &c, image_form);
   lt_value filter = gy ? kept_in_form(s, rows ? &left : &right, &w[!rows], &c, filter_form) : 0;
   if (!filter) return 0;
   const lt_window *o = &c.window;
-  lt_conv2d_grad_input_attrs g = {.size = {{image.dim[2], image.dim[3]}}, .stride = lt_window_stride(o), .pad = lt_window_pad(o),
-                                  .dilation = lt_window_dilation(o), .groups = 1};
+  lt_conv2d_grad_input_attrs g = {.size = {{image.dim[2], image.dim[3]}},
+                                  .stride = lt_window_stride(o),
+                                  .pad = lt_window_pad(o),
+                                  .dilation = lt_window_dilation(o),
+                                  .groups = 1};
   lt_value y = lt_emit(s->to, LT_OP_conv2d_grad_input, &g, (lt_value[]){gy, filter}, 2);
   lt_raise_mark(s, y, LT_SEEN);
   return y;
 }
 
-/* ---- windows ------------------------------------------------------------------------------------------------------ */
+/* ---- windows ----------------------------------------------------------------------------------------------------- */
 
 static bool is_reduced(const lt_ints *axes, unsigned axis) {
   for (int64_t i = 0; i < axes->n; i++)
@@ -250,16 +266,22 @@ static lt_value emit_pool(lt_raiser *s, const lt_node *n, const lt_node *col, co
   const lt_pair kernel = lt_window_kernel(v), stride = lt_window_stride(v), dilation = lt_window_dilation(v);
   const lt_quad pad = lt_window_pad(v);
   if (n->op == LT_OP_mean) {
-    lt_avg_pool_attrs a = {.kernel = kernel, .stride = stride, .pad = pad, .dilation = dilation, .count_include_pad = true};
+    lt_avg_pool_attrs a = {
+      .kernel = kernel, .stride = stride, .pad = pad, .dilation = dilation, .count_include_pad = true};
     return lt_emit(s->to, LT_OP_avg_pool, &a, col->in, 1);
   }
-  lt_max_pool_attrs a = {.kernel = kernel, .stride = stride, .pad = pad, .dilation = dilation, .pad_value = 0,
+  lt_max_pool_attrs a = {.kernel = kernel,
+                         .stride = stride,
+                         .pad = pad,
+                         .dilation = dilation,
+                         .pad_value = 0,
                          .all_ties = ((const lt_reduce_max_attrs *)n->attrs)->all_ties};
   return lt_emit(s->to, LT_OP_max_pool, &a, col->in, 1);
 }
 
 lt_value lt_recognise_pool(lt_raiser *s, const lt_node *n, const lt_value *in) {
-  const lt_ints *axes = n->op == LT_OP_mean ? &((const lt_mean_attrs *)n->attrs)->axes : &((const lt_reduce_max_attrs *)n->attrs)->axes;
+  const lt_ints *axes =
+    n->op == LT_OP_mean ? &((const lt_mean_attrs *)n->attrs)->axes : &((const lt_reduce_max_attrs *)n->attrs)->axes;
   static const unsigned window_form[4] = {N, C, OH, OW};
   enum { WINDOW = 1 << KH | 1 << KW };
   lt_view v;

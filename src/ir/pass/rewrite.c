@@ -73,7 +73,8 @@ lt_value lt_copy_node(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   lt_node *made = lt_node_of(r->to, v);
   made->cluster = n->cluster, made->algorithm = n->algorithm;
   if (n->n_copies) {
-    made->copies = memcpy(LT_NEW_ARRAY(&r->to->arena, lt_copy, n->n_copies), n->copies, n->n_copies * sizeof *n->copies);
+    made->copies =
+      memcpy(LT_NEW_ARRAY(&r->to->arena, lt_copy, n->n_copies), n->copies, n->n_copies * sizeof *n->copies);
     made->n_copies = n->n_copies;
   }
   for (unsigned i = 0; i < n->n_out; i++) {

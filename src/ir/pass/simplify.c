@@ -2,8 +2,8 @@
  * and its operands (already simplified) and tries the rules of that op in order; a rule gives a value that stands for
  * the result, of the same type, or 0. What a rule emits goes through simple() again, so one pass reaches the end.
  *
- * Rules keep the bits of every result: x + 0.0 stays (it turns -0.0 into 0.0), x * 0 stays (NaN, infinity). One exception
- * is as exact as what it replaces but not the same: pow(x, 2) is x * x. */
+ * Rules keep the bits of every result: x + 0.0 stays (it turns -0.0 into 0.0), x * 0 stays (NaN, infinity). One
+ * exception is as exact as what it replaces but not the same: pow(x, 2) is x * x. */
 #include "ir/pass/pass_util.h"
 #include "ir/pass/view.h"
 
@@ -331,12 +331,27 @@ static lt_value matmul_rule(const lt_try *t) {
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static const lt_rule rules[LT_OPS] = {
-  [LT_OP_add] = add_rule, [LT_OP_sub] = sub_rule, [LT_OP_mul] = mul_rule, [LT_OP_div] = div_rule,
-  [LT_OP_pow] = pow_rule, [LT_OP_max] = same_rule, [LT_OP_min] = same_rule, [LT_OP_neg] = neg_rule,
-  [LT_OP_abs] = abs_rule, [LT_OP_relu] = again_rule, [LT_OP_sign] = again_rule, [LT_OP_clip] = clip_rule,
-  [LT_OP_select] = select_rule, [LT_OP_cast] = cast_rule, [LT_OP_broadcast_to] = broadcast_rule,
-  [LT_OP_reshape] = reshape_rule, [LT_OP_transpose] = transpose_rule, [LT_OP_slice] = slice_rule,
-  [LT_OP_pad] = pad_rule, [LT_OP_concat] = concat_rule, [LT_OP_reduce_max] = reduce_max_rule,
+  [LT_OP_add] = add_rule,
+  [LT_OP_sub] = sub_rule,
+  [LT_OP_mul] = mul_rule,
+  [LT_OP_div] = div_rule,
+  [LT_OP_pow] = pow_rule,
+  [LT_OP_max] = same_rule,
+  [LT_OP_min] = same_rule,
+  [LT_OP_neg] = neg_rule,
+  [LT_OP_abs] = abs_rule,
+  [LT_OP_relu] = again_rule,
+  [LT_OP_sign] = again_rule,
+  [LT_OP_clip] = clip_rule,
+  [LT_OP_select] = select_rule,
+  [LT_OP_cast] = cast_rule,
+  [LT_OP_broadcast_to] = broadcast_rule,
+  [LT_OP_reshape] = reshape_rule,
+  [LT_OP_transpose] = transpose_rule,
+  [LT_OP_slice] = slice_rule,
+  [LT_OP_pad] = pad_rule,
+  [LT_OP_concat] = concat_rule,
+  [LT_OP_reduce_max] = reduce_max_rule,
   [LT_OP_matmul] = matmul_rule,
 };
 

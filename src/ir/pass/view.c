@@ -1,7 +1,7 @@
 /* view.c: movement as permutations of pieces of axes (see view.h). */
 #include "ir/pass/view.h"
 
-/* ---- looking ------------------------------------------------------------------------------------------------------ */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 static void whole(lt_view *out, lt_value base, unsigned rank, const int64_t *dim) {
   *out = (lt_view){.base = base, .rank = rank};
@@ -57,7 +57,7 @@ unsigned lt_view_axis(const lt_view *v, unsigned axis, unsigned base_axis[LT_MAX
   return n;
 }
 
-/* ---- moving ------------------------------------------------------------------------------------------------------- */
+/* ---- moving ------------------------------------------------------------------------------------------------------ */
 
 void lt_view_transpose(lt_view *v, const int64_t *perm) {
   lt_view old = *v;
@@ -110,7 +110,7 @@ bool lt_view_is_plain(const lt_view *v) {
   return true;
 }
 
-/* ---- emitting ----------------------------------------------------------------------------------------------------- */
+/* ---- emitting ---------------------------------------------------------------------------------------------------- */
 
 /* reshape to `from`, transpose by `perm`, reshape to the view's dims: the first and the last may be nothing. */
 typedef struct moves { lt_type from; int64_t perm[LT_MAX_RANK]; lt_type mid; } moves;
@@ -120,7 +120,8 @@ static unsigned next_of_one(const lt_type *base, unsigned from) {
   return from;
 }
 
-/* Is the view's axis one whole axis of the base? Which? Those of extent 1 are taken in turn (*one: the next to look at). */
+/* Is the view's axis one whole axis of the base? Which? Those of extent 1 are taken in turn (*one: the next to look
+ * at). */
 static bool is_axis(int64_t *out, const lt_type *base, const lt_view *v, unsigned i, unsigned *one) {
   unsigned axis[LT_MAX_ATOMS], n = lt_view_axis(v, i, axis);
   for (unsigned k = 1; k < n; k++)

@@ -1,8 +1,9 @@
 /* view.h: chains of reshape and transpose as what they are together: a permutation of pieces of axes.
  *
- * The axes of a base value are cut into atoms (factors of a dim, row-major, those of extent 1 left out). A view is an order
- * of these atoms and a grouping of them into axes. Any chain of transposes and of reshapes that only cut and join axes is
- * such a view; a reshape that mixes two axes starts a new base. So two ways to spell one movement look the same. */
+ * The axes of a base value are cut into atoms (factors of a dim, row-major, those of extent 1 left out). A view is an
+ * order of these atoms and a grouping of them into axes. Any chain of transposes and of reshapes that only cut and join
+ * axes is such a view; a reshape that mixes two axes starts a new base. So two ways to spell one movement look the
+ * same. */
 #ifndef LT_VIEW_H
 #define LT_VIEW_H
 #include "ir/ir.h"
@@ -11,21 +12,21 @@ enum { LT_MAX_ATOMS = 16 };
 
 typedef struct lt_view {
   lt_value base;
-  unsigned steps;                  /* nodes between the base and the value looked at */
+  unsigned steps; /* nodes between the base and the value looked at */
   unsigned n;
   int64_t extent[LT_MAX_ATOMS];    /* atoms in the base's row-major order */
   uint8_t base_axis[LT_MAX_ATOMS]; /* which axis of the base each is cut from */
   uint8_t order[LT_MAX_ATOMS];     /* the atom at each place of the view */
   unsigned rank;
   int64_t dim[LT_MAX_RANK];
-  uint8_t first[LT_MAX_RANK + 1];  /* axis i of the view: places [first[i], first[i + 1]) */
+  uint8_t first[LT_MAX_RANK + 1]; /* axis i of the view: places [first[i], first[i + 1]) */
 } lt_view;
 
 /* The view that v is of its base. Looking stops at values for which stop (may be NULL) says so: they are a base. */
 typedef bool (*lt_view_stop)(const void *ctx, lt_value v);
 void lt_view_of(lt_view *out, const lt_graph *g, lt_value v, lt_view_stop stop, const void *ctx);
-/* A base seen under finer axes, [dim…] joined into its own shape; and the same way from there to v, which lt_view_of has
- * found to be a view of it. false: the way tears one of the finer axes. */
+/* A base seen under finer axes, [dim…] joined into its own shape; and the same way from there to v, which lt_view_of
+ * has found to be a view of it. false: the way tears one of the finer axes. */
 void lt_view_start(lt_view *out, const lt_graph *g, lt_value base, unsigned rank, const int64_t *dim);
 bool lt_view_follow(lt_view *out, const lt_graph *g, lt_value v);
 /* Other axes; false (and *v untouched): the new dims mix atoms, or there are too many. */
