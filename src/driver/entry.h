@@ -42,6 +42,8 @@ unsigned lt_freeze(lt_graph *g, const lt_graph *network, const lt_options *o, lt
 void lt_hooks_emit(lt_graph *g, const lt_options *o, const lt_value *param, lt_value *grad, unsigned n);
 /* Is `name` a state that an optimizer or the step adds to a network with this param name prefix? For weight files. */
 bool lt_optimizer_state(const lt_graph *network, const char *name);
+/* Whose state it is ("adam"), by its name; NULL: nobody's. */
+const char *lt_optimizer_of(const lt_graph *network, const char *name);
 /* The hidden states: i64 scalars made where missing; `step` counts up by one in each call of the entry. */
 lt_value lt_hidden_step(lt_graph *g);
 

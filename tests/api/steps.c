@@ -153,8 +153,10 @@ static int kernels(const lathe_model *m) {
 START_TEST(frozen_params_cost_nothing) {
   lathe_model *all = compiled(&variants[0], "--optimizer adam"),
               *m = compiled(&variants[0], "--optimizer adam --freeze l1");
-  const char *const gone[] = {"l1.W.m", "l1.W.v", "l1.b.m", "l1.b.v"}, *const kept[] = {"l1.W", "l1.b", "l2.W.m",
-                                                                                        "l2.b.v"};
+  const char *const gone[] = {"l1.W.adam.m", "l1.W.adam.v", "l1.b.adam.m", "l1.b.adam.v"}, *const kept[] = {
+                                                                                             "l1.W", "l1.b",
+                                                                                             "l2.W.adam.m",
+                                                                                             "l2.b.adam.v"};
   for (int i = 0; i < 4; i++) {
     ck_assert_msg(has_port(all, gone[i]) && !has_port(m, gone[i]), "%s", gone[i]);
     ck_assert_msg(has_port(m, kept[i]), "%s", kept[i]);

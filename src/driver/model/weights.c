@@ -21,7 +21,8 @@ typedef struct reading {
   const lt_npz_member *hidden[2]; /* by hidden_names */
   lt_str problems;
   int n_problems;
-  bool partial;
+  const char *other; /* an optimizer that the file has states of, and the training is not with */
+  bool partial, goes_on;
 } reading;
 
 static const char *const hidden_names[] = {"step", "seed"};
@@ -76,7 +77,11 @@ static void match_member(reading *r, const lt_npz_member *member) {
                   lt_type_text(r->problems.arena, &item->type));
     return;
   }
-  if (match_hidden(r, member) || r->partial || lt_optimizer_state(m->leaves, member->name)) return;
+  if (match_hidden(r, member) || r->partial) return;
+  if (lt_optimizer_state(m->leaves, member->name)) {
+    if (lt_instance_trains(r->s) && !r->other) r->other = lt_optimizer_of(m->leaves, member->name);
+    return;
+  }
   const char **names = LT_NEW_ARRAY(r->problems.arena, const char *, m->image.n + 1);
   for (uint32_t i = 0; i < m->image.n; i++) names[i] = m->image.item[i].name;
   const char *near = lt_nearest(member->name, names);
@@ -92,7 +97,7 @@ static void find_missing(reading *r) {
   const char **names = LT_NEW_ARRAY(r->problems.arena, const char *, r->npz.n + 1);
   for (uint32_t i = 0; i < r->npz.n; i++) names[i] = r->npz.at[i].name;
   for (uint32_t i = 0; i < m->image.n; i++) {
-    if (r->member[i] || r->partial || !m->network_own[i]) continue;
+    if (r->member[i] || r->partial || (!m->network_own[i] && !r->goes_on)) continue;
     const char *near = lt_nearest(m->image.item[i].name, names);
     problem(r);
     lt_str_printf(&r->problems, near ? "`%s` %s is missing (near: `%s`)" : "`%s` %s is missing", m->image.item[i].name,
@@ -100,13 +105,34 @@ static void find_missing(reading *r) {
   }
 }
 
+/* A training that goes on with the wrong moments, or without, would learn nonsense. */
+LT_NORETURN static void fail_other(const reading *r, const lt_loc *loc) {
+  const char *mine = r->s->model->options.optimizer;
+  lt_fail(r->job, LATHE_E_MISMATCH, loc,
+          "the weights go on with the optimizer `%s`, this training is with `%s`\n"
+          "help: --optimizer %s goes on; weights saved without --save-optimizer begin anew with any",
+          r->other, mine ? mine : "sgd", r->other);
+}
+
 static void check_all(reading *r) {
   const lt_loc loc = {r->path, 0, 0};
+  for (uint32_t i = 0; i < r->npz.n; i++) r->goes_on |= lt_instance_trains(r->s) && !strcmp(r->npz.at[i].name, "step");
   for (uint32_t i = 0; i < r->npz.n; i++) match_member(r, &r->npz.at[i]);
+  if (r->other) fail_other(r, &loc);
   find_missing(r);
   if (!r->n_problems) return;
   lt_fail(r->job, LATHE_E_MISMATCH, &loc, "the weights do not fit the network:\n%s%s", r->problems.at,
           r->partial ? "" : "\nhelp: --weights-partial allows missing and extra keys");
+}
+
+/* A step below 0 would take rows from before the file's begin. */
+static void check_step(const reading *r, const unsigned char *image, const int64_t *hidden) {
+  const lt_loc loc = {r->path, 0, 0};
+  const lt_image_item *item = lt_model_item(r->s->model, "step");
+  int64_t step = r->hidden[0] ? hidden[0] : 0;
+  if (item && item->type.dtype == LT_I64 && !item->type.rank) memcpy(&step, image + item->offset, sizeof step);
+  if (r->goes_on && step < 0)
+    lt_fail(r->job, LATHE_E_INVALID, &loc, "`step` is %lld: so many steps cannot have been done", (long long)step);
 }
 
 void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool partial) {
@@ -128,6 +154,7 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool part
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i])
       lt_npy_convert(&r.hidden[i]->npy, job, (lt_npy_where){path, hidden_names[i]}, LATHE_I64, &hidden[i]);
+  check_step(&r, image, hidden);
   memcpy(s->image, image, (size_t)s->model->image.bytes);
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i]) memcpy(lt_instance_hidden(s, hidden_names[i]), &hidden[i], sizeof hidden[i]);

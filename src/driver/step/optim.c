@@ -12,6 +12,7 @@ const char lt_hyper_name[] = "lr";
 
 typedef struct moving {
   lt_graph *g;
+  const lt_optimizer *o;
   lt_value rate; /* lr as a scalar of the param's type */
   lt_value p, grad;
   const char *name;      /* of the param */
@@ -21,7 +22,7 @@ typedef struct moving {
 struct lt_optimizer {
   const char *name;
   double rate;
-  const char *states[3];       /* suffixes of its states' names */
+  const char *states[3];       /* what its states are; the one of fc.W is called fc.W.NAME.WHAT */
   bool counts;                 /* it needs the number of the step */
   lt_value (*emit)(moving *m); /* what to subtract from p */
 };
@@ -34,8 +35,8 @@ static lt_value scaled(moving *m, lt_value x, double by) {
 
 static lt_value plus(moving *m, lt_value a, lt_value b) { return lt_binary(m->g, LT_OP_add, a, b); }
 
-static lt_value state_of(moving *m, const char *suffix) {
-  const char *name = lt_arena_printf(&m->g->arena, "%s%s", m->name, suffix);
+static lt_value state_of(moving *m, const char *what) {
+  const char *name = lt_arena_printf(&m->g->arena, "%s.%s.%s", m->name, m->o->name, what);
   if (lt_find(m->g, name))
     lt_fail(m->g->job, LATHE_E_INVALID, NULL, "the optimizer needs the name `%s`, which the network has taken", name);
   return lt_leaf(m->g, LT_OP_state, name, *lt_type_of(m->g, m->p), &(lt_init){.kind = LT_INIT_ZEROS});
@@ -49,8 +50,8 @@ static lt_value move_state(moving *m, lt_value old, double decay, double share, 
   return now;
 }
 
-static lt_value decayed(moving *m, const char *suffix, double decay, double share, lt_value x) {
-  return move_state(m, state_of(m, suffix), decay, share, x);
+static lt_value decayed(moving *m, const char *what, double decay, double share, lt_value x) {
+  return move_state(m, state_of(m, what), decay, share, x);
 }
 
 static lt_value squared(moving *m, lt_value x) { return lt_binary(m->g, LT_OP_mul, x, x); }
@@ -63,10 +64,10 @@ static lt_value plus_number(moving *m, lt_value x, double by) {
 
 static lt_value sgd(moving *m) { return m->grad; }
 
-static lt_value momentum(moving *m) { return decayed(m, ".v", 0.9, 1, m->grad); }
+static lt_value momentum(moving *m) { return decayed(m, "v", 0.9, 1, m->grad); }
 
 static lt_value adagrad(moving *m) {
-  lt_value h = decayed(m, ".h", 1, 1, squared(m, m->grad));
+  lt_value h = decayed(m, "h", 1, 1, squared(m, m->grad));
   lt_value root = lt_unary(m->g, LT_OP_sqrt, h);
   return lt_binary(m->g, LT_OP_div, m->grad, plus_number(m, root, 1e-8));
 }
@@ -74,7 +75,7 @@ static lt_value adagrad(moving *m) {
 static lt_value adadelta(moving *m) {
   const double rho = 0.95, eps = 1e-6;
   lt_graph *g = m->g;
-  lt_value grads = decayed(m, ".msg", rho, 1 - rho, squared(m, m->grad)), steps = state_of(m, ".msdx");
+  lt_value grads = decayed(m, "msg", rho, 1 - rho, squared(m, m->grad)), steps = state_of(m, "msdx");
   lt_value above = plus_number(m, steps, eps), below = plus_number(m, grads, eps);
   lt_value ratio = lt_unary(g, LT_OP_sqrt, lt_binary(g, LT_OP_div, above, below));
   lt_value step = lt_binary(g, LT_OP_mul, ratio, m->grad);
@@ -87,17 +88,17 @@ static const double beta1 = 0.9, beta2 = 0.999;
 static lt_value adam(moving *m) {
   lt_graph *g = m->g;
   lt_dtype t = lt_type_of(g, m->p)->dtype;
-  lt_value first = decayed(m, ".m", beta1, 1 - beta1, m->grad);
-  lt_value second = decayed(m, ".v", beta2, 1 - beta2, squared(m, m->grad));
+  lt_value first = decayed(m, "m", beta1, 1 - beta1, m->grad);
+  lt_value second = decayed(m, "v", beta2, 1 - beta2, squared(m, m->grad));
   lt_value above = lt_binary(g, LT_OP_mul, first, lt_cast(g, m->fix_m, t));
   lt_value root = lt_unary(g, LT_OP_sqrt, lt_binary(g, LT_OP_mul, second, lt_cast(g, m->fix_v, t)));
   return lt_binary(g, LT_OP_div, above, plus_number(m, root, 1e-8));
 }
 
 static const lt_optimizer optimizers[] = {
-  {"sgd", 0.01, {NULL}, false, sgd},          {"momentum", 0.01, {".v"}, false, momentum},
-  {"adagrad", 0.001, {".h"}, false, adagrad}, {"adadelta", 1, {".msg", ".msdx"}, false, adadelta},
-  {"adam", 0.001, {".m", ".v"}, true, adam},
+  {"sgd", 0.01, {NULL}, false, sgd},         {"momentum", 0.01, {"v"}, false, momentum},
+  {"adagrad", 0.001, {"h"}, false, adagrad}, {"adadelta", 1, {"msg", "msdx"}, false, adadelta},
+  {"adam", 0.001, {"m", "v"}, true, adam},
 };
 
 const lt_optimizer *lt_optimizer_find(const char *name) {
@@ -137,7 +138,7 @@ static lt_value hyper(lt_graph *g) {
 }
 
 void lt_optimizer_emit(lt_graph *g, const lt_optimizer *o, const lt_value *param, const lt_value *grad, unsigned n) {
-  moving m = {.g = g};
+  moving m = {.g = g, .o = o};
   lt_value rate = hyper(g);
   if (o->counts) {
     lt_value t = lt_cast(g, lt_hidden_step(g), LT_F64);
@@ -153,9 +154,13 @@ void lt_optimizer_emit(lt_graph *g, const lt_optimizer *o, const lt_value *param
   }
 }
 
-static bool ends_in_state(const lt_graph *network, const char *name, const char *suffix) {
-  size_t n = strlen(name), k = strlen(suffix);
-  if (n <= k || strcmp(name + n - k, suffix)) return false;
+/* "fc.W.adam.m" is a state of adam's where fc.W is a param. */
+static bool is_state_of(const lt_graph *network, const char *name, const lt_optimizer *o, const char *what) {
+  size_t n = strlen(name), k = strlen(o->name) + strlen(what) + 2;
+  if (n <= k) return false;
+  const char *end = name + n - k;
+  size_t m = strlen(o->name);
+  if (end[0] != '.' || memcmp(end + 1, o->name, m) || end[m + 1] != '.' || strcmp(end + m + 2, what)) return false;
   for (lt_value v = 1; v < network->values.n; v++) {
     const char *param = lt_name_of(network, v);
     if (param && lt_op_of(network, v) == LT_OP_param && strlen(param) == n - k && !memcmp(param, name, n - k))
@@ -164,10 +169,13 @@ static bool ends_in_state(const lt_graph *network, const char *name, const char 
   return false;
 }
 
-bool lt_optimizer_state(const lt_graph *network, const char *name) {
-  if (!strcmp(name, "step") || !strcmp(name, "seed")) return true;
+const char *lt_optimizer_of(const lt_graph *network, const char *name) {
   for (size_t i = 0; i < LT_COUNT(optimizers); i++)
     for (const char *const *s = optimizers[i].states; *s; s++)
-      if (ends_in_state(network, name, *s)) return true;
-  return false;
+      if (is_state_of(network, name, &optimizers[i], *s)) return optimizers[i].name;
+  return NULL;
+}
+
+bool lt_optimizer_state(const lt_graph *network, const char *name) {
+  return !strcmp(name, "step") || !strcmp(name, "seed") || lt_optimizer_of(network, name);
 }
