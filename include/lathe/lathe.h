@@ -42,7 +42,7 @@ typedef struct lathe_error { int32_t status, line, column, more; char file[240],
 typedef struct lathe_graph lathe_graph;
 typedef struct lathe_model lathe_model;
 typedef struct lathe_instance lathe_instance;
-typedef struct lathe_value { uint32_t id; } lathe_value; /* of one graph; 0: failed, or "none" */
+typedef struct lathe_value { uint64_t id; } lathe_value; /* of one graph; 0: failed, or "none" */
 typedef enum lathe_dtype { LATHE_F32, LATHE_F64, LATHE_I32, LATHE_I64, LATHE_BOOL } lathe_dtype;
 enum { LATHE_MAX_RANK = 8 };
 
@@ -221,7 +221,8 @@ LATHE_API void lathe_instance_free(lathe_instance *s);
  * instance of a train model also has "step" (calls so far) and "seed", both i64; lathe_weights_save keeps them with the
  * optimizer. */
 LATHE_API void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes);
-/* NULL data: back to the own buffer */
+/* NULL data: back to the own buffer. LATHE_E_INVALID: no input, output or hyperparameter of that name;
+ * LATHE_E_MISMATCH: fewer bytes than any entry may read or write there; then nothing changes. */
 LATHE_API int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes);
 LATHE_API int lathe_call(lathe_instance *s, const char *entry); /* allocates nothing; 0 or a lathe_status */
 LATHE_API int lathe_repack(lathe_instance *s);

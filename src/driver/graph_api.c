@@ -96,6 +96,11 @@ typedef struct step {
   const lathe_form *form;
 } step;
 
+/* A value outside: its number in the graph, and above that what tells its graph from others. */
+static uint64_t mark_of(const lathe_graph *g) { return (uint64_t)((uintptr_t)g >> 4) << 32; }
+
+static lathe_value handed(const lathe_graph *g, lt_value v) { return (lathe_value){v ? mark_of(g) | v : 0}; }
+
 /* Run one building step; its error sticks. */
 static void build(lathe_graph *g, void (*body)(lt_job *, void *), step *s) {
   for (size_t i = 0; i < s->n_out; i++) s->out[i].id = 0;
@@ -143,7 +148,7 @@ static void leaf_body(lt_job *job, void *arg) {
   lt_type t = read_type(job, s->name, s->type);
   lt_init init = {0};
   if (s->op != LT_OP_input) init = lt_init_read(g, &t, s->text ? s->text : "zeros()");
-  s->out[0].id = lt_leaf(g, s->op, s->name, t, s->op == LT_OP_input ? NULL : &init);
+  s->out[0] = handed(s->g, lt_leaf(g, s->op, s->name, t, s->op == LT_OP_input ? NULL : &init));
 }
 
 static lathe_value leaf(lathe_graph *g, lt_op op, const char *name, const char *type, const char *init) {
@@ -169,7 +174,7 @@ static void constant_body(lt_job *job, void *arg) {
   lt_type t = read_type(job, "constant", s->type);
   int64_t count;
   if (!lt_type_count_ok(&t, &count)) lt_fail(job, LATHE_E_INVALID, NULL, "the size of a constant overflows");
-  s->out[0].id = lt_const_data(g, lt_data_new(&g->arena, &t, s->data));
+  s->out[0] = handed(s->g, lt_const_data(g, lt_data_new(&g->arena, &t, s->data)));
 }
 
 lathe_value lathe_constant(lathe_graph *g, const char *type, const void *data) {
@@ -181,7 +186,7 @@ lathe_value lathe_constant(lathe_graph *g, const char *type, const void *data) {
 static void number_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
-  s->out[0].id = lt_const_scalar(s->g->g, LT_F32, s->number);
+  s->out[0] = handed(s->g, lt_const_scalar(s->g->g, LT_F32, s->number));
 }
 
 lathe_value lathe_number(lathe_graph *g, double v) {
@@ -190,13 +195,21 @@ lathe_value lathe_number(lathe_graph *g, double v) {
   return out;
 }
 
-/* The caller's values as the graph's; ids that the graph does not have are an error. */
-static lt_value *take_values(lt_job *job, lt_graph *g, const lathe_value *in, size_t n, bool none) {
-  lt_value *out = LT_NEW_ARRAY(&g->arena, lt_value, n + 1);
+/* Does v belong to g? */
+static bool owns(const lathe_graph *g, lathe_value v) {
+  return (v.id & ~(uint64_t)UINT32_MAX) == mark_of(g) && (uint32_t)v.id < g->g->values.n;
+}
+
+/* The caller's values as the graph's; those of another graph are an error. */
+static lt_value *take_values(lt_job *job, const lathe_graph *g, const lathe_value *in, size_t n, bool none) {
+  lt_value *out = LT_NEW_ARRAY(&g->g->arena, lt_value, n + 1);
   for (size_t i = 0; i < n; i++) {
-    if (in[i].id >= g->values.n || (!none && !in[i].id))
-      lt_fail(job, LATHE_E_INVALID, NULL, "value %u is not one of this graph", in[i].id);
-    out[i] = in[i].id;
+    if (!in[i].id && !none)
+      lt_fail(job, LATHE_E_INVALID, NULL, "value %zu is none: what made it has failed, or nothing did", i + 1);
+    if (in[i].id && !owns(g, in[i]))
+      lt_fail(job, LATHE_E_INVALID, NULL,
+              "value %zu is not one of graph `%s`\nhelp: values belong to the graph that made them", i + 1, g->g->name);
+    out[i] = (lt_value)in[i].id;
   }
   return out;
 }
@@ -205,9 +218,9 @@ static void op_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
   lt_graph *g = s->g->g;
-  lt_value *in = take_values(job, g, s->in, s->n, true), *out = LT_NEW_ARRAY(&g->arena, lt_value, s->n_out + 1);
+  lt_value *in = take_values(job, s->g, s->in, s->n, true), *out = LT_NEW_ARRAY(&g->arena, lt_value, s->n_out + 1);
   lt_apply(g, &s->g->names, s->name, s->text, in, s->n, out, s->n_out);
-  for (size_t i = 0; i < s->n_out; i++) s->out[i].id = out[i];
+  for (size_t i = 0; i < s->n_out; i++) s->out[i] = handed(s->g, out[i]);
 }
 
 void lathe_op_n(lathe_graph *g, const char *op, const char *attrs, const lathe_value *in, size_t n, lathe_value *out,
@@ -225,9 +238,9 @@ static void form_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
   lt_graph *g = s->g->g;
-  lt_value *in = take_values(job, g, s->in, s->n, true), *out = LT_NEW_ARRAY(&g->arena, lt_value, s->n_out + 1);
+  lt_value *in = take_values(job, s->g, s->in, s->n, true), *out = LT_NEW_ARRAY(&g->arena, lt_value, s->n_out + 1);
   lt_apply_form(g, &s->g->names, s->form, s->data, in, s->n, out, s->n_out);
-  for (size_t i = 0; i < s->n_out; i++) s->out[i].id = out[i];
+  for (size_t i = 0; i < s->n_out; i++) s->out[i] = handed(s->g, out[i]);
 }
 
 void lathe_apply(lathe_graph *g, const lathe_form *form, const void *attrs, const lathe_value *in, size_t n,
@@ -238,8 +251,8 @@ void lathe_apply(lathe_graph *g, const lathe_form *form, const void *attrs, cons
 static void sequential_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
-  lt_value x = *take_values(job, s->g->g, s->in, 1, false);
-  s->out[0].id = lt_apply_sequence(s->g->g, &s->g->names, x, s->name, s->layers, s->n);
+  lt_value x = *take_values(job, s->g, s->in, 1, false);
+  s->out[0] = handed(s->g, lt_apply_sequence(s->g->g, &s->g->names, x, s->name, s->layers, s->n));
 }
 
 lathe_value lathe_sequential(lathe_graph *g, lathe_value x, const char *name, const char *const *layers, size_t n) {
@@ -252,11 +265,11 @@ static void gradients_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
   lt_graph *g = s->g->g;
-  lt_value *y = take_values(job, g, s->in, s->n, false), *wrt = take_values(job, g, s->wrt, s->n_wrt, false);
-  lt_value *seed = s->seed ? take_values(job, g, s->seed, s->n, true) : NULL;
+  lt_value *y = take_values(job, s->g, s->in, s->n, false), *wrt = take_values(job, s->g, s->wrt, s->n_wrt, false);
+  lt_value *seed = s->seed ? take_values(job, s->g, s->seed, s->n, true) : NULL;
   lt_value *out = LT_NEW_ARRAY(&g->arena, lt_value, s->n_out + 1);
   lt_grad_node(g, out, y, seed, (unsigned)s->n, wrt, (unsigned)s->n_wrt);
-  for (size_t i = 0; i < s->n_out; i++) s->out[i].id = out[i];
+  for (size_t i = 0; i < s->n_out; i++) s->out[i] = handed(s->g, out[i]);
 }
 
 void lathe_gradients(lathe_graph *g, lathe_value *out, const lathe_value *y, const lathe_value *seed, size_t ny,
@@ -270,7 +283,7 @@ static void output_body(lt_job *job, void *arg) {
   enter(s, job);
   lt_graph *g = s->g->g;
   if (!s->name || !*s->name) lt_fail(job, LATHE_E_INVALID, NULL, "an output needs a name");
-  lt_value v = *take_values(job, g, s->in, 1, false);
+  lt_value v = *take_values(job, s->g, s->in, 1, false);
   for (uint32_t i = 0; i < g->outputs.n; i++)
     if (!strcmp(g->outputs.at[i].name, s->name))
       lt_fail(job, LATHE_E_INVALID, NULL, "output `%.80s` is given twice", s->name);
@@ -285,7 +298,7 @@ void lathe_output(lathe_graph *g, const char *name, lathe_value v) {
 static void update_body(lt_job *job, void *arg) {
   step *s = arg;
   enter(s, job);
-  lt_value *v = take_values(job, s->g->g, s->in, 2, false);
+  lt_value *v = take_values(job, s->g, s->in, 2, false);
   lt_add_update(s->g->g, v[0], v[1]);
 }
 
@@ -296,7 +309,7 @@ void lathe_update(lathe_graph *g, lathe_value leaf_value, lathe_value v) {
 /* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 lathe_value lathe_get(const lathe_graph *g, const char *name) {
-  return (lathe_value){g && !g->error.status && name ? lt_find(g->g, name) : 0};
+  return g && !g->error.status && name ? handed(g, lt_find(g->g, name)) : (lathe_value){0};
 }
 
 void lt_graph_check(lt_job *job, const lathe_graph *g) {
@@ -317,8 +330,8 @@ static void check_body(lt_job *job, void *arg) {
 int lathe_check(const lathe_graph *g, lathe_error *e) { return lt_protect(e, check_body, (void *)(uintptr_t)g); }
 
 int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtype, int64_t dim[LATHE_MAX_RANK]) {
-  if (!g || !v.id || v.id >= g->g->values.n) return -1;
-  const lt_type *t = lt_type_of(g->g, v.id);
+  if (!g || !v.id || !owns(g, v)) return -1;
+  const lt_type *t = lt_type_of(g->g, (lt_value)v.id);
   if (dtype) *dtype = (lathe_dtype)t->dtype;
   if (dim) memcpy(dim, t->dim, sizeof t->dim);
   return t->rank;

@@ -281,12 +281,27 @@ START_TEST(wrong) {
   REFUSED("linear: `name` is empty", lathe_linear_layer(g, x, &(lathe_linear_layer_attrs){.out = 3, .name = ""}));
   REFUSED("linear `fc`: x is f32[2, 3, 8, 8], should be [N, C]\nhelp: write `flatten(x)`",
           lathe_linear_layer(g, x, &(lathe_linear_layer_attrs){.out = 3, .name = "fc"}));
-  REFUSED("value 77 is not one of this graph", lathe_relu(g, (lathe_value){77}));
+  REFUSED("value 1 is not one of graph `n`\nhelp: values belong to the graph that made them",
+          lathe_relu(g, (lathe_value){77}));
   REFUSED("conv2d: bias=false and nobias=false contradict each other\nhelp: one of them is enough",
           lathe_conv2d_layer(
             g, x, &(lathe_conv2d_layer_attrs){.out_channels = 3, .kernel = {3}, .bias = LATHE_NO, .nobias = LATHE_NO}));
   REFUSED("concat: takes 1 or more operands (xs*), not 0", lathe_concat(g, NULL, 0, NULL));
   ck_assert_uint_eq(lathe_relu(NULL, (lathe_value){1}).id, 0);
+}
+END_TEST
+
+/* The first value of one graph is not that of another, although both are their first. */
+START_TEST(values_of_another_graph) {
+  lathe_error e;
+  lathe_graph *one = lathe_graph_new("one"), *other = lathe_graph_new("other");
+  lathe_value x = lathe_input(one, "x", "f32[2]"), y = lathe_input(other, "y", "f32[3]");
+  ck_assert_int_eq(lathe_shape(other, x, NULL, NULL), -1);
+  ck_assert_int_eq(lathe_shape(other, y, NULL, NULL), 1);
+  lathe_output(other, "z", lathe_add(other, y, x));
+  ck_assert_int_eq(lathe_check(other, &e), LATHE_E_INVALID);
+  ck_assert_str_eq(e.message, "value 2 is not one of graph `other`\nhelp: values belong to the graph that made them");
+  lathe_graph_free(one), lathe_graph_free(other);
 }
 END_TEST
 
@@ -342,6 +357,6 @@ START_TEST(out_of_memory) {
 }
 END_TEST
 
-LT_SUITE(build, every_constructor, no_row_is_missing, network, numbers_at_the_end, lists, missing, wrong, forms,
-         out_of_memory)
+LT_SUITE(build, every_constructor, no_row_is_missing, network, numbers_at_the_end, lists, missing, wrong,
+         values_of_another_graph, forms, out_of_memory)
 LT_TEST_MAIN(build)

@@ -250,7 +250,7 @@ START_TEST(other_errors) {
   expect(g, "", 0, "`sequential` is no op\nhelp: call lathe_sequential");
   g = lathe_graph_new("n");
   lathe_sequential(g, (lathe_value){0}, "net", (const char *const[]){"relu"}, 1);
-  expect(g, "", 0, "value 0 is not one of this graph");
+  expect(g, "", 0, "value 1 is none: what made it has failed, or nothing did");
   g = lathe_graph_new("n");
   x = lathe_input(g, "x", "f32[2, 3, 8, 8]");
   lathe_op(g, "conv2d", "out_channels=4, kernel=3, bias=false, nobias=false", &x, 1);

@@ -192,7 +192,8 @@ void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes) {
 
 int lathe_bind(lathe_instance *s, const char *name, void *data, size_t bytes) {
   lt_cell *c = s && name ? find_cell(s, name) : NULL;
-  if (!c || (data && bytes < c->bytes)) return LATHE_E_INVALID;
+  if (!c) return LATHE_E_INVALID;
+  if (data && bytes < c->bytes) return LATHE_E_MISMATCH;
   c->bound = data;
   c->touched = data || !c->hyper;
   return LATHE_OK;
