@@ -112,8 +112,9 @@ const lathe_port *find_port(const ports *p, const char *name);
 _Noreturn void fail_no_port(const cli *c, const char *flag, const char *kind, const char *name, const ports *p);
 void *buffer_of(const cli *c, lathe_instance *s, const char *name);
 void call_entry(const cli *c, lathe_instance *s, const char *entry);
-/* Inputs from --input; what is not given is filled from the seed, or, with `strict`, an error. */
-void set_inputs(const cli *c, lathe_instance *s, const ports *inputs, bool strict);
+/* Inputs from --input; what is not given is filled from the seed, or, with `strict`, an error. What the network g
+ * declares and `inputs` lack is passed over with a note. */
+void set_inputs(const cli *c, const lathe_graph *g, lathe_instance *s, const ports *inputs, bool strict);
 /* DIR/NAME.npy for each output; in file names every character outside A-Za-z0-9._- is _. */
 void write_results(const cli *c, lathe_instance *s, const ports *out, const char *dir);
 void put_input(const cli *c, lathe_instance *s, const lathe_port *port, const char *file);

@@ -120,12 +120,23 @@ static const char *input_file(const cli *c, const char *name) {
   return NULL;
 }
 
-static void check_input_names(const cli *c, const ports *inputs) {
+/* An input of the network that this entry does not need is no mistake. */
+static bool declares(const lathe_graph *g, const char *name) {
+  lathe_port p;
+  for (size_t i = 0; lathe_graph_port(g, i, &p); i++)
+    if (strcmp(p.kind, "input") == 0 && strcmp(p.name, name) == 0) return true;
+  return false;
+}
+
+static void check_input_names(const cli *c, const lathe_graph *g, const ports *inputs) {
   char *name, *other;
   const char *file;
   for (size_t i = 0; nth_of(c, "input", i); i++) {
     split_name_file(nth_of(c, "input", i), &name, &file);
-    if (!find_port(inputs, name)) fail_no_port(c, "input", "input", name, inputs);
+    if (!find_port(inputs, name)) {
+      if (!declares(g, name)) fail_no_port(c, "input", "input", name, inputs);
+      fprintf(stderr, "lathe: note: input '%s' is not needed here, %s is not read\n", name, file);
+    }
     for (size_t j = 0; j < i; j++) {
       split_name_file(nth_of(c, "input", j), &other, &file);
       if (strcmp(name, other) == 0) fail_usage(c, "--input %s is given twice", name);
@@ -135,8 +146,8 @@ static void check_input_names(const cli *c, const ports *inputs) {
   }
 }
 
-void set_inputs(const cli *c, lathe_instance *s, const ports *inputs, bool strict) {
-  check_input_names(c, inputs);
+void set_inputs(const cli *c, const lathe_graph *g, lathe_instance *s, const ports *inputs, bool strict) {
+  check_input_names(c, g, inputs);
   for (size_t i = 0; i < inputs->n; i++) {
     const lathe_port *port = &inputs->at[i];
     const char *file = input_file(c, port->name);

@@ -118,7 +118,7 @@ int verb_bench(cli *c) {
   lathe_instance *s = open_instance(c, m);
   ports in = ports_of(m, r.entry, "input");
   if (!lathe_model_stats(m, r.entry, &r.stats)) r.stats = (lathe_stats){0};
-  set_inputs(c, s, &in, false);
+  set_inputs(c, g, s, &in, false);
   call_entry(c, s, r.entry); /* the first call starts threads and touches memory */
   double peak = lathe_peak_gflops(m);
   r.whole = time_calls(c, s, r.entry, seconds / 2);

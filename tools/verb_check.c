@@ -85,7 +85,7 @@ static ports all_inputs(const checking *k) {
 
 static void fill_inputs(checking *k) {
   ports in = all_inputs(k);
-  set_inputs(k->c, k->one, &in, false);
+  set_inputs(k->c, k->g, k->one, &in, false);
   for (size_t i = 0; i < in.n; i++)
     memcpy(buffer_of(k->c, k->many, in.at[i].name), buffer_of(k->c, k->one, in.at[i].name), (size_t)in.at[i].bytes);
   free(in.at);

@@ -30,14 +30,15 @@ static const seed *find_seed(const seed *s, size_t n, const char *port) {
 }
 
 /* The network's own inputs go into `own`; the seeds' are read from their files. */
-static void set_all_inputs(const cli *c, lathe_instance *s, const ports *in, const seed *seeds, size_t n) {
+static void set_all_inputs(const cli *c, const lathe_graph *g, lathe_instance *s, const ports *in, const seed *seeds,
+                           size_t n) {
   ports own = {need(calloc(in->n + 1, sizeof *own.at)), 0};
   for (size_t i = 0; i < in->n; i++) {
     const seed *x = find_seed(seeds, n, in->at[i].name);
     if (x) put_input(c, s, &in->at[i], x->file);
     else own.at[own.n++] = in->at[i];
   }
-  set_inputs(c, s, &own, false);
+  set_inputs(c, g, s, &own, false);
   free(own.at);
 }
 
@@ -50,7 +51,7 @@ int verb_grad(cli *c) {
   lathe_model *m = compile(c, g, "--entry grad");
   lathe_instance *s = open_instance(c, m);
   ports in = ports_of(m, "grad", "input"), out = ports_of(m, "grad", "output");
-  set_all_inputs(c, s, &in, seeds, n);
+  set_all_inputs(c, g, s, &in, seeds, n);
   call_entry(c, s, "grad");
   write_results(c, s, &out, dir);
   for (size_t i = 0; i < n; i++) free(seeds[i].name), free(seeds[i].port);

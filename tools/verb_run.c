@@ -88,7 +88,7 @@ int verb_run(cli *c) {
   ports in = ports_of(m, "run", "input"), out = ports_of(m, "run", "output");
   for (size_t i = 0; nth_of(c, "expect", i); i++)
     expected_port(c, &out, i, &file); /* names first: cheaper than the call */
-  set_inputs(c, s, &in, compares);
+  set_inputs(c, g, s, &in, compares);
   call_entry(c, s, "run");
   if (dir) write_results(c, s, &out, dir);
   int code = 0;
