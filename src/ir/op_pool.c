@@ -162,7 +162,7 @@ static lt_value all_maxima(lt_graph *g, lt_value x, lt_value y, lt_value gy, con
   const int64_t one[6] = {out.dim[0], out.dim[1], 1, 1, out.dim[2], out.dim[3]};
   lt_slice_attrs cut = {.axes = {2, {4, 5}}, .starts = {2, {0, 0}}, .ends = {2, {out.dim[2], out.dim[3]}}};
   col = lt_emit(g, LT_OP_slice, &cut, &col, 1);
-  lt_value is_top = lt_binary(g, LT_OP_equal, col, lt_reshape(g, y, 6, one));
+  lt_value is_top = lt_is_maximum(g, col, lt_reshape(g, y, 6, one));
   lt_value rows = lt_reshape(g, gy, 6, one);
   lt_value share = lt_emit(g, LT_OP_select, NULL, (lt_value[]){is_top, rows, lt_number(g, gy, 0)}, 3);
   lt_pad_attrs fill = {.pads = {12, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, all.dim[4] - out.dim[2], all.dim[5] - out.dim[3]}}};

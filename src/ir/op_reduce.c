@@ -129,7 +129,7 @@ static lt_type kept_shape(const lt_type *x, const lt_ints *axes) {
 /* Every maximum gets the gradient. */
 static lt_value to_all_maxima(lt_graph *g, lt_value x, lt_value y, lt_value gy, const lt_ints *axes) {
   const lt_type kept = kept_shape(lt_type_of(g, x), axes);
-  lt_value is_top = lt_binary(g, LT_OP_equal, x, lt_reshape_like(g, y, &kept));
+  lt_value is_top = lt_is_maximum(g, x, lt_reshape_like(g, y, &kept));
   lt_value each = lt_reshape_like(g, gy, &kept);
   return lt_emit(g, LT_OP_select, NULL, (lt_value[]){is_top, each, lt_number(g, gy, 0)}, 3);
 }

@@ -115,3 +115,10 @@ lt_value lt_number(lt_graph *g, lt_value like, double c) { return lt_const_scala
 lt_value lt_reshape_like(lt_graph *g, lt_value x, const lt_type *shape) {
   return lt_reshape(g, x, shape->rank, shape->dim);
 }
+
+lt_value lt_is_maximum(lt_graph *g, lt_value x, lt_value y) {
+  lt_value same = lt_binary(g, LT_OP_equal, x, y);
+  if (!lt_is_float(lt_type_of(g, x)->dtype)) return same;
+  lt_value number = lt_binary(g, LT_OP_equal, x, x), yes = lt_const_scalar(g, LT_BOOL, 1);
+  return lt_emit(g, LT_OP_select, NULL, (lt_value[]){number, same, yes}, 3);
+}

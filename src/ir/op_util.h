@@ -53,6 +53,7 @@ void lt_tensor_assign(lt_tensor *to, const lt_tensor *from); /* the same count a
 lt_value lt_emit_axis_reduce(lt_graph *g, lt_op op, lt_value x, int64_t axis); /* over one axis, kept as 1 */
 lt_value lt_number(lt_graph *g, lt_value like, double c);                      /* a scalar constant of like's dtype */
 lt_value lt_reshape_like(lt_graph *g, lt_value x, const lt_type *shape);
+lt_value lt_is_maximum(lt_graph *g, lt_value x, lt_value y); /* x equals y, the maximum it is part of; NaN is one */
 /* max_pool with a pad_value, by one without */
 lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x);
 void lt_gradients_after(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny,
