@@ -328,8 +328,10 @@ static void build_binary(lt_graph *g, kc_case *c) {
   shape s = choose_shape(&r, 0, 5, 4000), sa = narrower(&r, &s), sb = narrower(&r, &s);
   lt_value a = leaf_of(g, row[i].fill_a, false, t, &sa), b = leaf_of(g, row[i].fill_b, kc_chance(&r, 30), t, &sb);
   lt_value y = lt_binary(g, row[i].op, a, b);
-  if (kc_chance(&r, 25) && lt_type_of(g, y)->dtype == LT_BOOL)
-    y = lt_emit(g, LT_OP_select, NULL, (lt_value[]){y, a, b}, 3);
+  bool chooses = kc_chance(&r, 25) && lt_type_of(g, y)->dtype == LT_BOOL;
+  /* Few elements are equal, so nearly all of the result would be zero: it chooses between values that differ. */
+  if (row[i].op == LT_OP_equal) b = lt_unary(g, LT_OP_neg, b);
+  if (chooses || row[i].op == LT_OP_equal) y = lt_emit(g, LT_OP_select, NULL, (lt_value[]){y, a, b}, 3);
   output(g, y);
 }
 
