@@ -27,14 +27,21 @@ static void must(int status, const char *what) {
   if (status) fprintf(stderr, "%s: %d\n", what, status), exit(1);
 }
 
+/* Batch after batch through the rows, EPOCHS times; what is left over at the end opens the next batch with the first
+ * ones. */
 static void train(const digits *d) {
-  size_t batches = d->rows / BATCH;
-  for (size_t step = 0; step < EPOCHS * batches; step++) {
-    size_t at = step % batches * BATCH;
+  static float x[BATCH * PIXELS];
+  int32_t labels[BATCH];
+  for (size_t first = 0; first < EPOCHS * d->rows; first += BATCH) {
+    for (size_t i = 0; i < BATCH; i++) {
+      size_t row = (first + i) % d->rows;
+      memcpy(x + i * PIXELS, d->x + row * PIXELS, PIXELS * sizeof *x);
+      labels[i] = d->t[row];
+    }
     float loss;
-    learn_train_io io = {.x = d->x + at * PIXELS, .labels = d->t + at, .lr = NULL /* as compiled */, .loss = &loss};
+    learn_train_io io = {.x = x, .labels = labels, .lr = NULL /* as compiled */, .loss = &loss};
     must(learn_train(&io, state, scratch), "learn_train");
-    if (step % batches == 0) printf("step %zu: loss %.9g\n", step, loss);
+    if (first % d->rows < BATCH) printf("step %zu: loss %.9g\n", first / BATCH, loss);
   }
 }
 
