@@ -92,7 +92,7 @@ static _Noreturn void fail_not_finite(const training *t, int64_t step, const cha
 
 /* ---- saving ---- */
 
-void save_weights(training *t, int64_t step) {
+static void save_weights(training *t, int64_t step) {
   lathe_error e, e2;
   const char *save = text_of(t->c, "save", NULL), *other = text_of(t->c, "save-fallback", NULL);
   bool optimizer = has(t->c, "save-optimizer");

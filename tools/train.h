@@ -69,7 +69,6 @@ typedef struct training {
 } training;
 /* Trains t->steps steps, saves, and returns 0, or the signal that ended it early. */
 int run_steps(training *t);
-void save_weights(training *t, int64_t step);
 evaluation test_now(training *t); /* the weights as they are, on the test data */
 
 /* ---- the page (report.c) ---- */
