@@ -1,0 +1,24 @@
+/* runs.h: where long sums are cut into runs (design.md, "One answer").
+ *
+ * The iterations of a sum's nest, outermost dim first, are cut into runs of at most LT_RUN of them: one dim is cut,
+ * every `per` iterations of it, with all that lies inside, are a run, and each iteration of the dims around begins a
+ * new one.
+ *
+ *   extents 8 56 56    dim 1, per 9: a run is 9 rows of 56, the last one of an image 2 rows
+ *   extents 4 3 3 16   dim 0, per 3: two runs, of 432 and 144
+ *   extents 3 3 7      dim 0, per 3: all of it is one run
+ *
+ * Cuts follow from the shape alone. */
+#ifndef LT_PLAN_RUNS_H
+#define LT_PLAN_RUNS_H
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { LT_RUN = 512 }; /* iterations: of a chain, or of 16 partial sums together, which are then 32 each */
+
+typedef struct lt_runs { uint8_t dim; int64_t per; } lt_runs; /* per: 1 to extent[dim] */
+
+lt_runs lt_runs_of(const int64_t *extent, unsigned n);
+bool lt_runs_one(const lt_runs *r, const int64_t *extent, unsigned n); /* the sum is a single run */
+int64_t lt_runs_count(const lt_runs *r, const int64_t *extent, unsigned n);
+#endif
