@@ -61,7 +61,7 @@ typedef enum lt_op {
 /* The columns of ops.def; its legend says what each word means. `LT_…__` is none of a column's words. */
 enum { LT_LEAF = 1, LT_MAP = 2, LT_HEAVY = 4, LT_MOVE = 8, LT_SUGAR = 16, LT_HIDDEN = 32 };
 typedef enum lt_writes { LT_WRITES__, LT_WRITES_EPI, LT_WRITES_ADD } lt_writes;
-typedef enum lt_reads { LT_READS__, LT_READS_ALL, LT_READS_INNER, LT_READS_LEFT } lt_reads;
+typedef enum lt_reads { LT_READS__, LT_READS_ALL, LT_READS_INNER, LT_READS_LEFT, LT_READS_INDEX } lt_reads;
 typedef enum lt_mover {
   LT_MOVES__,
   LT_MOVES_VIEW,

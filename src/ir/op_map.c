@@ -36,6 +36,10 @@ double lt_map_eval(lt_op op, const void *attrs, double a, double b, double c) {
   case LT_OP_tanh: return tanh(a);
   case LT_OP_sigmoid: return a >= 0 ? 1 / (1 + exp(-a)) : exp(a) / (1 + exp(a));
   case LT_OP_softplus: return (a > 0 ? a : 0) + log1p(exp(-fabs(a)));
+  case LT_OP_erf: return erf(a);
+  case LT_OP_atan: return atan(a);
+  case LT_OP_floor: return floor(a);
+  case LT_OP_round: return rint(a);
   case LT_OP_relu: return a > 0 || isnan(a) ? a : 0.0;
   case LT_OP_clip: {
     const lt_clip_attrs *k = attrs;
@@ -261,6 +265,21 @@ LT_VJP(sigmoid) { /* y·(1 - y) */
 
 UNARY(softplus, MAP_FLOAT)
 LT_VJP(softplus) { gin[0] = mul(v->g, gout[0], lt_unary(v->g, LT_OP_sigmoid, in[0])); }
+
+UNARY(erf, MAP_FLOAT)
+LT_VJP(erf) { /* 2/sqrt(pi) e^(-x²) */
+  lt_value square = mul(v->g, in[0], in[0]), bell = lt_unary(v->g, LT_OP_exp, neg(v->g, square));
+  gin[0] = mul(v->g, mul(v->g, gout[0], lt_number(v->g, gout[0], 1.12837916709551257390)), bell);
+}
+
+UNARY(atan, MAP_FLOAT)
+LT_VJP(atan) { /* 1 / (1 + x²) */
+  lt_value square = mul(v->g, in[0], in[0]);
+  gin[0] = quotient(v->g, gout[0], lt_binary(v->g, LT_OP_add, square, lt_number(v->g, in[0], 1)));
+}
+
+UNARY(floor, MAP_FLOAT)
+UNARY(round, MAP_FLOAT)
 
 /* By the sign of the result, so that x need not be kept. */
 UNARY(relu, MAP_FLOAT)

@@ -15,6 +15,13 @@ static lt_access rows_of(lt_builder *b, lt_value v, int64_t axis, bool lanes) {
   return a;
 }
 
+/* The index, read through whatever movement stands before it: what a repetition repeats stands there once. */
+static lt_access index_access(lt_kernel_builder *kb, lt_value index) {
+  lt_at at = kb->at;
+  lt_value from = lt_resolve(kb->b, index, &at);
+  return lt_access_at(kb, from, &at);
+}
+
 static void lower_indexed(lt_builder *b, const lt_unit *u, int64_t axis, bool scatter) {
   const lt_node *n = u->root;
   const lt_type *index = lt_type_of(b->g, n->in[1]);
@@ -35,14 +42,14 @@ static void lower_indexed(lt_builder *b, const lt_unit *u, int64_t axis, bool sc
   lt_gather *x = LT_NEW(b->a, lt_gather);
   lt_type_strides(t, stride);
   *x = (lt_gather){.data = rows_of(b, data, axis, false),
-                   .index = rows_of(b, n->in[1], axis, true),
+                   .index = index_access(&kb, n->in[1]),
                    .axis_size = t->dim[axis],
                    .axis_stride = stride[axis],
                    .index_dtype = index->dtype};
   x->other = scatter ? rows_of(b, n->in[0], axis, true) : x->data;
   if (index->rank == 1) {
-    lt_access *all[] = {&x->data, &x->index, &x->other};
-    for (int i = 0; i < 3; i++) all[i]->stride[1] = all[i]->stride[0], all[i]->stride[0] = 0;
+    lt_access *all[] = {&x->data, &x->other};
+    for (int i = 0; i < 2; i++) all[i]->stride[1] = all[i]->stride[0], all[i]->stride[0] = 0;
     if (!scatter) x->other = x->data;
   }
   kb.k.gather = x;

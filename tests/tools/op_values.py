@@ -24,7 +24,7 @@ TYPES = {np.dtype(t): name for name, t in NAMES.items()}
 FULL, SAMPLES, SUMS = 12, 3, 3
 STEP = 1e-30
 SEED, PLACE, WEIGHT = 100, 200, 300
-ZERO = ("max_pool_index", "sign", "less", "less_equal", "equal", "stop_grad", "argmax", "random_uniform")
+ZERO = ("max_pool_index", "sign", "less", "less_equal", "equal", "stop_grad", "argmax", "floor", "round", "random_uniform")
 
 
 def mix(i, salt):
@@ -546,8 +546,18 @@ def put(g, index, axis, size):
     return y
 
 
+def chosen(x, index, axis):
+    """Slices of x along axis at the places that index names; 0 below 0, NaN at or past the end."""
+    y = np.take(x, np.clip(index, 0, x.shape[axis] - 1), axis)
+    at = index.reshape((1,) * axis + index.shape + (1,) * (x.ndim - axis - 1))
+    return np.where(at < 0, 0.0, np.where(at >= x.shape[axis], np.nan, y))
+
+
 def gathers():
     for dtype in ("i32", "i64"):
+        case("take", f"x: f64[5, 3], index: {dtype}[7]", "take(x, index)", lambda x, i: chosen(x, i, 0))
+        case("take", f"x: f64[2, 4, 3], index: {dtype}[3, 2]", "take(x, index, axis=1)", lambda x, i: chosen(x, i, 1))
+        case("take", f"x: f64[3, 17], index: {dtype}", "take(x, index, axis=-1)", lambda x, i: chosen(x, i, 1))
         case("gather", f"x: f64[3, 4], index: {dtype}[3, 6]", "gather(x, index)", lambda x, i: take(x, i, 1))
         case("gather", f"x: f64[5, 2], index: {dtype}[3, 2]", "gather(x, index, axis=0)", lambda x, i: take(x, i, 0))
         case("scatter_add", f"g: f64[3, 6], index: {dtype}[3, 6]", "scatter_add(g, index, size=4)", lambda g, i: put(g, i, 1, 4))
@@ -633,9 +643,19 @@ def softplus(x):
     return np.where(np.real(x) > 0, x, 0.0) + np.log1p(np.exp(np.where(np.real(x) < 0, x, -x)))
 
 
+def erf(x):
+    """2/sqrt(pi) e^(-x²) (x + 2/3 x³ + 4/15 x⁵ + …), whose terms all have one sign; beyond 6 it is 1 to the last digit."""
+    near = np.where(np.abs(np.real(x)) < 6, x, 0.0)
+    term, total = near, near
+    for n in range(1, 120):
+        term = term * 2 * near * near / (2 * n + 1)
+        total = total + term
+    return np.where(np.isnan(x), x, np.where(np.abs(np.real(x)) < 6, 2 / np.sqrt(np.pi) * np.exp(-near * near) * total, np.sign(np.real(x))))
+
+
 def elementwise():
     unary = {"neg": lambda x: -x, "abs": lambda x: np.where(np.real(x) < 0, -x, np.where(np.real(x) > 0, x, np.abs(np.real(x)))), "sign": np.sign, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh,
-             "sigmoid": sigmoid, "softplus": softplus, "relu": lambda x: np.where(np.isnan(x) | (np.real(x) > 0), x, 0.0), "stop_grad": lambda x: x}
+             "sigmoid": sigmoid, "softplus": softplus, "erf": erf, "atan": np.arctan, "floor": np.floor, "round": np.rint, "relu": lambda x: np.where(np.isnan(x) | (np.real(x) > 0), x, 0.0), "stop_grad": lambda x: x}
     for op, fn in unary.items():
         name = "p_x" if op in ("log", "sqrt") else "x"
         case(op, f"{name}: f64[3, 7]", f"{op}({name})", fn)

@@ -44,6 +44,8 @@ static const scalar_case cases[] = {
   {LT_OP_exp, exp, expl, 1.5},       {LT_OP_log, log, logl, 1.5},
   {LT_OP_tanh, tanh, tanhl, 3},      {LT_OP_sigmoid, sigmoid, sigmoid_wide, 3},
   {LT_OP_sqrt, sqrt, sqrtl, 0.5001}, {LT_OP_softplus, softplus, softplus_wide, 3},
+  {LT_OP_erf, erf, erfl, 2},         {LT_OP_atan, atan, atanl, 3},
+  {LT_OP_floor, floor, floorl, 0},   {LT_OP_round, rint, rintl, 0},
 };
 
 /* Distance in units of the last place of a result of that size (of the smallest denormal, below). */

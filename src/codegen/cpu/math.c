@@ -6,110 +6,9 @@
  * s = (m - 1)/(m + 1), added as in Sun's fdlibm. tanh through expm1, sigmoid through exp(-|x|), pow of f32 in double.
  * Rounding to whole numbers adds and takes away 1.5 * 2^(fraction bits): no instruction that SSE2 lacks.
  * tests/unit/math.c states and checks the errors in units of the last place. */
-#include "codegen/cpu/emit.h"
+#include "codegen/cpu/forms.h"
 
 #include <math.h>
-
-/* ---- short forms: x is <16 x float or double>; constants take the type of x ---- */
-
-static LLVMValueRef num(lt_ll *l, LLVMValueRef like, double v) { return lt_ll_const(l, LLVMTypeOf(like), v); }
-static LLVMValueRef add(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFAdd(l->b, a, b, ""); }
-static LLVMValueRef sub(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFSub(l->b, a, b, ""); }
-static LLVMValueRef mul(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFMul(l->b, a, b, ""); }
-static LLVMValueRef quot(lt_ll *l, LLVMValueRef a, LLVMValueRef b) { return LLVMBuildFDiv(l->b, a, b, ""); }
-static LLVMValueRef pick(lt_ll *l, LLVMValueRef c, LLVMValueRef a, LLVMValueRef b) {
-  return LLVMBuildSelect(l->b, c, a, b, "");
-}
-static LLVMValueRef fcmp(lt_ll *l, LLVMRealPredicate p, LLVMValueRef a, LLVMValueRef b) {
-  return LLVMBuildFCmp(l->b, p, a, b, "");
-}
-static LLVMValueRef is_nan(lt_ll *l, LLVMValueRef a) { return fcmp(l, LLVMRealUNO, a, a); }
-static LLVMValueRef absolute(lt_ll *l, LLVMValueRef a) { return lt_ll_intrinsic(l, "llvm.fabs", LLVMTypeOf(a), &a, 1); }
-
-/* What the programs below take from the format of a float. */
-typedef struct format {
-  unsigned bits, fraction, bias;                    /* of a number, behind the point, of the exponent */
-  double least, infinite;                           /* e^x is 0 below, infinite above */
-  double log2_hi, log2_lo;                          /* log 2 = hi + lo, hi short enough that n·hi is exact (exp) */
-  double far;                                       /* tanh(x/2) is 1 from here on */
-  double ln2_hi, ln2_lo;                            /* the same for log */
-  uint64_t root;                                    /* the bits of sqrt(1/2), rounded */
-  double normal, lift;                              /* the smallest normal number; lift makes those below it normal */
-  int lifted, exp_terms, log_terms, softplus_terms; /* log2 of lift; lengths of series */
-} format;
-
-static const format f32 = {.bits = 32,
-                           .fraction = 23,
-                           .bias = 127,
-                           .least = -104,
-                           .infinite = 89,
-                           .log2_hi = 0x1.63p-1,
-                           .log2_lo = -0x1.bd0105c610ca8p-13,
-                           .far = 20,
-                           .ln2_hi = 0x1.62e3p-1,
-                           .ln2_lo = 0x1.2fefa39ef3579p-17,
-                           .root = 0x3f3504f3u,
-                           .normal = 0x1p-126,
-                           .lift = 0x1p25,
-                           .lifted = 25,
-                           .exp_terms = 6,
-                           .log_terms = 5,
-                           .softplus_terms = 7};
-static const format f64 = {.bits = 64,
-                           .fraction = 52,
-                           .bias = 1023,
-                           .least = -746,
-                           .infinite = 710,
-                           .log2_hi = 0x1.62e42fee00000p-1,
-                           .log2_lo = 0x1.a39ef35793c76p-33,
-                           .far = 44,
-                           .ln2_hi = 0x1.62e42fee00000p-1,
-                           .ln2_lo = 0x1.a39ef35793c76p-33,
-                           .root = 0x3fe6a09e00000000u,
-                           .normal = 0x1p-1022,
-                           .lift = 0x1p54,
-                           .lifted = 54,
-                           .exp_terms = 12,
-                           .log_terms = 11,
-                           .softplus_terms = 16};
-enum { MOST_TERMS = 16 };
-
-static const format *format_of(lt_ll *l, LLVMValueRef x) {
-  lt_dtype t = LT_F32;
-  while (t < LT_DTYPES && !(lt_is_float(t) && lt_ll_type(l, t) == LLVMGetElementType(LLVMTypeOf(x)))) t++;
-  switch (t) {
-  case LT_F32: return &f32;
-  case LT_F64: return &f64;
-  case LT_I32: case LT_I64: case LT_BOOL: case LT_DTYPES: break;
-  }
-  lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: a curve of numbers that are no floats");
-}
-
-static LLVMTypeRef int_vec(lt_ll *l, LLVMValueRef like) {
-  return LLVMVectorType(LLVMIntTypeInContext(l->ctx, format_of(l, like)->bits), LT_LANES);
-}
-static LLVMValueRef to_bits(lt_ll *l, LLVMValueRef v) { return LLVMBuildBitCast(l->b, v, int_vec(l, v), ""); }
-static LLVMValueRef of_bits(lt_ll *l, LLVMValueRef v, LLVMValueRef like) {
-  return LLVMBuildBitCast(l->b, v, LLVMTypeOf(like), "");
-}
-
-/* lo and hi limits that let NaN through: each is one instruction on x86. */
-static LLVMValueRef at_least(lt_ll *l, LLVMValueRef x, double lo) {
-  LLVMValueRef k = num(l, x, lo);
-  return pick(l, fcmp(l, LLVMRealOGT, k, x), k, x);
-}
-
-static LLVMValueRef at_most(lt_ll *l, LLVMValueRef x, double hi) {
-  LLVMValueRef k = num(l, x, hi);
-  return pick(l, fcmp(l, LLVMRealOLT, k, x), k, x);
-}
-
-/* c[0] + c[1] x + … + c[n-1] x^(n-1), by Horner's rule. */
-static LLVMValueRef poly(lt_ll *l, LLVMValueRef x, const double *c, int n) {
-  LLVMValueRef sum = num(l, x, c[n - 1]);
-  for (int i = n - 2; i >= 0; i--) sum = lt_ll_fma(l, sum, x, num(l, x, c[i]));
-  return sum;
-}
 
 /* ---- exp ---- */
 
@@ -144,7 +43,7 @@ static LLVMValueRef power_of_two(lt_ll *l, LLVMValueRef n, LLVMValueRef like) {
   return of_bits(l, LLVMBuildShl(l->b, e, lt_ll_const(l, t, f->fraction), ""), like);
 }
 
-static LLVMValueRef emit_exp(lt_ll *l, LLVMValueRef x) {
+LLVMValueRef lt_emit_exp(lt_ll *l, LLVMValueRef x) {
   const format *f = format_of(l, x);
   x = at_most(l, at_least(l, x, f->least), f->infinite);
   split s = reduce_exp(l, x);
@@ -170,7 +69,7 @@ static LLVMValueRef emit_tanh(lt_ll *l, LLVMValueRef x) {
 
 /* With e = exp(-|x|): 1 / (1 + e) or, below 0, e / (1 + e). */
 static LLVMValueRef emit_sigmoid(lt_ll *l, LLVMValueRef x) {
-  LLVMValueRef one = num(l, x, 1), e = emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
+  LLVMValueRef one = num(l, x, 1), e = lt_emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
   LLVMValueRef above = pick(l, fcmp(l, LLVMRealOLT, x, num(l, x, 0)), e, one);
   return quot(l, above, add(l, one, e));
 }
@@ -217,7 +116,7 @@ static LLVMValueRef emit_softplus(lt_ll *l, LLVMValueRef x) {
   int terms = format_of(l, x)->softplus_terms;
   double c[MOST_TERMS];
   for (int i = 0; i < terms; i++) c[i] = 1.0 / (2 * i + 3);
-  LLVMValueRef e = emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
+  LLVMValueRef e = lt_emit_exp(l, LLVMBuildFNeg(l->b, absolute(l, x), ""));
   LLVMValueRef t = quot(l, add(l, e, e), add(l, e, num(l, x, 2))), half = mul(l, t, num(l, x, 0.5)),
                z = mul(l, half, half);
   LLVMValueRef rest = mul(l, z, poly(l, z, c, terms));
@@ -240,7 +139,7 @@ static LLVMValueRef pow_f64(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef e = mul(l, b, emit_log(l, size));
   LLVMValueRef at_one = fcmp(l, LLVMRealOEQ, size, one);
   at_one = LLVMBuildAnd(l->b, at_one, fcmp(l, LLVMRealOEQ, power, inf), "");
-  LLVMValueRef y = emit_exp(l, pick(l, at_one, zero, e));
+  LLVMValueRef y = lt_emit_exp(l, pick(l, at_one, zero, e));
   LLVMValueRef whole = is_whole(l, power), even = is_whole(l, mul(l, power, num(l, a, 0.5)));
   LLVMValueRef odd = LLVMBuildAnd(l->b, whole, LLVMBuildNot(l->b, even, ""), "");
   LLVMValueRef signed_y = lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(a), (LLVMValueRef[]){y, a}, 2);
@@ -335,12 +234,16 @@ static LLVMValueRef float_map(lt_ll *l, lt_op op, const void *attrs, const LLVMV
   case LT_OP_neg: return LLVMBuildFNeg(l->b, a, "");
   case LT_OP_abs: return absolute(l, a);
   case LT_OP_sign: return float_sign(l, a);
-  case LT_OP_exp: return emit_exp(l, a);
+  case LT_OP_exp: return lt_emit_exp(l, a);
   case LT_OP_log: return emit_log(l, a);
   case LT_OP_sqrt: return lt_ll_intrinsic(l, "llvm.sqrt", LLVMTypeOf(a), &a, 1);
   case LT_OP_tanh: return emit_tanh(l, a);
   case LT_OP_sigmoid: return emit_sigmoid(l, a);
   case LT_OP_softplus: return emit_softplus(l, a);
+  case LT_OP_erf: return lt_emit_erf(l, a);
+  case LT_OP_atan: return lt_emit_atan(l, a);
+  case LT_OP_floor: return lt_emit_floor(l, a);
+  case LT_OP_round: return lt_emit_round(l, a);
   case LT_OP_relu: return at_least(l, a, 0);
   case LT_OP_clip:
     return at_most(l, at_least(l, a, ((const lt_clip_attrs *)attrs)->lo), ((const lt_clip_attrs *)attrs)->hi);

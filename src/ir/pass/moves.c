@@ -10,6 +10,7 @@ static bool reads_through(const lt_graph *g, const lt_node *n, unsigned k, const
   case LT_READS_ALL: return g->values.at[n->out].layout.kind != LT_PANEL;
   case LT_READS_INNER: return !guards(from);
   case LT_READS_LEFT: return k == 0 && !guards(from);
+  case LT_READS_INDEX: return k == 1 && !guards(from);
   case LT_READS__: return move[n->id] == LT_MOVE_VIRTUAL;
   }
   return false;
@@ -26,7 +27,7 @@ static void store_below_pad(const lt_graph *g, const lt_node *pad, lt_move *move
     if (guards(n) || lt_facts(n)->moves == LT_MOVES_REPEAT) move[n->id] = LT_MOVE_NOT;
 }
 
-/* Matrix products and reductions look through all that is below their operand, where no pad may be. */
+/* Matrix products, reductions and indices look through all that is below their operand, where no pad may be. */
 static void store_pads_below(const lt_graph *g, lt_value operand, lt_move *move) {
   const lt_node *n = lt_node_of(g, operand);
   for (; move[n->id] == LT_MOVE_VIRTUAL; n = lt_node_of(g, n->in[0]))
@@ -90,6 +91,7 @@ lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
     if (live && !live[i]) continue;
     if (guards(n) && move[i] == LT_MOVE_VIRTUAL) store_below_pad(g, n, move);
     if (lt_facts(n)->reads == LT_READS_LEFT || reduces(n)) store_pads_below(g, n->in[0], move);
+    if (lt_facts(n)->reads == LT_READS_INDEX) store_pads_below(g, n->in[1], move);
   }
   store_pads_below_prologues(a, g, live, move);
   return move;
