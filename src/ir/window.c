@@ -121,6 +121,15 @@ lt_window_halo lt_halo_of_windows(const lt_window_axis *a) {
   return (lt_window_halo){a->before, LT_MAX(last - (a->size - 1), 0)};
 }
 
+/* The same to the adjoint: of a single window the stride does not matter, so that it may be as large as no two taps
+ * meet a pixel in one phase: nobody looks beside the window then. */
+static lt_window_axis adjoint_axis(const lt_window_axis *a) {
+  lt_window_axis w = *a;
+  if (w.windows == 1)
+    w.stride = ceil_div(LT_MAX((w.kernel - 1) * w.dilation + 1, w.before + w.size), w.dilation) * w.dilation;
+  return w;
+}
+
 /* Tap k reaches pixels from windows [lo, hi): the later the tap, the earlier the windows, so the first tap that reaches
  * any pixel goes furthest after, the last one furthest before. */
 static lt_span windows_of_tap(const lt_window_axis *a, int64_t k) {
@@ -128,7 +137,8 @@ static lt_span windows_of_tap(const lt_window_axis *a, int64_t k) {
   return (lt_span){ceil_div(shift, a->stride), floor_div(a->size - 1 + shift, a->stride) + 1};
 }
 
-lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a) {
+lt_window_halo lt_halo_of_adjoint(const lt_window_axis *axis) {
+  const lt_window_axis whole = adjoint_axis(axis), *a = &whole;
   lt_window_halo h = {0, 0};
   for (int64_t k = 0; k < a->kernel; k++) {
     lt_span s = windows_of_tap(a, k);
@@ -173,22 +183,79 @@ static int64_t inverse(int64_t d, int64_t m) {
   return mod(x[1], m);
 }
 
-int64_t lt_window_phases(const lt_window_axis *a) { return LT_MIN(a->stride, a->size); }
+/* The pixels at, at + pitch, … of `size`. */
+static int64_t pixels_of(int64_t size, int64_t at, int64_t pitch) { return (size - 1 - at) / pitch + 1; }
 
-int64_t lt_window_residue(const lt_window_axis *a, int64_t i) {
-  int64_t n = lt_window_phases(a), first = mod(-a->before, a->stride); /* the first pixel of residue 0 */
-  return ((first < n ? first + i : i) % n + a->before) % a->stride;
+/* How many of v, v + step, … are below `end`. */
+static int64_t steps_below(int64_t v, int64_t step, int64_t end) { return (end - 1 - v) / step + 1; }
+
+/* An axis whose stride and dilation have no common divisor, and the pixels of another that it stands for. */
+typedef struct reduced { lt_window_axis axis; int64_t inverse, at, scale; } reduced;
+
+/* The run that begins with the phase of pixel `at` and goes on with every `step`-th one. */
+static lt_phase_run run_from(const lt_window_axis *a, int64_t inverse, int64_t at, int64_t step) {
+  const int64_t n = LT_MIN(a->stride, a->size), r = (at + a->before) % a->stride, more = a->size % a->stride;
+  lt_phase_run p = {.at = at, .pitch = a->stride, .pixels = pixels_of(a->size, at, a->stride)};
+  p.phases = LT_MIN(steps_below(at, step, n), steps_below(r, step, a->stride));
+  if (at < more) p.phases = LT_MIN(p.phases, steps_below(at, step, more));
+  /* The first tap goes up or down, round the stride; below `long` it has one more behind it. */
+  const int64_t up = step % a->stride * inverse % a->stride, down = a->stride - up, first = r * inverse % a->stride;
+  const int64_t many = a->kernel % a->stride;
+  const int64_t rise = up ? steps_below(first, up, first < many ? many : a->stride) : 1;
+  const int64_t fall = up ? (first - (first < many ? 0 : many)) / down + 1 : 1;
+  p.phases = LT_MIN(p.phases, LT_MAX(rise, fall));
+  if (p.phases > 1) p.at_step = step;
+  if (first >= a->kernel) return p;
+  p.first = first, p.taps = (a->kernel - 1 - first) / a->stride + 1;
+  p.from = (at + a->before - first * a->dilation) / a->stride;
+  if (p.taps > 1) p.step = a->stride, p.back = a->dilation;
+  if (p.phases == 1) return p;
+  p.first_step = rise >= fall ? up : -down;
+  p.from_step = (step - p.first_step * a->dilation) / a->stride;
+  return p;
 }
 
-lt_phase_axis lt_window_phase(const lt_window_axis *a, int64_t r) {
-  int64_t common = gcd(a->dilation, a->stride), step = a->stride / common;
-  lt_phase_axis p = {.at = mod(r - a->before, a->stride)};
-  p.pixels = a->size > p.at ? (a->size - 1 - p.at) / a->stride + 1 : 0;
-  if (r % common) return p;
-  p.first = r / common * inverse(a->dilation / common, step) % step;
-  if (p.first >= a->kernel) return p;
-  p.taps = (a->kernel - 1 - p.first) / step + 1;
-  p.from = (p.at + a->before - p.first * a->dilation) / a->stride;
-  if (p.taps > 1) p.step = step, p.back = a->dilation / common;
-  return p;
+/* All runs, walking with one step; into `out`, or only counted, up to `most`. */
+static int64_t walk_runs(const reduced *x, int64_t step, int64_t most, lt_phase_runs *out, lt_arena *arena) {
+  const int64_t n = LT_MIN(x->axis.stride, x->axis.size);
+  int64_t runs = 0;
+  for (int64_t first = 0; first < LT_MIN(step, n); first++)
+    for (int64_t at = first; at < n && runs < most; runs++) {
+      lt_phase_run p = run_from(&x->axis, x->inverse, at, step);
+      at += p.phases * step;
+      p.at = x->at + p.at * x->scale, p.pitch *= x->scale, p.at_step *= x->scale;
+      if (out) lt_vec_push(arena, out, p);
+    }
+  return runs;
+}
+
+/* Taps reach every `common`-th pixel at most: those between, [from, to) of `common`, are reached by none. */
+static void add_between(lt_phase_runs *out, lt_arena *arena, int64_t size, int64_t common, int64_t from, int64_t to) {
+  to = LT_MIN(to, size);
+  while (from < to) {
+    const int64_t more = size % common, end = from < more ? LT_MIN(to, more) : to;
+    lt_phase_run p = {from, common, pixels_of(size, from, common), end - from, 1, .taps = 0};
+    lt_vec_push(arena, out, p);
+    from = end;
+  }
+}
+
+void lt_window_runs(lt_phase_runs *out, lt_arena *arena, const lt_window_axis *axis) {
+  enum { STEPS = 64 };
+  const lt_window_axis whole = adjoint_axis(axis), *a = &whole;
+  const int64_t common = gcd(a->dilation, a->stride), at = mod(-a->before, common);
+  reduced x = {*a, .at = at, .scale = common};
+  x.axis.stride /= common, x.axis.dilation /= common, x.axis.before = (a->before + at) / common;
+  x.inverse = inverse(x.axis.dilation, x.axis.stride);
+  if (at < a->size) {
+    x.axis.size = pixels_of(a->size, at, common);
+    int64_t best = walk_runs(&x, 1, INT64_MAX, NULL, NULL), step = 1;
+    for (int64_t s = 2; s < LT_MIN(STEPS, best); s++) {
+      int64_t runs = walk_runs(&x, s, best, NULL, NULL);
+      if (runs < best) best = runs, step = s;
+    }
+    walk_runs(&x, step, best, out, arena);
+  }
+  add_between(out, arena, a->size, common, 0, at);
+  add_between(out, arena, a->size, common, at + 1, common);
 }

@@ -67,20 +67,30 @@ int64_t lt_window_elements(const lt_window_axis *a, int64_t o, bool border);
 
 typedef struct lt_window_halo { int64_t before, after; } lt_window_halo;
 lt_window_halo lt_halo_of_windows(const lt_window_axis *a); /* outside the image, by all windows */
-lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a); /* outside the windows, by all pixels */
+lt_window_halo lt_halo_of_adjoint(const lt_window_axis *a); /* outside the windows, by all pixels in phases (below) */
 
 /* Are the zeros that are looked at, by the windows or with `adjoint` by the pixels, worth the memory they take? */
 bool lt_halo_pays(const lt_window *w, bool adjoint);
 
 /* ---- phases of the adjoint ---- */
 
-/* Pixels i with (i + before) mod stride == r are reached by the taps k with k·dilation ≡ r: both are arithmetic
- * sequences, i = at + p·stride and k = first + j·step, and pixel p meets window from + p - j·back at tap j. taps 0:
- * nothing reaches these pixels. */
-typedef struct lt_phase_axis { int64_t at, pixels, first, taps, step, from, back; } lt_phase_axis;
-lt_phase_axis lt_window_phase(const lt_window_axis *a, int64_t r);
-/* Residues that have pixels: how many, and the i-th in rising order. */
-int64_t lt_window_phases(const lt_window_axis *a);
-int64_t lt_window_residue(const lt_window_axis *a, int64_t i);
+/* Pixels i with equal (i + before) mod stride are reached by the same taps, those with k·dilation ≡ i + before; a run
+ * is of so many such phases side by side that pixels, taps and windows are affine in the phase p too. With kernel 7,
+ * stride 50 and no border they are two: phases 0 to 6, which one tap reaches, and 7 to 49, which none does. Pixel q of
+ * phase p is
+ *
+ *   at + q·pitch + p·at_step                     q < pixels, p < phases
+ *
+ * and meets, at taps first + j·step + p·first_step for j < taps, windows from + q - j·back + p·from_step. */
+typedef struct lt_phase_run {
+  int64_t at, pitch, pixels, phases, at_step;
+  int64_t taps; /* 0: nothing reaches these pixels; the rest is 0 then */
+  int64_t first, step, first_step, from, back, from_step;
+} lt_phase_run;
+typedef LT_VEC(lt_phase_run) lt_phase_runs;
+/* Every pixel is in one run. A single window has as many phases as pixels: its stride does not matter. How many runs
+ * there are does not grow with the sizes, but where stride and dilation have no step in common; then it grows as the
+ * stride's root. */
+void lt_window_runs(lt_phase_runs *out, lt_arena *arena, const lt_window_axis *a);
 
 #endif

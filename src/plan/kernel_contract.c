@@ -16,7 +16,14 @@ void lt_key_contract(lt_str *out, const lt_kernel *k) {
     lt_key_put(out, g->n), lt_key_put(out, g->a_offset), lt_key_put(out, g->b_offset);
     lt_key_put_all(out, g->extent, g->n), lt_key_put_all(out, g->a_stride, g->n),
       lt_key_put_all(out, g->b_stride, g->n);
+    lt_key_put_all(out, g->b_dim, k->n_dims);
   }
+}
+
+static bool has_dims(const lt_kseg *g) {
+  for (int d = 0; d < LT_MAX_DIMS; d++)
+    if (g->b_dim[d]) return true;
+  return false;
 }
 
 void lt_print_contract(lt_str *out, const lt_kernel *k) {
@@ -32,6 +39,9 @@ void lt_print_contract(lt_str *out, const lt_kernel *k) {
     lt_print_list(out, c->seg[i].a_stride, c->seg[i].n);
     lt_str_printf(out, " b + %lld ", (long long)c->seg[i].b_offset);
     lt_print_list(out, c->seg[i].b_stride, c->seg[i].n);
+    if (!has_dims(&c->seg[i])) continue;
+    lt_str_puts(out, " b along dims ");
+    lt_print_list(out, c->seg[i].b_dim, k->n_dims);
   }
   lt_str_puts(out, "\n");
 }
@@ -47,5 +57,11 @@ const char *lt_fault_contract(const lt_kernel *k) {
   if (c->a.n_index || c->b.n_index) return "a guarded operand of a contraction";
   if (c->a.stride[lane] || (k->block_dim != LT_NONE && c->a.stride[k->block_dim]))
     return "a left operand that changes along the lanes";
-  return c->b.stride[c->row_dim] || c->b.stride[c->col_dim] ? "a right operand that changes from pixel to pixel" : NULL;
+  int64_t moves = c->b.stride[c->row_dim] | c->b.stride[c->col_dim];
+  for (unsigned i = 0; i < c->n_seg; i++) {
+    const int64_t *more = c->seg[i].b_dim;
+    moves |= more[c->row_dim] | more[c->col_dim];
+    if (more[lane] || (k->block_dim != LT_NONE && more[k->block_dim])) return "segments with lanes of their own";
+  }
+  return moves ? "a right operand that changes from pixel to pixel" : NULL;
 }

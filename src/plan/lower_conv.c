@@ -1,9 +1,10 @@
 /* lower_conv.c: conv2d and its two gradients as contractions (plan.h); those without a halo are in lower_guarded.c.
  *
  * Forward and input gradient are the same kernel: pixels × channel blocks of the result, K over the other side's
- * channels and the taps, the weights a panel. The input gradient is one contraction per phase of the stride: the pixels
- * that the same taps reach, which step through the result. The weight gradient has taps and input channels for pixels
- * and the pixels of all images for K. Nothing here checks borders: `choose` has put halos around what is read. */
+ * channels and the taps, the weights a panel. The input gradient is one contraction per run of phases of the stride
+ * (window.h): pixels that as many taps reach, which step through the result. The weight gradient has taps and input
+ * channels for pixels and the pixels of all images for K. Nothing here checks borders: `choose` has put halos around
+ * what is read. */
 #include "plan/lower_conv.h"
 #include "plan/lower_hooks.h"
 
@@ -42,7 +43,13 @@ static int64_t group_step(const operand *o, int64_t channels) {
 
 /* ---- the result's side ---- */
 
-enum { D_IMAGE, D_GROUP, D_BLOCK, D_ROW, D_COL, D_LANE };
+enum {
+  D_IMAGE = LT_CONV_IMAGE,
+  D_GROUP = LT_CONV_GROUP,
+  D_BLOCK = LT_CONV_BLOCK,
+  D_ROW = LT_CONV_ROW,
+  D_COL = LT_CONV_COL
+};
 
 /* The channel that group, block and lane stand for. */
 static lt_coord channel_coord(int64_t groups, int group, int block, int lane, int64_t per_group) {
@@ -51,17 +58,23 @@ static lt_coord channel_coord(int64_t groups, int group, int block, int lane, in
   return c;
 }
 
-static void image_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t channels, int64_t rows, int64_t cols) {
-  int64_t extent[] = {v->n, v->groups, lt_ceil_div(channels, LT_LANES), rows, cols, LT_LANES};
-  for (int i = 0; i < 6; i++) lt_kernel_dim(kb, extent[i]);
+void lt_conv_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t channels, const lt_phase_run *const run[2],
+                   int phase[2]) {
+  const int64_t extent[] = {v->n, v->groups, lt_ceil_div(channels, LT_LANES), run[0]->pixels, run[1]->pixels};
+  for (int i = 0; i < 5; i++) lt_kernel_dim(kb, extent[i]);
+  for (int i = 0; i < 2; i++) phase[i] = run[i]->phases > 1 ? lt_kernel_dim(kb, run[i]->phases) : 0;
+  const int lane = lt_kernel_dim(kb, LT_LANES);
   kb->k.block_dim = D_BLOCK;
   kb->k.channels = channels;
   kb->k.n_task_dims = 1;
   kb->shape = *lt_type_of(kb->b->g, kb->unit->root->out);
   kb->at = (lt_at){0};
   kb->at.c[0] = lt_coord_dim(D_IMAGE);
-  kb->at.c[1] = channel_coord(v->groups, D_GROUP, D_BLOCK, D_LANE, channels);
-  kb->at.c[2] = lt_coord_dim(D_ROW), kb->at.c[3] = lt_coord_dim(D_COL);
+  kb->at.c[1] = channel_coord(v->groups, D_GROUP, D_BLOCK, lane, channels);
+  for (int i = 0; i < 2; i++) {
+    kb->at.c[2 + i] = lt_coord_affine(D_ROW + i, run[i]->pitch, run[i]->at);
+    if (phase[i]) kb->at.c[2 + i].coef[phase[i]] = run[i]->at_step;
+  }
 }
 
 static void finish(lt_kernel_builder *kb, int32_t result) {
@@ -83,25 +96,35 @@ void lt_conv_finish(lt_kernel_builder *kb, lt_value bias) {
 /* ---- K ---- */
 
 /* Taps as A and the panel walk them: `a` from tap to tap, `b` likewise in rows of 16 channels, `first` the first
- * one. */
-typedef struct taps { int64_t n[2], a[2], b[2], first, all; } taps;
+ * one, in the first phase; phase[i] (0: none) is a dim from one to the next of which it moves by first_step[i]. */
+typedef struct taps { int64_t n[2], a[2], b[2], first, all, first_step[2]; int phase[2]; } taps;
+
+/* A segment in which a tap has so many rows of the panel. */
+static void add_segment(lt_contract *x, const taps *t, int64_t rows, lt_kseg segment) {
+  lt_kseg *g = &x->seg[x->n_seg++];
+  *g = segment;
+  g->b_offset += t->first * rows * LT_LANES;
+  for (int i = 0; i < 2; i++)
+    if (t->phase[i]) g->b_dim[t->phase[i]] = t->first_step[i] * rows * LT_LANES;
+}
 
 /* (c/16, kh, kw, 16), then (kh, kw, c mod 16). */
 static void channel_segments(lt_contract *x, const operand *o, const taps *t, int64_t channels) {
   int64_t blocks = channels / LT_LANES, rest = channels % LT_LANES;
   if (blocks)
-    x->seg[x->n_seg++] = (lt_kseg){.n = 4,
-                                   .extent = {blocks, t->n[0], t->n[1], LT_LANES},
-                                   .b_offset = t->first * 256,
-                                   .a_stride = {o->block, t->a[0], t->a[1], o->channel},
-                                   .b_stride = {t->all * 256, t->b[0] * 256, t->b[1] * 256, LT_LANES}};
+    add_segment(x, t, LT_LANES,
+                (lt_kseg){.n = 4,
+                          .extent = {blocks, t->n[0], t->n[1], LT_LANES},
+                          .a_stride = {o->block, t->a[0], t->a[1], o->channel},
+                          .b_stride = {t->all * 256, t->b[0] * 256, t->b[1] * 256, LT_LANES}});
   if (rest)
-    x->seg[x->n_seg++] = (lt_kseg){.n = 3,
-                                   .extent = {t->n[0], t->n[1], rest},
-                                   .a_offset = blocks * o->block,
-                                   .b_offset = blocks * t->all * 256 + t->first * rest * LT_LANES,
-                                   .a_stride = {t->a[0], t->a[1], o->channel},
-                                   .b_stride = {t->b[0] * rest * LT_LANES, t->b[1] * rest * LT_LANES, LT_LANES}};
+    add_segment(x, t, rest,
+                (lt_kseg){.n = 3,
+                          .extent = {t->n[0], t->n[1], rest},
+                          .a_offset = blocks * o->block,
+                          .b_offset = blocks * t->all * 256,
+                          .a_stride = {t->a[0], t->a[1], o->channel},
+                          .b_stride = {t->b[0] * rest * LT_LANES, t->b[1] * rest * LT_LANES, LT_LANES}});
 }
 
 /* The panel: [groups][blocks of the result's channels][taps x channels][16]. */
@@ -110,7 +133,7 @@ static void panel_operand(lt_kernel_builder *kb, lt_contract *x, lt_value panel,
   x->b = lt_access_zero(p.buffer, p.offset);
   x->b.stride[D_BLOCK] = rows * LT_LANES;
   x->b.stride[D_GROUP] = kb->k.extent[D_BLOCK] * rows * LT_LANES;
-  x->b.stride[D_LANE] = 1;
+  x->b.stride[kb->k.n_dims - 1] = 1;
 }
 
 static double bytes_of(const lt_kernel_builder *kb, const lt_contract *x) {
@@ -126,7 +149,8 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
   lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   operand o = operand_of(b, n->in[0]);
-  image_space(&kb, &v, v.oc, v.row.windows, v.col.windows);
+  const lt_phase_run rows = lt_conv_whole(v.row.windows), cols = lt_conv_whole(v.col.windows);
+  lt_conv_space(&kb, &v, v.oc, (const lt_phase_run *[]){&rows, &cols}, (int[2]){0});
   x->row_dim = D_ROW, x->col_dim = D_COL;
   x->a = lt_access_zero(o.buffer, o.offset - v.row.before * o.row - v.col.before * o.col);
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v.c);
@@ -134,8 +158,7 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
   taps t = {{v.row.kernel, v.col.kernel},
             {v.row.dilation * o.row, v.col.dilation * o.col},
             {v.col.kernel, 1},
-            0,
-            lt_conv_taps(&v)};
+            .all = lt_conv_taps(&v)};
   channel_segments(x, &o, &t, v.c);
   panel_operand(&kb, x, n->in[1], v.c * lt_conv_taps(&v));
   kb.k.flop = flop_of(&v), kb.k.bytes = bytes_of(&kb, x);
@@ -144,46 +167,68 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
 
 /* ---- gradient in the input ---- */
 
-/* The pixels of phase (rows, cols). */
-static void lower_phase(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_axis *r,
-                        const lt_phase_axis *c) {
+/* The pixels of a run of rows and one of columns that taps reach. */
+static void lower_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_run *const run[2]) {
   const lt_node *n = u->root;
-  bool reached = r->taps && c->taps;
+  const lt_phase_run *r = run[0], *c = run[1];
   lt_kernel_builder kb;
-  lt_kernel_init(&kb, b, u, reached ? LT_K_CONTRACT : LT_K_LOOPS);
-  image_space(&kb, v, v->c, r->pixels, c->pixels);
-  kb.at.c[2] = lt_coord_affine(D_ROW, v->row.stride, r->at), kb.at.c[3] = lt_coord_affine(D_COL, v->col.stride, c->at);
-  if (!reached) {
-    finish(&kb, lt_x_const(&kb, kb.k.dtype, 0));
-    return;
-  }
-  lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
-  operand o = operand_of(b, n->in[0]);
-  x->row_dim = D_ROW, x->col_dim = D_COL;
-  x->a = lt_access_zero(o.buffer, o.offset + r->from * o.row + c->from * o.col);
-  x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v->oc);
-  x->a.stride[D_ROW] = o.row, x->a.stride[D_COL] = o.col;
+  lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   taps t = {{r->taps, c->taps},
-            {-r->back * o.row, -c->back * o.col},
+            {0},
             {r->step * v->col.kernel, c->step},
             r->first * v->col.kernel + c->first,
-            lt_conv_taps(v)};
+            lt_conv_taps(v),
+            {r->first_step * v->col.kernel, c->first_step},
+            {0}};
+  lt_conv_space(&kb, v, v->c, run, t.phase);
+  lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
+  operand o = operand_of(b, n->in[0]);
+  const int64_t step[2] = {o.row, o.col};
+  x->row_dim = r->pixels > 1 ? D_ROW : D_IMAGE, x->col_dim = D_COL;
+  x->a = lt_access_zero(o.buffer, o.offset);
+  x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v->oc);
+  for (int i = 0; i < 2; i++) {
+    t.a[i] = -run[i]->back * step[i];
+    x->a.offset += run[i]->from * step[i];
+    x->a.stride[D_ROW + i] = step[i];
+    if (t.phase[i]) x->a.stride[t.phase[i]] = run[i]->from_step * step[i];
+  }
   channel_segments(x, &o, &t, v->oc);
   panel_operand(&kb, x, n->in[1], v->oc * lt_conv_taps(v));
-  kb.k.flop = 2.0 * (double)(v->n * r->pixels * c->pixels * r->taps * c->taps) * (double)(v->groups * v->c * v->oc);
+  kb.k.flop = 2.0 * (double)(v->n * r->pixels * r->phases * c->pixels * c->phases * r->taps * c->taps) *
+              (double)(v->groups * v->c * v->oc);
   kb.k.bytes = bytes_of(&kb, x);
   lt_conv_finish(&kb, 0);
 }
 
-static void contract_adjoint(lt_builder *b, const lt_unit *u) {
-  const lt_conv_dims v = dims_of(b, u->root);
-  for (int64_t i = 0; i < lt_window_phases(&v.row); i++) {
-    lt_phase_axis r = lt_window_phase(&v.row, lt_window_residue(&v.row, i));
-    for (int64_t j = 0; j < lt_window_phases(&v.col); j++) {
-      lt_phase_axis c = lt_window_phase(&v.col, lt_window_residue(&v.col, j));
-      lower_phase(b, u, &v, &r, &c);
+/* Those that no tap reaches. */
+static void lower_unreached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_run *rows,
+                            const lt_phase_run *cols) {
+  lt_kernel_builder kb;
+  lt_kernel_init(&kb, b, u, LT_K_LOOPS);
+  const lt_conv_dims whole = lt_conv_ungrouped(v);
+  lt_conv_space(&kb, &whole, whole.c, (const lt_phase_run *[]){rows, cols}, (int[2]){0});
+  finish(&kb, lt_x_const(&kb, kb.k.dtype, 0));
+}
+
+void lt_conv_adjoint(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, lt_conv_reached *reached) {
+  const lt_phase_run all = lt_conv_whole(v->col.size);
+  lt_phase_runs rows = {0}, cols = {0};
+  lt_window_runs(&rows, b->a, &v->row), lt_window_runs(&cols, b->a, &v->col);
+  for (uint32_t i = 0; i < rows.n; i++) {
+    const lt_phase_run *r = &rows.at[i];
+    if (!r->taps) lower_unreached(b, u, v, r, &all);
+    for (uint32_t j = 0; j < cols.n && r->taps; j++) {
+      const lt_phase_run *c = &cols.at[j];
+      if (c->taps) reached(b, u, v, (const lt_phase_run *[]){r, c});
+      else lower_unreached(b, u, v, r, c);
     }
   }
+}
+
+static void contract_adjoint(lt_builder *b, const lt_unit *u) {
+  const lt_conv_dims v = dims_of(b, u->root);
+  lt_conv_adjoint(b, u, &v, lower_reached);
 }
 
 /* ---- gradient in the weights ---- */

@@ -12,6 +12,26 @@ typedef struct lt_conv_dims {
 } lt_conv_dims;
 
 static inline int64_t lt_conv_taps(const lt_conv_dims *v) { return v->row.kernel * v->col.kernel; }
+/* All channels of the image as one group, for kernels to which it does not matter which are together. */
+static inline lt_conv_dims lt_conv_ungrouped(const lt_conv_dims *v) {
+  lt_conv_dims w = *v;
+  w.c *= v->groups, w.groups = 1;
+  return w;
+}
+/* All pixels of an axis, in order. */
+static inline lt_phase_run lt_conv_whole(int64_t size) {
+  return (lt_phase_run){.pitch = 1, .pixels = size, .phases = 1};
+}
+/* The dims of a kernel over images in blocks of channels, and where it is in them; lanes are the last dim, and in front
+ * of them stand phases where a run has several. */
+enum { LT_CONV_IMAGE, LT_CONV_GROUP, LT_CONV_BLOCK, LT_CONV_ROW, LT_CONV_COL };
+/* Rows and columns of pixels in runs; phase[i]: the dim of the phases, 0: there is one. */
+void lt_conv_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t channels, const lt_phase_run *const run[2],
+                   int phase[2]);
+/* The input gradient, run by run of phases: `reached` makes the kernel of pixels that taps reach, others become zero.
+ */
+typedef void lt_conv_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_run *const run[2]);
+void lt_conv_adjoint(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, lt_conv_reached *reached);
 /* stores the result, plus bias (0: none), of which axis 1 is kb->at's */
 void lt_conv_finish(lt_kernel_builder *kb, lt_value bias);
 void lt_lower_guarded(lt_builder *b, const lt_unit *u, const lt_conv_dims *v);

@@ -107,6 +107,7 @@ typedef enum lt_reduce_kind { LT_SUM_TREE16, LT_SUM_CHAIN, LT_REDUCE_MAX, LT_RED
 typedef struct lt_kseg {
   uint8_t n;
   int64_t extent[4], a_stride[4], b_stride[4], a_offset, b_offset;
+  int64_t b_dim[LT_MAX_DIMS]; /* what this segment adds to b.stride: its rows may stand at other distances */
 } lt_kseg;
 typedef struct lt_contract {
   lt_access a, b; /* strides over the output dims; a.stride[lane] == a.stride[block] == 0 */

@@ -132,9 +132,21 @@ static void build_conv_f64(lt_graph *g, kc_case *c) {
   output(g, emit2(g, LT_OP_conv2d, &a, x, k));
 }
 
+/* Long strides over a larger image: phases side by side that as many taps reach, and some that none does. */
+static void stretch(window *w, kc_rng *r) {
+  for (int i = 0; i < 2; i++) {
+    w->stride[i] = kc_pick(r, 5, 40), w->k[i] = kc_pick(r, 1, 50);
+    w->dilation[i] = kc_chance(r, 70) ? 1 : kc_pick(r, 2, 9);
+    w->pad[i] = kc_pick(r, 0, 12), w->pad[i + 2] = kc_pick(r, 0, 12);
+  }
+  w->h = kc_pick(r, 1, 90), w->w = kc_pick(r, 1, 90);
+  limit(w, 400e3);
+}
+
 static void build_grad_input(lt_graph *g, kc_case *c) {
   kc_rng r = kc_rng_of(c);
   window w = choose_window(&r);
+  if (kc_chance(&r, 20)) stretch(&w, &r);
   lt_conv2d_attrs b = conv_attrs(&w);
   lt_conv2d_grad_input_attrs a = {
     .size = {{w.h, w.w}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};

@@ -238,6 +238,7 @@ static void contract_point(machine *m, const lt_kernel *k, point *p, context *c)
     do {
       int64_t a = a0 + g->a_offset, b = b0 + g->b_offset;
       for (int d = 0; d < g->n; d++) a += g->a_stride[d] * i[d], b += g->b_stride[d] * i[d];
+      for (int d = 0; d < k->n_dims; d++) b += g->b_dim[d] * p->i[d];
       double u = as_double(k->dtype, load(m, k, x->a.buffer, a, true));
       if (real) sum += u * as_double(k->dtype, load(m, k, x->b.buffer, b, p->exists));
     } while (next(i, g->extent, g->n));

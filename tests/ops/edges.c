@@ -36,13 +36,17 @@ static const row rows[] = {
    "size=4 kernel=1000000000 stride=2147483647 pad=500000000 dilation=1"},
 };
 
+void lt_pass_autodiff(lt_graph *to, const lt_graph *from);
+
 typedef struct reading { const char *text; double distance; bool made; } reading;
 
 static void run_text(lt_job *job, void *arg) {
   reading *r = arg;
   lt_arena *a = lt_arena_new(job);
-  const lt_read_options o = {.max_bytes = 1 << 22};
-  lt_graph *g = lt_test_own(job, lt_text_read(job, r->text, strlen(r->text), "t", &o));
+  const lt_read_options o = {.max_bytes = 1 << 23};
+  lt_graph *read = lt_test_own(job, lt_text_read(job, r->text, strlen(r->text), "t", &o));
+  lt_graph *g = lt_test_own(job, lt_graph_new(job, "t"));
+  lt_pass_autodiff(g, read);
   lt_eval *e = lt_test_eval(job, a, g, LT_EVAL_DOUBLE, 1);
   const lt_tensor *want = lt_eval_get(e, g->outputs.at[0].value);
   lt_unit unit;
@@ -122,6 +126,32 @@ START_TEST(every_op_has_a_row) {
 }
 END_TEST
 
+/* Large kernels and strides: time follows the products, so they are within the 2 s as well. */
+static const char *const wide[] = {
+  "x: f32[1, 1, 4, 4], W: f32[1, 1, 300, 300]) -> r { r = deconv2d(x, W, stride=300)",
+  "x: f32[1, 1, 4, 4], W: f32[1, 1, 300, 300]) -> r { r = deconv2d(x, W, stride=300, pad=[7, 0, 1, 0], outsize=[1193, "
+  "1201])",
+  "x: f32[2, 20, 3, 2], W: f32[20, 3, 7, 7]) -> r { r = deconv2d(x, W, stride=50, pad=3)",
+  "x: f32[2, 20, 3, 2], W: f32[20, 3, 7, 7]) -> r { r = tanh(deconv2d(x, W, stride=[50, 2], pad=3) + 1)",
+  "x: f32[1, 4, 3, 4], W: f32[4, 1, 100, 90]) -> r { r = deconv2d(x, W, stride=[100, 70], groups=4)",
+  "x: f32[1, 6, 3, 4], W: f32[6, 1, 40, 9]) -> r { r = deconv2d(x, W, stride=[70, 90], groups=3)",
+  "x: f32[1, 1, 4, 4], W: f32[1, 1, 9, 9]) -> r { r = deconv2d(x, W, stride=210, dilation=[15, 37])",
+  "x: f32[1, 1, 1, 1], W: f32[1, 1, 300, 300]) -> r { r = deconv2d(x, W)",
+  "gy: f32[3, 20, 1, 1], W: f32[20, 17, 7, 6]) -> r { r = conv2d_grad_input(gy, W, size=6, pad=[1, 0, 0, 0])",
+  "gy: f32[1, 2, 4, 4], W: f32[2, 3, 5, 5]) -> r { r = conv2d_grad_input(gy, W, size=600, stride=170, pad=40)",
+  "x: f32[1, 2, 600, 600]) -> r { r = grad(sum(max_pool(x, kernel=300, stride=300)), x)",
+  "x: f32[1, 2, 600, 600]) -> r { r = grad(sum(avg_pool(x, kernel=300, stride=300)), x)",
+  "x: f32[1, 2, 600, 600]) -> r { r = grad(sum(avg_pool(x, kernel=7, stride=50)), x)",
+  "x: f32[1, 2, 600, 600]) -> r { r = grad(sum(max_pool(x, kernel=7, stride=50, pad=3)), x)",
+};
+
+START_TEST(large_windows) {
+  char text[300];
+  snprintf(text, sizeof text, "network t(%s }", wide[_i]);
+  ck_assert_msg(check_text(text), "%s has no result", text);
+}
+END_TEST
+
 /* ---- networks that went wrong once ------------------------------------------------------------------------------- */
 
 typedef struct known { const char *name; unsigned n; double y[18]; } known;
@@ -173,6 +203,7 @@ static Suite *edges(void) {
   tcase_set_timeout(c, 60);
   tcase_add_test(c, every_op_has_a_row);
   tcase_add_loop_test(c, attributes, 0, LT_COUNT(rows));
+  tcase_add_loop_test(c, large_windows, 0, LT_COUNT(wide));
   tcase_add_loop_test(c, networks, 0, LT_COUNT(knowns));
   suite_add_tcase(s, c);
   return s;

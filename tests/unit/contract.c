@@ -110,6 +110,7 @@ static void place_access(lt_access *x, int64_t *size, const lt_kernel *k, const 
       int64_t e = (is_a ? seg[i].a_stride[j] : seg[i].b_stride[j]) * (seg[i].extent[j] - 1);
       *(e < 0 ? &l : &h) += e;
     }
+    for (int d = 0; d < k->n_dims && !is_a; d++) h += seg[i].b_dim[d] * (k->extent[d] - 1);
     seg_lo = LT_MIN(seg_lo, l), seg_hi = LT_MAX(seg_hi, h);
   }
   x->offset = -(lo + seg_lo);
@@ -135,12 +136,14 @@ static void choose_operands(spec *s, rng *r) {
   lt_kernel *k = &s->k;
   lt_contract *c = &s->c;
   int lane = k->n_dims - 1;
-  for (int d = 0; d < lane; d++) {
-    if (d == k->block_dim) c->b.stride[d] = 16 * pick(r, 1, 9);
-    else c->a.stride[d] = chance(r, 20) ? 0 : pick(r, -5, 70);
-    if (d != k->block_dim && d != c->row_dim && d != c->col_dim) c->b.stride[d] = chance(r, 50) ? 0 : pick(r, 0, 100);
-  }
   c->b.stride[lane] = chance(r, 80) ? 1 : pick(r, 2, 5);
+  for (int d = 0; d < lane; d++) {
+    if (d == k->block_dim) c->b.stride[d] = 16 * c->b.stride[lane] * pick(r, 1, 9); /* one ends before the next */
+    else c->a.stride[d] = chance(r, 20) ? 0 : pick(r, -5, 70);
+    if (d == k->block_dim || d == c->row_dim || d == c->col_dim) continue;
+    c->b.stride[d] = chance(r, 50) ? 0 : pick(r, 0, 100);
+    for (unsigned i = 0; i < c->n_seg; i++) c->seg[i].b_dim[d] = chance(r, 70) ? 0 : pick(r, 0, 100);
+  }
   place_access(&c->a, &s->a_n, k, c->seg, c->n_seg, true);
   place_access(&c->b, &s->b_n, k, c->seg, c->n_seg, false);
   c->b_masked = c->b.masked = k->block_dim != LT_NONE && k->channels % 16 && chance(r, 50);
@@ -269,10 +272,11 @@ static double chain(const spec *s, const int64_t *i, const void *a, const void *
   double sum = 0;
   for (unsigned g = 0; g < s->c.n_seg; g++) {
     const lt_kseg *q = &s->c.seg[g];
-    int64_t n = 1;
+    int64_t n = 1, more = 0;
+    for (int d = 0; d < k->n_dims; d++) more += q->b_dim[d] * i[d];
     for (int j = 0; j < q->n - 1; j++) n *= q->extent[j];
     for (int64_t t = 0; t < n; t++) {
-      int64_t at_a = a0 + q->a_offset, at_b = b0 + q->b_offset, rest = t;
+      int64_t at_a = a0 + q->a_offset, at_b = b0 + q->b_offset + more, rest = t;
       for (int j = q->n - 2; j >= 0; j--) {
         at_a += rest % q->extent[j] * q->a_stride[j], at_b += rest % q->extent[j] * q->b_stride[j];
         rest /= q->extent[j];

@@ -12,6 +12,8 @@ static int64_t pixel(const lt_window_axis *a, int64_t o, int64_t k) {
   return o * a->stride - a->before + k * a->dilation;
 }
 
+static lt_arena *arena; /* of the test that runs */
+
 /* Calls f for every axis whose numbers are small and that has windows. */
 static int64_t each_axis(void (*f)(const lt_window_axis *a)) {
   int64_t n = 0, padded, extent;
@@ -63,7 +65,7 @@ static void haloed(const lt_window_axis *a) {
   for (int64_t i = 0; i < a->size; i++)
     for (int64_t k = 0; k < a->kernel; k++) {
       int64_t at = i + a->before - k * a->dilation;
-      if (at % a->stride) continue;
+      if (at % a->stride || (a->windows == 1 && at)) continue;
       of_back.before = LT_MAX(of_back.before, -(at / a->stride));
       of_back.after = LT_MAX(of_back.after, at / a->stride - (a->windows - 1));
     }
@@ -71,37 +73,83 @@ static void haloed(const lt_window_axis *a) {
   CHECK(back.before == of_back.before && back.after == of_back.after, "the halo of the adjoint");
 }
 
-/* Every pixel is in one phase; the taps of a phase meet each of its pixels in the window that it says, and no others
- * do. */
-static void phased(const lt_window_axis *a) {
-  int64_t pixels = 0;
-  for (int64_t r = 0; r < a->stride; r++) {
-    lt_phase_axis p = lt_window_phase(a, r);
-    pixels += p.pixels;
-    for (int64_t q = 0; q < p.pixels; q++) {
-      int64_t i = p.at + q * a->stride, j = 0;
-      for (int64_t k = 0; k < a->kernel; k++) {
-        int64_t at = i + a->before - k * a->dilation;
-        if (at % a->stride) continue;
-        CHECK(j < p.taps && k == p.first + j * p.step && at / a->stride == p.from + q - j * p.back, "phase %lld",
-              (long long)r);
-        j++;
-      }
-      CHECK(j == p.taps, "%lld taps of phase %lld", (long long)j, (long long)r);
-    }
+/* Is tap j of the run at its pixel (q, p) tap k? */
+static void reached(const lt_window_axis *a, const lt_phase_run *r, int64_t q, int64_t p) {
+  int64_t i = r->at + q * r->pitch + p * r->at_step, j = 0;
+  for (int64_t k = 0; k < a->kernel; k++) {
+    int64_t at = i + a->before - k * a->dilation;
+    if (at % a->stride || (a->windows == 1 && at)) continue;
+    bool meets =
+      k == r->first + j * r->step + p * r->first_step && at / a->stride == r->from + q - j * r->back + p * r->from_step;
+    CHECK(j < r->taps && meets, "tap %lld of pixel %lld", (long long)k, (long long)i);
+    j++;
   }
-  CHECK(pixels == a->size, "%lld pixels", (long long)pixels);
+  CHECK(j == r->taps, "%lld taps at pixel %lld", (long long)j, (long long)i);
 }
 
-START_TEST(axes) {
+/* Every pixel is in one run; the taps of a run meet each of its pixels in the window that it says, and no others do. */
+static void phased(const lt_window_axis *a) {
+  static lt_phase_runs runs;
+  static uint8_t seen[100];
+  memset(seen, 0, sizeof seen);
+  runs.n = 0;
+  lt_window_runs(&runs, arena, a);
+  for (uint32_t n = 0; n < runs.n; n++)
+    for (int64_t q = 0; q < runs.at[n].pixels; q++)
+      for (int64_t p = 0; p < runs.at[n].phases; p++) {
+        seen[runs.at[n].at + q * runs.at[n].pitch + p * runs.at[n].at_step]++;
+        reached(a, &runs.at[n], q, p);
+      }
+  for (int64_t i = 0; i < a->size; i++) CHECK(seen[i] == 1, "pixel %lld is in %d runs", (long long)i, seen[i]);
+}
+
+static void count_axes(lt_job *job, void *arg) {
+  (void)arg;
+  arena = lt_arena_new(job);
   int64_t n = each_axis(counted);
   CHECK(n > 10000, "%lld axes", (long long)n);
   each_axis(tapped), each_axis(haloed), each_axis(phased);
 }
+
+START_TEST(axes) { ck_assert_int_eq(lt_protect(NULL, count_axes, NULL), LATHE_OK); }
+END_TEST
+
+/* Runs are few whatever the stride, and where nothing is even about stride and dilation, too. */
+static void count_runs(lt_job *job, void *arg) {
+  (void)arg;
+  static const struct { int64_t size, kernel, stride, dilation, before, runs; } rows[] = {
+    {1200, 300, 300, 1, 0, 1},
+    {1190, 300, 300, 1, 5, 3},
+    {1000007, 7, 50, 1, 3, 5},
+    {1 << 30, 1000, 1 << 20, 1, 77, 4},
+    {1 << 30, 1000, 1 << 20, 1 << 10, 0, 3},
+    {1 << 30, 1000, 1 << 20, 3, 0, 10},
+    {100000, 100000, 3001, 1855, 0, 150},
+    {1 << 30, 1 << 21, 1 << 20, (1 << 19) - 1, 0, 10},
+  };
+  arena = lt_arena_new(job);
+  for (size_t i = 0; i < LT_COUNT(rows); i++) {
+    lt_phase_runs runs = {0};
+    int64_t padded, extent;
+    lt_window_axis a = {rows[i].size, rows[i].kernel, rows[i].stride, rows[i].dilation, rows[i].before, 0,
+                        .ceil = false};
+    a.after = (a.kernel - 1) * a.dilation;
+    CHECK(lt_window_count(&a, &padded, &extent) == LT_WINDOW_FITS, "row %d", (int)i);
+    lt_window_runs(&runs, arena, &a);
+    CHECK(runs.n <= rows[i].runs, "row %d: %u runs", (int)i, runs.n);
+    int64_t pixels = 0;
+    for (uint32_t n = 0; n < runs.n; n++) pixels += runs.at[n].pixels * runs.at[n].phases;
+    CHECK(pixels == a.size, "row %d: %lld pixels", (int)i, (long long)pixels);
+  }
+}
+
+START_TEST(few_runs) { ck_assert_int_eq(lt_protect(NULL, count_runs, NULL), LATHE_OK); }
 END_TEST
 
 /* Numbers up to 2^31 - 1: nothing overflows (the sanitizers look), and nothing takes time. */
-START_TEST(large) {
+static void large_axes(lt_job *job, void *arg) {
+  (void)arg;
+  arena = lt_arena_new(job);
   const int64_t M = INT32_MAX;
   lt_window_axis a = {
     .size = 8, .kernel = 3, .stride = 1080000000, .dilation = 1, .before = 1080000000, .after = 1080000000};
@@ -118,9 +166,13 @@ START_TEST(large) {
   c.kernel = M, c.dilation = INT64_MAX / 4;
   CHECK(lt_window_count(&c, &padded, &extent) == LT_WINDOW_OVERFLOWS, "the extent overflows");
   lt_window_axis d = {.size = 1, .kernel = 5, .stride = M, .dilation = M - 1, .before = 0, .after = 0, .windows = 1};
-  for (int64_t r = 0; r < 5; r++) CHECK(lt_window_phase(&d, r).taps == (r == 0), "phase %lld", (long long)r);
+  lt_phase_runs runs = {0};
+  lt_window_runs(&runs, arena, &d);
+  CHECK(runs.n == 1 && runs.at[0].taps == 1 && runs.at[0].pixels == 1, "the phase of one pixel");
 }
+
+START_TEST(large) { ck_assert_int_eq(lt_protect(NULL, large_axes, NULL), LATHE_OK); }
 END_TEST
 
-LT_SUITE(windows, axes, large)
+LT_SUITE(windows, axes, few_runs, large)
 LT_TEST_MAIN(windows)

@@ -218,11 +218,11 @@ static void choose_unroll(tile_code *t) {
   }
 }
 
-static LLVMValueRef affine(lt_ll *l, const lt_access *x, LLVMValueRef const *at, int n) {
-  LLVMValueRef sum = NULL;
+/* sum (NULL: 0) + Σ stride·at. */
+static LLVMValueRef affine(lt_ll *l, LLVMValueRef sum, const int64_t *stride, LLVMValueRef const *at, int n) {
   for (int d = 0; d < n; d++) {
-    if (!x->stride[d] || !at[d] || (LLVMIsAConstantInt(at[d]) && LLVMConstIntGetSExtValue(at[d]) == 0)) continue;
-    LLVMValueRef part = LLVMBuildMul(l->b, at[d], lt_ll_i64(l, x->stride[d]), "");
+    if (!stride[d] || !at[d] || (LLVMIsAConstantInt(at[d]) && LLVMConstIntGetSExtValue(at[d]) == 0)) continue;
+    LLVMValueRef part = LLVMBuildMul(l->b, at[d], lt_ll_i64(l, stride[d]), "");
     sum = sum ? LLVMBuildAdd(l->b, sum, part, "") : part;
   }
   return sum;
@@ -231,7 +231,8 @@ static LLVMValueRef affine(lt_ll *l, const lt_access *x, LLVMValueRef const *at,
 static void emit_chain(tile_code *t, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
   contraction *c = t->c;
   lt_ll *l = c->l;
-  LLVMValueRef a = affine(l, &c->x->a, at, c->cut.lane), b = affine(l, &c->x->b, at, c->k->n_dims);
+  LLVMValueRef a = affine(l, NULL, c->x->a.stride, at, c->cut.lane);
+  LLVMValueRef b = affine(l, NULL, c->x->b.stride, at, c->k->n_dims);
   for (int64_t i = 0; i < t->pixels * t->blocks; i++) s->acc[i] = LLVMConstNull(lt_ll_vec(l, c->k->acc));
   for (unsigned i = 0; i < c->x->n_seg; i++) {
     const lt_kseg *g = &c->x->seg[i];
@@ -239,7 +240,8 @@ static void emit_chain(tile_code *t, chain *s, const lt_bufs *bufs, LLVMValueRef
     t->n = &n;
     choose_unroll(t);
     s->a = lt_ll_at(l, bufs->own[A], a, c->k->dtype, c->x->a.offset + g->a_offset);
-    s->b = lt_ll_at(l, bufs->own[B], b, c->k->dtype, c->x->b.offset + g->b_offset);
+    LLVMValueRef own_b = affine(l, b, g->b_dim, at, c->k->n_dims);
+    s->b = lt_ll_at(l, bufs->own[B], own_b, c->k->dtype, c->x->b.offset + g->b_offset);
     emit_level(t, s, 0);
   }
 }
