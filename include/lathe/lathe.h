@@ -30,7 +30,8 @@ typedef enum lathe_status {
   LATHE_E_MISMATCH = -6,    /* weights of another shape, a comparison that failed */
   LATHE_E_INTERNAL = -7,    /* a bug in Lathe */
   LATHE_E_MODEL = -8,       /* an entry was given memory of another model or ABI */
-  LATHE_E_POINTER = -9      /* an entry was given a null or misaligned pointer */
+  LATHE_E_POINTER = -9,     /* an entry was given a null or misaligned pointer */
+  LATHE_E_DATA = -10        /* an entry was given a label or an index outside its range; nothing was changed */
 } lathe_status;
 
 /* Owned by the caller; works when memory is out. message may hold a second line "help: …". file is "" and line 0 where

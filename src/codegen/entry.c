@@ -192,10 +192,19 @@ static uint64_t model_of(const lt_plan *p, uint32_t kind) {
   return kind != LT_IMAGE_PARAMS && p->state_model ? p->state_model : p->model;
 }
 
+static void check_indices(const entry *e) {
+  for (uint32_t i = 0; i < e->plan->check.n; i++) {
+    const lt_index_check *c = &e->plan->check.at[i];
+    LLVMValueRef bad = lt_ll_bad_index(e->l, e->slot[c->slot], e->plan->slot[c->slot].type.dtype, c);
+    lt_ll_return_if(e->l, bad, LATHE_E_DATA);
+  }
+}
+
 static void emit_entry(entry *e) {
   const lt_plan *p = e->plan;
   begin_function(e, e->as->symbol ? e->as->symbol : p->name, e->as->two_regions, false);
   emit_prologue(e);
+  check_indices(e);
   for (uint32_t i = 0; i < p->n_kernel; i++) emit_call(e, i);
   if (e->out) zero_gaps(e);
   if (e->out && p->out_kind) lt_ll_write_header(e->l, e->out, p->out_kind, model_of(p, p->out_kind), p->out_bytes);

@@ -64,6 +64,8 @@ const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef ob
 void lt_ll_return(lt_ll *l, int value);
 void lt_ll_return_if(lt_ll *l, LLVMValueRef bad, int status); /* bad NULL: never */
 void lt_ll_begin(lt_ll *l, const char *name, LLVMTypeRef result, const LLVMTypeRef *param, unsigned n, bool internal);
+/* emit_check.c: an i1: one of the integers at `at` that the check names is past its limit. */
+LLVMValueRef lt_ll_bad_index(lt_ll *l, LLVMValueRef at, lt_dtype t, const lt_index_check *c);
 /* An i1: `image` does not begin with a header of one of these kinds; and writing one. */
 typedef struct lt_header_of { uint32_t kinds; uint64_t model, state_model; } lt_header_of;
 LLVMValueRef lt_ll_bad_header(lt_ll *l, LLVMValueRef image, lt_header_of want);

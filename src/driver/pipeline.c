@@ -6,7 +6,8 @@
  *   passes    ir/pass/            the rest of the list below
  *   image     model/image.c       params and states of all entries in one image
  *   plan      plan/               affine kernels over buffers with fixed offsets; shared packing: model/pack.c
- *   inputs    model/inputs.c      limits of integers, the learning rate that may be left out
+ *   inputs    plan/indices.c      labels and indices that a call looks at
+ *             model/inputs.c      the learning rate that may be left out
  *   halves    step/split.c        a training step cut at its gradients, each half through the passes again
  *   code      model/code.c        lathe_compile: for this machine, into this process
  *             object/emit.c       lathe_emit: for any machine, into files */
@@ -69,7 +70,7 @@ static lt_graph *build_entry(lathe_model *m, lt_job *job, const lathe_graph *g, 
 static void plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_packing *packing, lt_graph *settled) {
   lt_graph_enter(e->graph, job);
   lt_model_plan_entry(m, job, e, packing);
-  lt_note_limits(m, e, settled);
+  lt_plan_indices(&e->plan, &m->arena, settled);
   lt_set_hyper(m, e, &e->plan);
   if (m->halves && e->spec.kind == LT_ENTRY_TRAIN) lt_split_step(m, job, settled, e);
   lt_graph_drop(job, settled);

@@ -38,6 +38,7 @@ const char *lathe_status_text(int status) {
     case LATHE_E_INTERNAL: return "internal error";
     case LATHE_E_MODEL: return "memory of another model or version";
     case LATHE_E_POINTER: return "null or misaligned pointer";
+    case LATHE_E_DATA: return "a label or an index is outside its range";
   default: return "unknown status";
   }
 }

@@ -68,7 +68,8 @@ typedef enum lt_mover {
   LT_MOVES_INDEX,
   LT_MOVES_REPEAT,
   LT_MOVES_PAD,
-  LT_MOVES_COPY
+  LT_MOVES_COPY,
+  LT_MOVES_PICK
 } lt_mover;
 typedef enum lt_blocks {
   LT_BLOCKS__,

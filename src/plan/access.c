@@ -52,7 +52,7 @@ lt_value lt_resolve(const lt_builder *b, lt_value v, lt_at *at) {
 static bool only_moves(lt_mover how) {
   switch (how) {
   case LT_MOVES_VIEW: case LT_MOVES_INDEX: case LT_MOVES_REPEAT: return true;
-  case LT_MOVES_PAD: case LT_MOVES_COPY: case LT_MOVES__: return false;
+  case LT_MOVES_PAD: case LT_MOVES_COPY: case LT_MOVES_PICK: case LT_MOVES__: return false;
   }
   return false;
 }

@@ -11,6 +11,7 @@
  *   access.c   coordinates, addresses, expressions
  *   kernel.c   one kernel's dims, stores and end; merge_dims.c its dims made few
  *   lower*.c   kernels, one file per family of ops
+ *   indices.c  integers of inputs that pick, to be looked at by the entry
  *   outputs.c, updates.c, pack.c   results, new weights, the packed image
  *   plan.c     the steps in order; check.c what must hold of the result
  * Of finished kernels, whatever their kind: operands.c the walk over operands, key.c, plan_print.c; kernel_*.c what one

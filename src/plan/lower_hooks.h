@@ -29,6 +29,7 @@
 #define LT_MOVED_BACK_REPEAT(op) lt_move_back_##op
 #define LT_MOVED_BACK_PAD(op) lt_move_back_##op
 #define LT_MOVED_BACK_COPY(op) NULL
+#define LT_MOVED_BACK_PICK(op) NULL
 
 /* Declared for all rows; only those that the two tables name exist. */
 #define OP(name, ...)                                                                                                  \

@@ -173,6 +173,14 @@ typedef struct lt_slot {
   int64_t def_offset;
   bool unused; /* stands in the io struct, but this entry does not look at it (a half of a training step) */
 } lt_slot;
+/* Integers of an input that pick something: those at offset + Σ stride[k]·i_k are below `limit`, or the entry returns
+ * LATHE_E_DATA before it changes anything. No dims: the one at offset. */
+typedef struct lt_index_check {
+  uint32_t slot;
+  int64_t limit, offset;
+  uint8_t n_dims;
+  int64_t extent[LT_MAX_RANK], stride[LT_MAX_RANK];
+} lt_index_check;
 /* The first 64 bytes of every image (little endian): what a wrong file or pointer is recognised by. */
 typedef enum lt_image_kind { LT_IMAGE_PARAMS = 1, LT_IMAGE_STATE, LT_IMAGE_GRADS, LT_IMAGE_PACKED } lt_image_kind;
 typedef struct lt_image_header { char magic[8]; uint32_t abi, kind; uint64_t model, bytes, zero[4]; } lt_image_header;
@@ -188,6 +196,7 @@ typedef struct lt_plan {
   uint32_t n_buffer;
   lt_kernel *kernel;
   uint32_t n_kernel;
+  LT_VEC(lt_index_check) check; /* filled by the driver: lt_plan_indices */
   LT_VEC(lt_constant) constant; /* LT_REGION_CONST: what stands where, in order, each 64-aligned, zeros between */
   int64_t const_bytes;
   int64_t region_bytes, out_bytes, scratch_bytes;
@@ -228,6 +237,12 @@ void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, 
  * there. */
 void lt_plan_half(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_image *image, const lt_image *grads,
                   const char *name);
+/* indices.c: p->check, of the graph g before it was differentiated and lowered, which has p's inputs by name. Constants
+ * are looked at here: a bad one fails. */
+void lt_plan_indices(lt_plan *p, lt_arena *a, const lt_graph *g);
+/* All integers that the entry picks by from this slot are below it; 0: none are looked at. `whole`: only if all
+ * elements are. */
+int64_t lt_plan_index_limit(const lt_plan *p, uint32_t slot, bool whole);
 void lt_plan_memory(lt_plan *p, lt_arena *a); /* memplan.c: scratch offsets, in-place reuse */
 /* The same with scratch inside `out`, over what is written later and behind the end: for a pack entry, whose caller
  * gives no scratch. out_bytes grows where that is not enough. */

@@ -61,12 +61,21 @@ static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
   }
 }
 
+static void put_check(lt_str *s, const lt_plan *p, const lt_index_check *c) {
+  lt_str_printf(s, "  check `%s` + %lld, dims ", p->slot[c->slot].name, (long long)c->offset);
+  lt_print_list(s, c->extent, c->n_dims);
+  lt_str_puts(s, " strides ");
+  lt_print_list(s, c->stride, c->n_dims);
+  lt_str_printf(s, ", below %lld\n", (long long)c->limit);
+}
+
 void lt_plan_print(lt_str *s, const lt_plan *p) {
   lt_str_printf(s, "plan %s: region %lld bytes, scratch %lld bytes, constants %lld bytes\n", p->name,
                 (long long)p->region_bytes, (long long)p->scratch_bytes, (long long)p->const_bytes);
   for (uint32_t i = 0; i < p->n_slot; i++)
     lt_str_printf(s, "  slot %u %s `%s` %s\n", i, roles[p->slot[i].role], p->slot[i].name,
                   lt_type_text(s->arena, &p->slot[i].type));
+  for (uint32_t i = 0; i < p->check.n; i++) put_check(s, p, &p->check.at[i]);
   for (uint32_t i = 0; i < p->n_buffer; i++) {
     const lt_buffer *b = &p->buffer[i];
     if (b->first < 0) continue;

@@ -69,7 +69,6 @@ static const struct { const char *where, *why; } names_ops[] = {
   {"src/codegen/cpu/math.c", "elementwise ops on 16 lanes"},
   {"src/codegen/cpu/reduce.c", "the product at the end of a chain is fused into the sum"},
   {"src/frontend/", "dropout takes its key from its name"},
-  {"src/driver/model/inputs.c", "inputs that are labels or indices"},
   {"src/driver/step/split.c", "a step is cut at its grad"},
 };
 

@@ -24,7 +24,7 @@ int lathe_model_port(const lathe_model *m, const char *entry, size_t i, lathe_po
   if (i < p->n_slot) {
     const lt_slot *s = &p->slot[i];
     lt_port_of(out, s->name, roles[s->role], &s->type, -1);
-    out->limit = c->entry->limit[i];
+    out->limit = lt_plan_index_limit(&c->entry->plan, (uint32_t)i, true);
     return 1;
   }
   i -= p->n_slot;

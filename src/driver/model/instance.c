@@ -263,7 +263,8 @@ static slot_info find_slot(const lathe_instance *s, const char *name) {
       if (strcmp(e->plan.slot[k].name, name)) continue;
       bool larger = !found.slot || lt_type_bytes(&e->plan.slot[k].type) > lt_type_bytes(&found.slot->type);
       if (larger) found.slot = &e->plan.slot[k];
-      found.limit = LT_MAX(found.limit, e->limit[k]);
+      int64_t limit = lt_plan_index_limit(&e->plan, k, false);
+      if (limit) found.limit = found.limit ? LT_MIN(found.limit, limit) : limit;
     }
   }
   return found;

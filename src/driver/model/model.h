@@ -26,7 +26,6 @@ typedef struct lt_model_entry {
   lt_plan plan;
   bool split;        /* a run entry: reads the packed image */
   lt_halves *halves; /* of train entries, where they are asked for and the step can be cut; NULL: none */
-  int64_t *limit;    /* by slot: integers of this input are below it (labels: the classes); 0: unknown */
   lt_entry_fn run;
   lt_step_fn step; /* NULL without --profile */
 } lt_model_entry;
@@ -87,9 +86,7 @@ lt_packing *lt_packing_begin(lathe_model *m);
 void lt_model_plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_packing *all);
 void lt_packing_finish(lathe_model *m, lt_job *job);
 uint32_t lt_model_pack_kinds(void); /* of images that `pack` and grad entries take, as bits */
-/* inputs.c: limits of integers, by the graph before it was lowered; lr may be left out, and so may outputs of a
- * step. */
-void lt_note_limits(lathe_model *m, lt_model_entry *e, const lt_graph *entry);
+/* inputs.c: lr may be left out, and so may outputs of a step. */
 void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p);
 /* step/split.c: fills e->halves, unless the step cannot be cut there (a network with updates of its own). */
 void lt_split_step(lathe_model *m, lt_job *job, const lt_graph *settled, lt_model_entry *e);

@@ -229,8 +229,9 @@ void lt_header_print(lt_str *out, const lt_emission *e) {
   print_head(&p);
   print_sizes(&p);
   print_offsets(&p);
-  lt_str_puts(out, "\n/* Functions return 0, -8 (weights, state or gradients of another model or ABI) or -9 (a null or "
-                   "misaligned pointer). */\n");
+  lt_str_puts(out, "\n/* Functions return 0, -8 (weights, state or gradients of another model or ABI), -9 (a null or "
+                   "misaligned\n * pointer) or -10 (an input holds a label or an index past its range: nothing was "
+                   "changed). */\n");
   for (uint32_t i = 0; i < e->m->n_entry; i++) print_entry(&p, &e->m->entry[i]);
   print_images(&p);
   lt_str_puts(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");

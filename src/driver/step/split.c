@@ -175,12 +175,13 @@ static void plan_half(lathe_model *m, lt_job *job, const lt_model_entry *e, lt_g
   lt_pass_options po = {.verify_each = m->options.verify_each};
   if (po.verify_each) lt_verify(g, "cutting the step in two");
   lt_graph *done = lt_run_later_passes(job, g, &po);
-  lt_graph_drop(job, g);
   const char *name = lt_arena_printf(&m->arena, "%s%s", e->spec.name, suffix);
   lt_plan_half(out, &m->arena, done, &m->image, &e->halves->grads, name);
   lt_graph_drop(job, done);
   lt_set_hyper(m, e, out);
   share_slots(m, e, out);
+  lt_plan_indices(out, &m->arena, g);
+  lt_graph_drop(job, g);
   out->region_kinds = 1u << LT_IMAGE_STATE;
   out->model = m->hash, out->state_model = m->state_hash;
 }

@@ -76,7 +76,7 @@ static lt_move as_the_table_says(const lt_node *n) {
   switch (lt_facts(n)->moves) {
   case LT_MOVES_VIEW: return LT_MOVE_VIEW;
   case LT_MOVES_INDEX: case LT_MOVES_REPEAT: case LT_MOVES_PAD: return LT_MOVE_VIRTUAL;
-  case LT_MOVES_COPY: case LT_MOVES__: return LT_MOVE_NOT;
+  case LT_MOVES_COPY: case LT_MOVES_PICK: case LT_MOVES__: return LT_MOVE_NOT;
   }
   return LT_MOVE_NOT;
 }
