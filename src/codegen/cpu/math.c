@@ -221,13 +221,19 @@ static LLVMValueRef float_sign(lt_ll *l, LLVMValueRef a) {
   return pick(l, is_nan(l, a), a, y);
 }
 
+/* LLVM (seen in 19 to 22) takes 0 / 0 for 0 in lanes where it sees both zeros, as a load of less than a vector makes
+ * them, and then drops the select that would have put a zero there: SimplifyDemandedVectorElts, KnownZero of FDIV. */
+static LLVMValueRef kept_apart(lt_ll *l, LLVMValueRef b) {
+  return LLVMIsConstant(b) ? b : lt_ll_intrinsic(l, "llvm.arithmetic.fence", LLVMTypeOf(b), &b, 1);
+}
+
 static LLVMValueRef float_map(lt_ll *l, lt_op op, const void *attrs, const LLVMValueRef *v) {
   LLVMValueRef a = v[0], b = v[1];
   switch (op) {
   case LT_OP_add: return add(l, a, b);
   case LT_OP_sub: return sub(l, a, b);
   case LT_OP_mul: return mul(l, a, b);
-  case LT_OP_div: return quot(l, a, b);
+  case LT_OP_div: return quot(l, a, kept_apart(l, b));
   case LT_OP_pow: return emit_pow(l, a, b);
   case LT_OP_max: return extreme(l, a, b, true);
   case LT_OP_min: return extreme(l, a, b, false);
