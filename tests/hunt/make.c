@@ -100,7 +100,8 @@ static void add_outputs(maker *m) {
       if (chance(m, 4)) add_output(m, ht_value(i, k));
     }
   }
-  if (!m->net->n_outputs && m->net->n) add_output(m, ht_value(m->net->n - 1, 0));
+  for (unsigned i = m->net->n; i-- > 0 && !m->net->n_outputs;)
+    if (m->net->at[i].n_out) add_output(m, ht_value(i, 0));
 }
 
 /* ---- what is compiled and compared ------------------------------------------------------------------------------- */
@@ -129,18 +130,35 @@ static void say(ht_plan *p, const char *fmt, ...) {
   va_end(ap);
 }
 
-/* A name that --freeze takes, of some of the params. */
-static bool put_freeze(maker *m, ht_plan *p) {
-  char name[HT_STATEMENTS][16];
-  unsigned n = 0;
-  for (unsigned i = 0; i < m->net->n; i++) {
-    const ht_statement *s = &m->net->at[i];
-    if (s->gone || (s->kind != HT_PARAM && s->kind != HT_LAYER)) continue;
-    if (s->kind == HT_PARAM && !lt_is_float(s->type[0].dtype)) continue;
-    if (s->kind == HT_LAYER && !(s->n_in == 1 && lt_op_find(s->op, strlen(s->op)))) continue;
-    snprintf(name[n++], 16, "%c%u", s->kind == HT_PARAM ? 'w' : 'l', i);
-  }
-  if (n >= 2 && chance(m, 25)) say(p, " --freeze %s", name[pick(m, n)]);
+static bool has_weights(const ht_statement *s) {
+  return s->kind == HT_LAYER && s->n_in == 1 && lt_op_find(s->op, strlen(s->op));
+}
+static bool is_trained(const ht_statement *s) {
+  return has_weights(s) || (s->kind == HT_PARAM && lt_is_float(s->type[0].dtype));
+}
+/* Gradients go through it. */
+static bool passes_on(const ht_statement *s) {
+  lt_op op = lt_op_find(s->op, strlen(s->op));
+  return s->kind == HT_LAYER || !strcmp(s->op, "grad") || (s->kind == HT_OP && lt_op_table[op].vjp);
+}
+
+/* Statements that the loss has a gradient in, nearly: what is left out of account is no error. */
+static void reached_by(const ht_net *n, unsigned loss, bool *reached) {
+  reached[ht_owner(loss)] = true;
+  for (unsigned i = n->n; i-- > 0;)
+    for (unsigned k = 0; reached[i] && passes_on(&n->at[i]) && k < n->at[i].n_in; k++)
+      if (n->at[i].in[k] && lt_is_float(ht_type(n, n->at[i].in[k])->dtype)) reached[ht_owner(n->at[i].in[k])] = true;
+}
+
+/* Is there anything to train? Sometimes a name of a part of it for --freeze. */
+static bool put_freeze(maker *m, ht_plan *p, unsigned loss) {
+  bool reached[HT_STATEMENTS] = {false};
+  unsigned at[HT_STATEMENTS], n = 0;
+  reached_by(m->net, loss, reached);
+  for (unsigned i = 0; i < m->net->n; i++)
+    if (!m->net->at[i].gone && reached[i] && is_trained(&m->net->at[i])) at[n++] = i;
+  unsigned i = n ? at[pick(m, n)] : 0;
+  if (n >= 2 && chance(m, 25)) say(p, " --freeze %c%u", m->net->at[i].kind == HT_PARAM ? 'w' : 'l', i);
   return n > 0;
 }
 
@@ -150,7 +168,7 @@ static void put_step(maker *m, ht_plan *p, unsigned loss_output) {
   say(&step, "--entry train:o%u --optimizer %s", loss_output, PICK(m, optimizers));
   if (chance(m, 30)) say(&step, " --weight-decay 0.01");
   if (chance(m, 30)) say(&step, " --clip-norm %s", chance(m, 50) ? "0.5" : "0.01");
-  if (!put_freeze(m, &step)) return; /* nothing to train */
+  if (!put_freeze(m, &step, m->net->output[loss_output])) return; /* nothing to train */
   *p = step;
   if (chance(m, 30)) p->checks |= HT_HALVES, say(p, " --halves");
 }
@@ -168,8 +186,12 @@ static bool float_output(const ht_net *n) {
   return false;
 }
 
+typedef struct share { unsigned check; int percent; } share;
+
 static void make_plan(maker *m, ht_plan *p, unsigned loss_output) {
-  static const struct { unsigned check; int percent; } shares[] = { {HT_THREADS, 60}, {HT_WIDTHS, 15}, {HT_NARROW, 6}, {HT_OBJECT, 15}, {HT_DUMPS, 8}};
+  static const share shares[] = {
+    {HT_THREADS, 60}, {HT_WIDTHS, 15}, {HT_NARROW, 6}, {HT_OBJECT, 15}, {HT_DUMPS, 8},
+  };
   int64_t kind = pick(m, 100);
   *p = (ht_plan){.seed = m->seed};
   if (loss_output < HT_OUTPUTS && kind < 35) put_step(m, p, loss_output);

@@ -67,12 +67,20 @@ typedef struct windows { int64_t kernel[2], stride[2], dilation[2], pad[4], out[
 windows pick_windows(maker *m, const lt_type *image, bool pool);
 void put_windows(ht_statement *s, const windows *w, bool kernel, int64_t stride_default);
 
-/* ---- rules.c, rules_window.c: one for each op, by itself or by its columns ---- */
+/* ---- rules.c, rules_shape.c, rules_window.c: one for each op, by itself or by its columns ---- */
 
 bool make_of_op(maker *m, lt_op op); /* false: it did not work out this time */
 bool has_rule(lt_op op);
 bool make_of_layer(maker *m, unsigned layer);
 bool has_layer_rule(unsigned layer);
+int64_t pick_axis(maker *m, unsigned rank); /* also counted from the end */
+bool rule_reshape(maker *m);
+bool rule_flatten(maker *m);
+bool rule_transpose(maker *m);
+bool rule_broadcast_to(maker *m);
+bool rule_concat(maker *m);
+bool rule_slice(maker *m);
+bool rule_pad(maker *m);
 bool rule_conv2d(maker *m);
 bool rule_conv2d_grad_input(maker *m);
 bool rule_conv2d_grad_weight(maker *m);

@@ -41,10 +41,14 @@ static bool drop_word(char *opts, const char *word, bool argument) {
   return true;
 }
 
+typedef struct option { const char *word; bool argument; } option;
+
 static bool shrink_plan(shrinker *s) {
-  static const struct { const char *word; bool argument; } words[] = { {"--entry run", false}, {"--entry grad", false}, {"--entry train", true}, {"--verify-each", false},
-            {"--mode", true},      {"--freeze", true},     {"--clip-norm", true},  {"--weight-decay", true},
-            {"--optimizer", true}, {"--halves", false}};
+  static const option words[] = {
+    {"--entry run", false}, {"--entry grad", false}, {"--entry train", true}, {"--verify-each", false},
+    {"--mode", true},       {"--freeze", true},      {"--clip-norm", true},   {"--weight-decay", true},
+    {"--optimizer", true},  {"--halves", false},
+  };
   bool any = false;
   again(s);
   if (s->next.plan.checks) s->next.plan.checks = 0, any |= better(s);
