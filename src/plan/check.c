@@ -52,6 +52,10 @@ static const char *fault_of_kernel(const lt_plan *p, const lt_kernel *k) {
     if (k->store[i].value < 0 || (uint32_t)k->store[i].value >= k->n_expr) return "a store of no value";
   if ((k->kind == LT_K_REDUCE) != (k->n_rexpr > 0) || (k->kind != LT_K_REDUCE && k->n_rdims))
     return "a reduction that is none";
+  bool sum = k->kind == LT_K_REDUCE && (k->reduce == LT_SUM_TREE16 || k->reduce == LT_SUM_CHAIN);
+  if (k->runs.per && (!sum || !lt_is_float(k->acc) || k->runs.dim >= k->n_rdims || k->runs.per < 0 ||
+                      k->runs.per > k->extent[k->n_dims + k->runs.dim]))
+    return "runs of nothing that is summed";
   return lt_kinds[k->kind].fault ? lt_kinds[k->kind].fault(k) : NULL;
 }
 

@@ -95,6 +95,15 @@ static double lt_touched(const lt_kernel_builder *kb) { /* bytes of the buffers 
   return sum;
 }
 
+/* The order of a sum follows from the dims that its op has: before any of them are merged. */
+static void lt_cut_runs(lt_kernel *k) {
+  bool parts = k->reduce == LT_SUM_TREE16;
+  if (k->kind != LT_K_REDUCE || !(parts || k->reduce == LT_SUM_CHAIN) || !lt_is_float(k->acc)) return;
+  const int64_t *extent = k->extent + k->n_dims;
+  lt_runs r = lt_runs_within(extent, k->n_rdims, parts ? LT_RUN_PARTS : LT_RUN);
+  if (!lt_runs_one(&r, extent, k->n_rdims)) k->runs = r;
+}
+
 void lt_kernel_finish(lt_kernel_builder *kb) {
   lt_kernel *k = &kb->k;
   k->access = kb->access.at, k->n_access = kb->access.n;
@@ -111,6 +120,7 @@ void lt_kernel_finish(lt_kernel_builder *kb) {
   if (k->n_rexpr) rmaps++; /* the reduction itself */
   k->flop += points * maps + all * rmaps;
   k->bytes += lt_touched(kb);
+  lt_cut_runs(k);
   lt_merge_dims(k);
   lt_vec_push(kb->b->a, &kb->b->kernel, *k);
 }

@@ -64,7 +64,7 @@ void lt_kernel_key(lt_str *out, const lt_kernel *k) {
   lt_key_put(out, k->kind), lt_key_put(out, k->dtype), lt_key_put(out, k->acc), lt_key_put(out, k->n_dims);
   lt_key_put(out, k->n_rdims), lt_key_put(out, k->n_task_dims), lt_key_put(out, k->block_dim),
     lt_key_put(out, k->channels);
-  lt_key_put(out, k->reduce);
+  lt_key_put(out, k->reduce), lt_key_put(out, k->runs.dim), lt_key_put(out, k->runs.per);
   lt_key_put_all(out, k->extent, (unsigned)k->n_dims + k->n_rdims);
   lt_key_put(out, k->n_access);
   put_operands(out, k, LT_OPERAND_ACCESS);

@@ -40,7 +40,10 @@ static void lt_shift_index(lt_instr *x, uint32_t n, int dim) {
     if (x[i].kind == LT_X_INDEX && x[i].access > dim) x[i].access--;
 }
 
-/* Remove dim d, whose index is always 0 or has been merged into its neighbour. */
+/* The reduced dim that is cut into runs; a dim that no kernel has where none is. */
+static int lt_cut_dim(const lt_kernel *k) { return k->runs.per ? k->n_dims + k->runs.dim : LT_MAX_DIMS; }
+
+/* Remove dim d, whose index is always 0 or has been merged into the next one. */
 static void lt_drop_dim(lt_kernel *k, lt_walks *w, int d) {
   int last = k->n_dims + k->n_rdims - 1;
   for (int i = d; i < last; i++) k->extent[i] = k->extent[i + 1];
@@ -52,6 +55,7 @@ static void lt_drop_dim(lt_kernel *k, lt_walks *w, int d) {
   lt_shift_index(k->expr, k->n_expr, d);
   lt_shift_index(k->rexpr, k->n_rexpr, d);
   if (k->block_dim > d) k->block_dim--;
+  if (k->runs.per && d >= k->n_dims && d < lt_cut_dim(k)) k->runs.dim--;
   if (d < k->n_dims) k->n_dims--;
   else k->n_rdims--;
 }
@@ -73,9 +77,11 @@ static void lt_drop_ones(lt_kernel *k, lt_walks *w) {
   }
 }
 
-/* May dims d and d+1 be walked as one? */
+/* May dims d and d+1 be walked as one? Runs must stay what they are: the dim that is cut takes the next one into its
+ * runs, and joins the one around it only where no run is shorter than the others. */
 static bool lt_mergeable(const lt_kernel *k, const lt_walks *w, int d) {
   if (d + 1 == k->n_dims || d + 1 >= k->n_dims + k->n_rdims) return false;
+  if (d + 1 == lt_cut_dim(k) && k->extent[d + 1] % k->runs.per) return false;
   if (lt_dim_fixed(k, d) || lt_dim_fixed(k, d + 1) || lt_dim_indexed(k, d) || lt_dim_indexed(k, d + 1)) return false;
   for (uint32_t j = 0; j < w->n; j++)
     if (w->stride[j][d] != w->stride[j][d + 1] * k->extent[d + 1]) return false;
@@ -85,6 +91,7 @@ static bool lt_mergeable(const lt_kernel *k, const lt_walks *w, int d) {
 static void lt_merge(lt_kernel *k, lt_walks *w) {
   for (int d = k->n_dims + k->n_rdims - 2; d >= 0; d--) {
     if (!lt_mergeable(k, w, d)) continue;
+    if (d == lt_cut_dim(k)) k->runs.dim++, k->runs.per *= k->extent[d + 1];
     k->extent[d + 1] *= k->extent[d];
     lt_drop_dim(k, w, d);
   }

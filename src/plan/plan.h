@@ -14,9 +14,13 @@
  * lane dim has extent 16; kernel.block_dim names the c/16 dim and kernel.channels is C, so lane l of block b exists iff
  * 16·b + l < C. Accesses to blocked buffers may touch lanes that do not exist; others (`masked`) must not.
  *
- * Order of sums (design.md, "One answer"): LT_SUM_TREE16: element i of the reduced dims (row-major in d order) goes
- * to partial sum i mod 16, partial sums are added 8, 4, 2, 1 apart; LT_SUM_CHAIN: one chain in that order, and when the
- * last instruction of rexpr is a `mul` it is fused into the addition (one fma per element, starting from 0).
+ * Order of sums (design.md, "One answer"): elements come in row-major order of the reduced dims, cut into runs
+ * (runs.h). LT_SUM_TREE16: element i of all goes to partial sum i mod 16. A run's elements of a partial sum are added
+ * in order, starting from 0; the runs of each are added pairwise, as a binary counter carries: when run r is complete
+ * it is added to the one that waits as often as r ends in ones, and what waits at the end is added from the latest to
+ * the earliest. Then partial sums are added 8, 4, 2, 1 apart. LT_SUM_CHAIN: a run is one chain from 0, and when the
+ * last instruction of rexpr is a `mul` it is fused into the addition (one fma per element); the runs are added in
+ * order.
  *
  * Exactly what a kernel means (tests/kcheck/plan_eval.c executes it literally):
  *   - lane l of the lane dim exists iff block_dim is LT_NONE or 16·i_block + l < channels. Values of lanes that do not
@@ -31,6 +35,7 @@
 #ifndef LT_PLAN_H
 #define LT_PLAN_H
 #include "ir/ir.h"
+#include "plan/runs.h"
 
 enum { LT_LANES = 16, LT_MAX_DIMS = 12, LT_MAX_INDEX = 8, LT_NONE = -1, LT_ALIGN = 64 };
 
@@ -149,6 +154,7 @@ typedef struct lt_kernel {
   lt_instr *rexpr;
   uint32_t n_rexpr; /* REDUCE: its last instr is what is reduced */
   lt_reduce_kind reduce;
+  lt_runs runs; /* REDUCE, sums of floats: runs.dim counts from n_dims; per 0: one run */
   lt_instr *expr;
   uint32_t n_expr;
   lt_store *store;

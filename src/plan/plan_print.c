@@ -49,6 +49,7 @@ static void put_kernel(lt_str *s, uint32_t i, const lt_kernel *k) {
   lt_print_list(s, k->extent, k->n_dims);
   if (k->n_rdims)
     lt_str_printf(s, " %s over ", reductions[k->reduce]), lt_print_list(s, k->extent + k->n_dims, k->n_rdims);
+  if (k->runs.per) lt_str_printf(s, " in runs of %lld of dim %d", (long long)k->runs.per, k->n_dims + k->runs.dim);
   if (k->block_dim != LT_NONE) lt_str_printf(s, " channels %lld in dim %d", (long long)k->channels, k->block_dim);
   lt_str_printf(s, " tasks %u\n", k->n_task_dims);
   put_code(s, k, "r", k->rexpr, k->n_rexpr);

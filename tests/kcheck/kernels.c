@@ -53,7 +53,12 @@ static bool next(const lt_kernel *k, int64_t *i, unsigned from, unsigned to) {
   return false;
 }
 
-typedef struct sums { float part[16], chain, max; int64_t n, count, index; } sums;
+/* wait: the runs of each partial sum that wait to be added, `waiting` of them */
+typedef struct sums {
+  float part[16], chain, total, max, wait[24][16];
+  int64_t n, count, index, runs;
+  int waiting;
+} sums;
 
 static void take(const lt_kernel *k, sums *s, float a, float b, bool fma) {
   unsigned j = (unsigned)(s->n % 16);
@@ -64,10 +69,31 @@ static void take(const lt_kernel *k, sums *s, float a, float b, bool fma) {
   if (s->index < 0 || v > s->max || (isnan(v) && !isnan(s->max))) s->max = v, s->index = s->n;
 }
 
+static void merge(sums *s) {
+  s->waiting--;
+  for (int i = 0; i < 16; i++) s->wait[s->waiting - 1][i] += s->wait[s->waiting][i];
+}
+
+static void end_run(sums *s) {
+  memcpy(s->wait[s->waiting++], s->part, sizeof s->part);
+  memset(s->part, 0, sizeof s->part);
+  for (int64_t r = s->runs; r & 1; r >>= 1) merge(s);
+  s->total = s->runs++ ? s->total + s->chain : s->chain;
+  s->chain = 0;
+}
+
+static bool run_ends(const lt_kernel *k, const int64_t *i) {
+  unsigned cut = (unsigned)k->n_dims + k->runs.dim, dims = (unsigned)k->n_dims + k->n_rdims;
+  for (unsigned d = k->runs.per ? cut + 1 : k->n_dims; d < dims; d++)
+    if (i[d] + 1 < k->extent[d]) return false;
+  return !k->runs.per || (i[cut] + 1) % k->runs.per == 0 || i[cut] + 1 == k->extent[cut];
+}
+
 static float sum_of(sums *s) {
+  while (s->waiting > 1) merge(s);
   for (int apart = 8; apart > 0; apart /= 2)
-    for (int i = 0; i < apart; i++) s->part[i] += s->part[i + apart];
-  return s->part[0];
+    for (int i = 0; i < apart; i++) s->wait[0][i] += s->wait[0][i + apart];
+  return s->wait[0][0];
 }
 
 static void expect_reduce(const lt_kernel *k, const float *a, const float *b, float *y, bool fma) {
@@ -78,9 +104,10 @@ static void expect_reduce(const lt_kernel *k, const float *a, const float *b, fl
       bool in_a = locate(k, &k->access[0], i, &at), in_b = locate(k, &k->access[1], i, &bt);
       if (in_a && in_b) take(k, &s, a[at], b[bt], fma);
       s.n++;
+      if (run_ends(k, i)) end_run(&s);
     } while (next(k, i, k->n_dims, k->n_dims + k->n_rdims));
     float r = k->reduce == LT_SUM_TREE16   ? sum_of(&s)
-              : k->reduce == LT_SUM_CHAIN  ? s.chain
+              : k->reduce == LT_SUM_CHAIN  ? s.total
               : k->reduce == LT_REDUCE_MAX ? s.max
                                            : (float)s.index;
     locate(k, &k->store[0].to, i, &to);
@@ -129,6 +156,15 @@ static void compare(byhand *b, const float *const *in, const int64_t *n_in, int 
 
 /* ---- reductions ---- */
 
+/* Any dim of a sum may be cut, any way. */
+static void cut(lt_kernel *k) {
+  if (rng() % 3 == 0) return;
+  k->runs.dim = (uint8_t)below(k->n_rdims);
+  int64_t n = k->extent[k->n_dims + k->runs.dim];
+  k->runs.per = rng() % 2 ? 1 + below(n) : PICK(1, 2, 8, 16, 32, 128);
+  k->runs.per = k->runs.per < n ? k->runs.per : n;
+}
+
 /* Dims of a reduction: outputs (rows, lanes), reduced (one to three). */
 static void reduce_dims(lt_kernel *k) {
   k->n_dims = 2, k->n_rdims = (uint8_t)(1 + below(3));
@@ -136,6 +172,7 @@ static void reduce_dims(lt_kernel *k) {
   k->extent[1] = PICK(1, 2, 5, 15, 16, 17, 33, 40);
   for (unsigned i = 0; i < k->n_rdims; i++) k->extent[2 + i] = i ? PICK(1, 2, 3, 7, 16, 17, 35) : PICK(1, 2, 3, 5, 9);
   if (k->n_rdims == 1) k->extent[2] = PICK(1, 3, 15, 16, 17, 31, 32, 33, 100, 1000);
+  if (k->reduce == LT_SUM_TREE16 || k->reduce == LT_SUM_CHAIN) cut(k);
   k->n_task_dims = (uint8_t)below(2);
 }
 
@@ -353,7 +390,8 @@ static void blocks_case(int seed) {
     sums t = {.index = -1};
     for (int64_t q = sum ? 0 : p; q < (sum ? px : p + 1); q++, t.n++)
       take(&b.k, &t, in[(m * channels + c) * px + q] + bias[((m * blocks + c / 16) * px + q) * 16 + c % 16], 1, false);
-    y[i] = sum ? sum_of(&t) * 2 : t.part[0];
+    y[i] = t.part[0];
+    if (sum) end_run(&t), y[i] = sum_of(&t) * 2;
   }
   compare(&b, (const float *[]){in, bias, scratch}, (int64_t[]){nx, nb, blocked}, 3, (const float *[]){y, y}, plain,
           sum ? "blocks summed" : "blocks", seed);

@@ -14,6 +14,7 @@
 #include "graph_eval.h"
 #include "ir/pass/pass.h"
 #include "kcheck.h"
+#include "run_sums.h"
 
 #include <stdio.h>
 
@@ -196,11 +197,22 @@ static bool lane_exists(const lt_kernel *k, const point *p) {
   return k->block_dim == LT_NONE || LT_LANES * p->i[k->block_dim] + p->i[k->n_dims - 1] < k->channels;
 }
 
+/* The iteration at p is the last of its run. */
+static bool ends_run(const lt_kernel *k, const point *p) {
+  if (!k->runs.per) return false;
+  int cut = k->n_dims + k->runs.dim;
+  for (int d = cut + 1; d < k->n_dims + k->n_rdims; d++)
+    if (p->i[d] + 1 < k->extent[d]) return false;
+  return (p->i[cut] + 1) % k->runs.per == 0 || p->i[cut] + 1 == k->extent[cut];
+}
+
 static void reduce_point(machine *m, const lt_kernel *k, point *at, context *c) {
   point p = *at;
   number *v = LT_NEW_ARRAY(m->a, number, k->n_rexpr + 1u);
   lt_dtype t = k->rexpr[k->n_rexpr - 1].dtype;
-  double part[LT_LANES] = {0}, best = -INFINITY;
+  const bool tree = k->reduce == LT_SUM_TREE16, sum = tree || k->reduce == LT_SUM_CHAIN;
+  run_sums *s = LT_NEW(m->a, run_sums);
+  double best = -INFINITY;
   int64_t whole = 0, index = -1, count = 0, i = 0;
   do {
     evaluate(m, k, k->rexpr, k->n_rexpr, &p, c, v);
@@ -209,17 +221,16 @@ static void reduce_point(machine *m, const lt_kernel *k, point *at, context *c) 
     if (!c->skipped) {
       count++;
       whole += x.i;
-      part[k->reduce == LT_SUM_TREE16 ? i % LT_LANES : 0] += d;
+      s->part[tree ? i % LT_LANES : 0] += d;
       if (index < 0 || d > best || (isnan(d) && !isnan(best))) best = d, index = i;
     }
     i++;
+    if (ends_run(k, &p)) end_run(s, tree);
   } while (next(p.i + k->n_dims, k->extent + k->n_dims, k->n_rdims));
-  for (int apart = LT_LANES / 2; apart; apart /= 2)
-    for (int j = 0; j < apart; j++) part[j] += part[j + apart];
-  bool sum = k->reduce == LT_SUM_TREE16 || k->reduce == LT_SUM_CHAIN;
+  if (!k->runs.per) end_run(s, tree);
   c->count = (number){(double)count, count};
   if (k->reduce == LT_REDUCE_ARGMAX) c->result = (number){.i = index};
-  else if (sum) c->result = lt_is_float(t) ? (number){.f = part[0]} : (number){.i = whole};
+  else if (sum) c->result = lt_is_float(t) ? (number){.f = end_sum(s)} : (number){.i = whole};
   else c->result = lt_is_float(t) ? (number){.f = best} : (number){.i = (int64_t)best};
 }
 

@@ -9,13 +9,17 @@
  * elements what stands first is the partial sum of the next element, so no index is ever computed (across: the values
  * change places, along: the vector is rotated by R mod 16).
  *
+ * A sum of several runs is a loop over runs around that (runs.h, pairwise.h). Where the dim that is cut is not the last
+ * one, a shorter run is the same code with another bound; where it is, code of its own.
+ *
  * Windows that may leave the image: one branch asks whether this one is inside altogether and takes code without
  * guards. */
-#include "codegen/cpu/emit.h"
+#include "codegen/cpu/pairwise.h"
 
 #include <math.h>
 
-enum { PARTS = 16, UNROLL_ALL = 32, UNROLL_GUARDED = 4, UNROLL = 4 };
+/* UNROLL_RUN: vectors of a run along a row; UNROLL_CODE: if there is no more than so many instructions to each */
+enum { PARTS = 16, UNROLL_ALL = 32, UNROLL_GUARDED = 4, UNROLL = 4, UNROLL_RUN = 8, UNROLL_CODE = 4 };
 
 typedef struct reduce {
   lt_ll *l;
@@ -25,6 +29,7 @@ typedef struct reduce {
   bool along, fused;     /* fused: the last multiplication of a chain goes into the addition */
   bool guarded, counted; /* some guard may fail; X_COUNT is asked for */
   int64_t total;         /* reduced elements */
+  lt_pairwise pairwise;  /* TREE16 of several runs */
 } reduce;
 
 /* What is carried through the loops over reduced dims. part[0..n): sums or the maximum; index: ARGMAX. */
@@ -32,7 +37,11 @@ typedef struct state {
   unsigned n;
   LLVMValueRef part[PARTS], index, count;
   lt_guard guard; /* HOLD: all guards are known to hold; otherwise each is looked at */
+  const struct span *run; /* NULL: there is one run */
 } state;
+
+/* What a run has of the dim that is cut: `n` of [from, to), 0: not known here. */
+typedef struct span { LLVMValueRef from, to; int64_t n; } span;
 
 static unsigned reduced_dim(const lt_kernel *k, unsigned i) { return k->n_dims + i; }
 
@@ -169,16 +178,23 @@ static void rotate_lanes(lt_ll *l, state *s, int64_t by) {
   if (by % LT_LANES) s->part[0] = lt_ll_shuffle(l, s->part[0], NULL, lane, LT_LANES);
 }
 
-/* Elements [from, to) of dim d, `step` in one turn of the loop: one vector (along), or one after the other (across). */
-static void run(const reduce *r, state *s, lt_point *p, unsigned d, int64_t from, int64_t to, int64_t step) {
+static LLVMValueRef on_from(lt_ll *l, LLVMValueRef base, LLVMValueRef i) {
+  int64_t known;
+  return lt_ll_const_of(base, &known) && known == 0 ? i : LLVMBuildAdd(l->b, base, i, "");
+}
+
+/* base + i, i in [from, to), of dim d, `step` in one turn of the loop: vectors (along), or one after the other
+ * (across). */
+static void walk(const reduce *r, state *s, lt_point *p, unsigned d, LLVMValueRef base, int64_t from, int64_t to,
+                 int64_t step) {
   lt_ll *l = r->l;
   if (from >= to) return;
   lt_ll_loop loop = {0};
   carry_in(&loop, s);
   lt_ll_loop_begin(l, &loop, lt_ll_i64(l, from), lt_ll_i64(l, to), step);
   carry_out(&loop, s);
-  for (int64_t i = 0; i < (r->along ? 1 : step); i++) {
-    p->i[d] = i ? LLVMBuildAdd(l->b, loop.i, lt_ll_i64(l, i), "") : loop.i;
+  for (int64_t i = 0; i < step; i += r->along ? LT_LANES : 1) {
+    p->i[d] = on_from(l, base, i ? LLVMBuildAdd(l->b, loop.i, lt_ll_i64(l, i), "") : loop.i);
     take(r, s, p, (unsigned)(i % s->n));
   }
   carry_in(&loop, s);
@@ -199,63 +215,51 @@ static void across_all(const reduce *r, state *s, lt_point *p, unsigned dim, int
   p->i[d] = NULL;
 }
 
-/* Returns the number of elements walked; part[0] is then the place of the next one. */
-static int64_t across_dim(const reduce *r, state *s, lt_point *p, unsigned dim) {
-  lt_ll *l = r->l;
-  unsigned d = reduced_dim(r->k, dim);
-  int64_t n = r->k->extent[d], inner;
-  if (dim + 1u == r->k->n_rdims) {
-    int64_t step = s->n == PARTS ? PARTS : LT_MIN(n, UNROLL), whole = n / step * step;
-    run(r, s, p, d, 0, whole, step);
-    if (whole < n) run(r, s, p, d, whole, n, n - whole);
-    p->i[d] = NULL;
-    rename_parts(s, n % s->n);
-    return n;
-  }
-  lt_ll_loop loop = {0};
-  carry_in(&loop, s);
-  lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, n), 1);
-  carry_out(&loop, s);
-  p->i[d] = loop.i;
-  inner = across_dim(r, s, p, dim + 1);
-  carry_in(&loop, s);
-  lt_ll_loop_end(l, &loop);
-  carry_out(&loop, s);
-  p->i[d] = NULL;
-  return n * inner;
+/* across: the last reduced dim, one after the other. */
+static void across_row(const reduce *r, state *s, lt_point *p, unsigned d, LLVMValueRef base, int64_t n) {
+  int64_t step = s->n == PARTS ? PARTS : LT_MIN(n, UNROLL), whole = n / step * step;
+  walk(r, s, p, d, base, 0, whole, step);
+  if (whole < n) walk(r, s, p, d, base, whole, n, n - whole);
+  rename_parts(s, n % s->n);
 }
 
-/* along: the last reduced dim 16 at a time. */
-static void along_row(const reduce *r, state *s, lt_point *p) {
+/* along: the last reduced dim, 16 at a time. */
+static void along_row(const reduce *r, state *s, lt_point *p, unsigned d, LLVMValueRef base, int64_t n) {
   lt_ll *l = r->l;
-  unsigned d = reduced_dim(r->k, r->k->n_rdims - 1u), out_lanes = p->lanes;
-  int64_t n = r->k->extent[d], whole = n / LT_LANES * LT_LANES;
+  unsigned out_lanes = p->lanes;
+  int64_t whole = n / LT_LANES * LT_LANES;
+  bool unroll = s->run && whole && whole <= UNROLL_RUN * LT_LANES && r->k->n_rexpr <= UNROLL_CODE;
   p->lanes = LT_LANES;
-  run(r, s, p, d, 0, whole, LT_LANES);
+  walk(r, s, p, d, base, 0, whole, unroll ? whole : LT_LANES);
   if (whole < n) {
-    p->i[d] = lt_ll_i64(l, whole);
+    p->i[d] = LLVMBuildAdd(l->b, base, lt_ll_i64(l, whole), "");
     p->lanes = (unsigned)(n - whole);
     take(r, s, p, 0);
   }
-  p->i[d] = NULL;
   p->lanes = out_lanes;
   if (r->k->reduce == LT_SUM_TREE16) rotate_lanes(l, s, n);
 }
 
-static void along_dim(const reduce *r, state *s, lt_point *p, unsigned dim) {
+/* Reduced dims from `dim` on, of the dim that is cut what belongs to the run. The part of the next element then stands
+ * first. */
+static void walk_dim(const reduce *r, state *s, lt_point *p, unsigned dim) {
+  lt_ll *l = r->l;
   unsigned d = reduced_dim(r->k, dim);
+  const span whole = {lt_ll_i64(l, 0), lt_ll_i64(l, r->k->extent[d]), r->k->extent[d]};
+  const span *x = s->run && dim == r->k->runs.dim ? s->run : &whole;
   if (dim + 1u == r->k->n_rdims) {
-    along_row(r, s, p);
+    (r->along ? along_row : across_row)(r, s, p, d, x->from, x->n);
+    p->i[d] = NULL;
     return;
   }
   lt_ll_loop loop = {0};
   carry_in(&loop, s);
-  lt_ll_loop_begin(r->l, &loop, lt_ll_i64(r->l, 0), lt_ll_i64(r->l, r->k->extent[d]), 1);
+  lt_ll_loop_begin(l, &loop, x->from, x->to, 1);
   carry_out(&loop, s);
   p->i[d] = loop.i;
-  along_dim(r, s, p, dim + 1);
+  walk_dim(r, s, p, dim + 1);
   carry_in(&loop, s);
-  lt_ll_loop_end(r->l, &loop);
+  lt_ll_loop_end(l, &loop);
   carry_out(&loop, s);
   p->i[d] = NULL;
 }
@@ -299,21 +303,155 @@ static LLVMValueRef add_lanes(lt_ll *l, LLVMValueRef v) {
   return lt_ll_splat(l, sum, LT_LANES);
 }
 
+/* The part of the element `end` stands first: back into order. */
+static void part_0_first(const reduce *r, state *s, int64_t end) {
+  if (r->k->reduce != LT_SUM_TREE16) return;
+  int64_t back = (PARTS - end % PARTS) % PARTS;
+  if (r->along) rotate_lanes(r->l, s, back);
+  else rename_parts(s, back);
+}
+
+/* ---- several runs ---- */
+
+/* Elements behind one of the dim that is cut, in all of it, and in a whole run. */
+typedef struct sizes { int64_t inside, all, run; } sizes;
+
+static sizes sizes_of(const reduce *r) {
+  const lt_kernel *k = r->k;
+  sizes z = {.inside = 1};
+  for (unsigned i = k->runs.dim + 1u; i < k->n_rdims; i++) z.inside *= k->extent[reduced_dim(k, i)];
+  z.all = z.inside * k->extent[reduced_dim(k, k->runs.dim)];
+  z.run = z.inside * k->runs.per;
+  return z;
+}
+
+/* The index over the dims around the one that is cut. */
+static LLVMValueRef outer_index(const reduce *r, const lt_point *p) {
+  lt_ll *l = r->l;
+  LLVMValueRef sum = lt_ll_i64(l, 0);
+  for (unsigned i = 0; i < r->k->runs.dim; i++) {
+    unsigned d = reduced_dim(r->k, i);
+    sum = LLVMBuildAdd(l->b, LLVMBuildMul(l->b, sum, lt_ll_i64(l, r->k->extent[d]), ""), p->i[d], "");
+  }
+  return sum;
+}
+
+/* Partial sums of a run into their order. Its end mod 16 is often the same for all runs that this code is for. */
+static void order_parts(const reduce *r, state *s, const lt_point *p) {
+  lt_ll *l = r->l;
+  const sizes z = sizes_of(r);
+  const bool first_known = r->total == z.all || z.all % PARTS == 0, whole = s->run->n == r->k->runs.per;
+  int64_t end;
+  if (r->total == z.all && lt_ll_const_of(s->run->to, &end)) {
+    part_0_first(r, s, end * z.inside);
+  } else if (first_known && s->run->n && !whole) {
+    part_0_first(r, s, z.all);
+  } else if (first_known && z.run % PARTS == 0 && (whole || z.all % PARTS == 0)) {
+    part_0_first(r, s, 0);
+  } else {
+    LLVMValueRef begin = LLVMBuildMul(l->b, outer_index(r, p), lt_ll_i64(l, z.all), "");
+    LLVMValueRef inside = LLVMBuildMul(l->b, s->run->to, lt_ll_i64(l, z.inside), "");
+    lt_pairwise_turn(l, &r->pairwise, s->part, LLVMBuildAdd(l->b, begin, inside, ""));
+  }
+}
+
+/* Run `index` of this iteration of the dims around; n: how long it is, if that is known. */
+static void add_run(const reduce *r, state *total, lt_point *p, LLVMValueRef index, LLVMValueRef to, int64_t n) {
+  lt_ll *l = r->l;
+  const lt_kernel *k = r->k;
+  state s = start(r, total->guard);
+  s.count = total->count;
+  s.run = &(span){LLVMBuildMul(l->b, index, lt_ll_i64(l, k->runs.per), ""), to, n};
+  walk_dim(r, &s, p, k->runs.dim);
+  total->count = s.count;
+  if (k->reduce == LT_SUM_CHAIN) {
+    total->part[0] = plus(r, total->part[0], s.part[0]);
+    return;
+  }
+  order_parts(r, &s, p);
+  int64_t each = (k->extent[reduced_dim(k, k->runs.dim)] + k->runs.per - 1) / k->runs.per;
+  LLVMValueRef before = LLVMBuildMul(l->b, outer_index(r, p), lt_ll_i64(l, each), "");
+  lt_pairwise_push(l, &r->pairwise, s.part, LLVMBuildAdd(l->b, before, index, ""));
+}
+
+/* The runs of one iteration of the dims around: in the last dim each length has code of its own. */
+static void cut_dim(const reduce *r, state *total, lt_point *p) {
+  lt_ll *l = r->l;
+  const lt_runs *cut = &r->k->runs;
+  int64_t n = r->k->extent[reduced_dim(r->k, cut->dim)], whole = n / cut->per, rest = n % cut->per;
+  bool last = cut->dim + 1u == r->k->n_rdims;
+  for (int64_t i = 0; r->pairwise.few && i < whole; i++)
+    add_run(r, total, p, lt_ll_i64(l, i), lt_ll_i64(l, (i + 1) * cut->per), cut->per);
+  if (r->pairwise.few) {
+    if (rest) add_run(r, total, p, lt_ll_i64(l, whole), lt_ll_i64(l, n), rest);
+    return;
+  }
+  lt_ll_loop loop = {0};
+  carry_in(&loop, total);
+  lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, whole + (rest && !last)), 1);
+  carry_out(&loop, total);
+  LLVMValueRef next = LLVMBuildAdd(l->b, loop.i, lt_ll_i64(l, 1), "");
+  LLVMValueRef to = LLVMBuildMul(l->b, next, lt_ll_i64(l, cut->per), ""), end = lt_ll_i64(l, n);
+  if (rest && !last) to = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, to, end, ""), to, end, "");
+  add_run(r, total, p, loop.i, to, rest && !last ? 0 : cut->per);
+  carry_in(&loop, total);
+  lt_ll_loop_end(l, &loop);
+  carry_out(&loop, total);
+  if (rest && last) add_run(r, total, p, lt_ll_i64(l, whole), end, rest);
+}
+
+static void around_cut(const reduce *r, state *total, lt_point *p, unsigned dim) {
+  lt_ll *l = r->l;
+  if (dim == r->k->runs.dim) {
+    cut_dim(r, total, p);
+    return;
+  }
+  unsigned d = reduced_dim(r->k, dim);
+  lt_ll_loop loop = {0};
+  carry_in(&loop, total);
+  lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, r->k->extent[d]), 1);
+  carry_out(&loop, total);
+  p->i[d] = loop.i;
+  around_cut(r, total, p, dim + 1);
+  carry_in(&loop, total);
+  lt_ll_loop_end(l, &loop);
+  carry_out(&loop, total);
+  p->i[d] = NULL;
+}
+
+/* A chain's total starts at -0: adding its first run gives exactly that. */
+static void walk_runs(const reduce *r, state *s, lt_point *p) {
+  bool chain = r->k->reduce == LT_SUM_CHAIN;
+  unsigned parts = s->n;
+  s->n = chain;
+  if (chain) s->part[0] = lt_ll_const(r->l, r->vec, -0.0);
+  around_cut(r, s, p, 0);
+  s->n = parts;
+  if (!chain) lt_pairwise_sum(r->l, &r->pairwise, s->part);
+}
+
+/* All in one run. */
+static void walk_once(const reduce *r, state *s, lt_point *p) {
+  int64_t walked = 0, most = s->guard == LT_GUARDS_HOLD ? UNROLL_ALL : UNROLL_GUARDED;
+  if (!r->along && r->total <= most) {
+    across_all(r, s, p, 0, &walked);
+    return;
+  }
+  walk_dim(r, s, p, 0);
+  part_0_first(r, s, r->total);
+}
+
 /* The result at p (output dims set), and the count if it is asked for. */
 static LLVMValueRef result_at(const reduce *r, lt_point p, lt_guard guard, LLVMValueRef *count) {
   lt_ll *l = r->l;
   state s = start(r, guard);
   LLVMValueRef y;
+  if (r->k->runs.per) walk_runs(r, &s, &p);
+  else walk_once(r, &s, &p);
   if (r->along) {
-    along_dim(r, &s, &p, 0);
-    int64_t back = (LT_LANES - r->total % LT_LANES) % LT_LANES;
-    if (r->k->reduce == LT_SUM_TREE16) rotate_lanes(l, &s, back);
     y = fold_lanes(r, s.part[0]);
     if (s.count) s.count = add_lanes(l, s.count);
   } else {
-    int64_t walked = 0;
-    if (r->total <= (guard == LT_GUARDS_HOLD ? UNROLL_ALL : UNROLL_GUARDED)) across_all(r, &s, &p, 0, &walked);
-    else rename_parts(&s, (int64_t)s.n - across_dim(r, &s, &p, 0) % (int64_t)s.n);
     y = r->k->reduce == LT_REDUCE_ARGMAX ? s.index : s.n == PARTS ? fold_parts(r, &s) : s.part[0];
   }
   *count = s.count ? s.count : r->counted ? lt_ll_const(l, LLVMVectorType(l->i32, LT_LANES), (double)r->total) : NULL;
@@ -409,6 +547,13 @@ static bool choose_along(const lt_kernel *k) {
   return load_cost(k, last) < load_cost(k, k->n_dims - 1u);
 }
 
+static void begin_pairwise(reduce *r) {
+  const lt_kernel *k = r->k;
+  int64_t runs = lt_runs_count(&k->runs, k->extent + k->n_dims, k->n_rdims);
+  bool few = r->along && k->n_rdims == 1 && runs <= LT_PAIRWISE_FEW && k->n_rexpr <= UNROLL_CODE;
+  lt_pairwise_begin(r->l, &r->pairwise, k->acc, r->along ? 1 : PARTS, runs, few);
+}
+
 static void check(lt_ll *l, const lt_kernel *k) {
   if (k->n_rexpr && k->n_rdims) return;
   lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: reduction %s reduces nothing", k->name);
@@ -425,6 +570,7 @@ void lt_emit_reduce(lt_ll *l, const lt_kernel *k) {
     if (k->rexpr[i].kind == LT_X_LOAD) r.guarded |= k->access[k->rexpr[i].access].n_index > 0;
   for (uint32_t i = 0; i < k->n_expr; i++) r.counted |= k->expr[i].kind == LT_X_COUNT;
   lt_point p = {0};
+  if (k->runs.per && k->reduce == LT_SUM_TREE16) begin_pairwise(&r);
   lt_emit_buffers(l, &r.bufs, k, LLVMGetParam(l->fn, 0));
   lt_emit_task(l, k, &p, LLVMGetParam(l->fn, 1));
   lt_emit_walk(l, k, &p, r.along, at_point, &r);
