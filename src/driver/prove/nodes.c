@@ -3,8 +3,8 @@
  * How far a value may be off is measured by what it was computed from. An elementwise result in f32 is near the exact
  * one relative to itself. A sum may cancel, so its error is measured by the sum of the magnitudes of its terms (which
  * the interpreter gives: the same node on the operands' absolute values), with room for rounding that grows as the
- * square root of the number of terms (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §2.6 and §4.2).
- * Whole numbers, truth values and moved elements are the same or wrong. */
+ * square roots of the length and the number of its runs (Higham, Accuracy and Stability of Numerical Algorithms, 2nd
+ * ed., §2.6 and §4.2). Whole numbers, truth values and moved elements are the same or wrong. */
 #include "driver/prove/probe.h"
 
 #include <assert.h>
@@ -86,7 +86,8 @@ static lt_tensor **interpret(lt_probe *p, lt_arena *a, const lt_node *n, bool ma
 
 /* ---- one node ---------------------------------------------------------------------------------------------------- */
 
-/* Rounding by half a unit of the last place per addition, as a walk at random, with room to spare. */
+/* Rounding by half a unit of the last place per addition, as a walk at random, with room to spare: in a run, and over
+ * the runs of a sum (plan/runs.h), were they all added in order. */
 static lt_tolerance widened(lt_tolerance t, lt_dtype dtype, double terms) {
   double unit = 0;
   switch (dtype) {
@@ -94,7 +95,7 @@ static lt_tolerance widened(lt_tolerance t, lt_dtype dtype, double terms) {
   case LT_F64: unit = 0x1p-53, t.rtol *= 0x1p-20; break;
   case LT_I32: case LT_I64: case LT_BOOL: case LT_DTYPES: assert(!"floats"); break;
   }
-  t.rtol += 2 * unit * sqrt(terms);
+  t.rtol += 2 * unit * (sqrt(LT_MIN(terms, LT_RUN)) + sqrt(terms / LT_RUN));
   return t;
 }
 
