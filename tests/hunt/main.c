@@ -1,6 +1,7 @@
 /* main.c: hunt: random whole networks against the interpreter, on all cores.
  *
- *   hunt N [--seed S] [--jobs J] [--folder D] [--tap]   N networks of the seeds S, S+1, …
+ *   hunt N [--seed S] [--jobs J] [--folder D] [--tap] [--first]   N networks of the seeds
+ *                                                       S, S+1, …; the first failure ends it
  *   hunt --show --seed S                                the network of a seed
  *   hunt FILE.lathe                                     one that was written down before
  *   hunt --coverage N                                   does every op, layer and attribute come up among N?
@@ -17,7 +18,7 @@
 typedef struct options {
   unsigned long n, seed, jobs, tries;
   const char *folder, *file;
-  bool tap, show, coverage, seeded;
+  bool tap, show, coverage, first;
 } options;
 
 typedef struct counts { unsigned long done, failed, statements; double tried[8]; } counts; /* shared by the workers */
@@ -77,6 +78,7 @@ static bool try_seed(const options *o, ht_case *c, unsigned long seed) {
 static void work(const options *o, unsigned long job, counts *shared) {
   ht_case *c = malloc(sizeof *c);
   for (unsigned long i = job; i < o->n; i += o->jobs) {
+    if (o->first && shared->failed) break;
     bool ok = try_seed(o, c, o->seed + i);
     __atomic_add_fetch(&shared->failed, !ok, __ATOMIC_RELAXED);
     unsigned long done = __atomic_add_fetch(&shared->done, 1, __ATOMIC_RELAXED);
@@ -138,8 +140,10 @@ static int try_file(const char *path) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "usage: hunt N [--seed S] [--jobs J] [--tries T] [--folder D] [--tap] | hunt --show --seed S | hunt "
-                  "FILE.lathe | hunt --coverage N\n");
+  fprintf(
+    stderr,
+    "usage: hunt N [--seed S] [--jobs J] [--tries T] [--folder D] [--tap] [--first] | hunt --show --seed S | hunt "
+    "FILE.lathe | hunt --coverage N\n");
   return 2;
 }
 
@@ -161,6 +165,7 @@ static bool read_args(options *o, int argc, char **argv) {
       i++;
     } else if (!strcmp(a, "--folder")) o->folder = next, i++;
     else if (!strcmp(a, "--tap")) o->tap = true;
+    else if (!strcmp(a, "--first")) o->first = true;
     else if (!strcmp(a, "--show")) o->show = true;
     else if (!strcmp(a, "--coverage")) o->coverage = true;
     else if (strstr(a, ".lathe")) o->file = a;

@@ -123,7 +123,8 @@ unsigned make_operand(maker *m, lt_type t, double scale) {
   if (kind < 8) return make_leaf(m, HT_INPUT, t, NULL);
   if (kind < 9) return make_const(m, t);
   if (kind < 11) return make_leaf(m, HT_STATE, t, lt_is_float(t.dtype) ? uniform : NULL);
-  if (kind < 12 || !lt_is_float(t.dtype)) return make_leaf(m, HT_PARAM, t, "ones()");
+  if (!lt_is_float(t.dtype)) return make_leaf(m, HT_PARAM, t, NULL);
+  if (kind < 12) return make_leaf(m, HT_PARAM, t, "ones()");
   return make_leaf(m, HT_PARAM, t, chance(m, 30) ? uniform : usual_init(&t, scale));
 }
 

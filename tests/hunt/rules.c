@@ -256,9 +256,11 @@ static bool rule_einsum(maker *m) {
 
 /* ---- indices ----------------------------------------------------------------------------------------------------- */
 
+/* No constants: one that names no element is an error. */
 static unsigned make_index(maker *m, lt_type t) {
   t.dtype = chance(m, 70) ? LT_I32 : LT_I64;
-  return pick_or_make(m, &(want){.dtypes = 1u << t.dtype, .min_rank = t.rank, .max_rank = t.rank, .like = &t}, t);
+  unsigned v = pick_value(m, &(want){.dtypes = 1u << t.dtype, .min_rank = t.rank, .max_rank = t.rank, .like = &t});
+  return v && m->net->at[ht_owner(v)].kind != HT_CONST ? v : make_leaf(m, HT_INPUT, t, NULL);
 }
 
 static bool rule_gather(maker *m) {

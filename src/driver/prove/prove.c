@@ -178,14 +178,28 @@ static void check_nodes(proof *f) {
             &notes);
 }
 
+/* NaN is NaN: which operand's sign it takes is the processor's, and depends on which one comes first. */
+static bool same_element(const lt_type *t, const char *a, const char *b) {
+  size_t size = lt_dtype_size((lt_dtype)t->dtype);
+  float f[2];
+  double d[2];
+  if (memcmp(a, b, size) == 0) return true;
+  if (!lt_is_float(t->dtype)) return false;
+  memcpy(f, a, sizeof *f), memcpy(f + 1, b, sizeof *f);
+  if (t->dtype == LT_F32) return isnan(f[0]) && isnan(f[1]);
+  memcpy(d, a, sizeof *d), memcpy(d + 1, b, sizeof *d);
+  return isnan(d[0]) && isnan(d[1]);
+}
+
 static bool same_bits(proof *f, uint32_t i, lt_str *notes) {
   lt_value v = lt_probe_result(f->p, i);
   const lt_type *t = lt_type_of(f->p->g, v);
   const char *own = lt_probe_result_bytes(f->p, i), *other = f->p->value[v];
   size_t size = lt_dtype_size((lt_dtype)t->dtype);
-  int64_t k = 0;
+  int64_t k = 0, n = lt_type_count(t);
   if (lt_op_of(f->p->g, v) == LT_OP_const || memcmp(own, other, (size_t)lt_type_bytes(t)) == 0) return true;
-  while (memcmp(own + k * (int64_t)size, other + k * (int64_t)size, size) == 0) k++;
+  while (k < n && same_element(t, own + k * (int64_t)size, other + k * (int64_t)size)) k++;
+  if (k == n) return true;
   lt_str_printf(notes, "%s `%s` %s, first at %s: %.9g, with every value visible %.9g\n", kind_of(f, i),
                 lt_probe_result_name(f->p, i), lt_type_text(f->a, t),
                 t->rank ? lt_index_text(f->a, t, k) : "the scalar", lt_tensor_at(result_tensor(f, i), k),
