@@ -82,7 +82,7 @@ static void work(const options *o, unsigned long job, counts *shared) {
     bool ok = try_seed(o, c, o->seed + i);
     __atomic_add_fetch(&shared->failed, !ok, __ATOMIC_RELAXED);
     unsigned long done = __atomic_add_fetch(&shared->done, 1, __ATOMIC_RELAXED);
-    if (done % 1000 == 0) fprintf(stderr, "# %lu of %lu networks, %lu failures\n", done, o->n, shared->failed);
+    if (done % 250 == 0) fprintf(stderr, "# %lu of %lu networks, %lu failures\n", done, o->n, shared->failed);
   }
   free(c);
 }
