@@ -315,7 +315,7 @@ static void check_object(judge *j) {
   lathe_error e;
   stage(j, "object", "");
   snprintf(path, sizeof path, "/tmp/lathe-hunt-%ld.o", (long)getpid());
-  snprintf(opts, sizeof opts, "-o %s --prefix hunt", path);
+  snprintf(opts, sizeof opts, "-o %s --prefix hunt --seed %llu", path, (unsigned long long)(j->plan->seed % 1000));
   for (const char *c = j->plan->opts; *c; c++) { /* --halves goes to lathe_compile alone */
     if (!strncmp(c, "--halves", 8)) c += 8;
     if (!*c) break;
