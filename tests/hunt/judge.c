@@ -147,9 +147,7 @@ static void stir_all(judge *j, lathe_model *m, lathe_instance *s) {
 /* Another instance with the weights of the first. */
 static lathe_instance *open_like(judge *j, lathe_model *m, const char *opts, lathe_instance *weights) {
   lathe_error e;
-  char all[80];
-  snprintf(all, sizeof all, "--seed %llu %s", (unsigned long long)(j->plan->seed % 1000), opts);
-  lathe_instance *s = must(j, lathe_open(m, all, &e), &e);
+  lathe_instance *s = must(j, lathe_open(m, opts, &e), &e); /* of seed 0, as an object of its weights */
   fill(j, m, s);
   if (!weights) stir_all(j, m, s);
   else if (lathe_weights_copy(s, weights, &e)) found_error(j, &e);
@@ -315,7 +313,7 @@ static void check_object(judge *j) {
   lathe_error e;
   stage(j, "object", "");
   snprintf(path, sizeof path, "/tmp/lathe-hunt-%ld.o", (long)getpid());
-  snprintf(opts, sizeof opts, "-o %s --prefix hunt --seed %llu", path, (unsigned long long)(j->plan->seed % 1000));
+  snprintf(opts, sizeof opts, "-o %s --prefix hunt", path);
   for (const char *c = j->plan->opts; *c; c++) { /* --halves goes to lathe_compile alone */
     if (!strncmp(c, "--halves", 8)) c += 8;
     if (!*c) break;

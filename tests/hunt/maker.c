@@ -2,7 +2,6 @@
 #include "maker.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 
 /* ---- chance ------------------------------------------------------------------------------------------------------ */
 
@@ -182,10 +181,7 @@ unsigned finish(maker *m, ht_statement *s) {
   if (!s) return 0;
   unsigned i = m->net->n++;
   m->broken = !ht_shapes_add(&m->shapes, m->net, i);
-  if (m->broken) {
-    if (getenv("HT_DEBUG")) fprintf(stderr, "%s\n", m->shapes.error.message);
-    return 0;
-  }
+  if (m->broken) return 0;
   for (unsigned k = 0; k < s->n_out; k++) m->work += lt_type_count(&s->type[k]);
   return s->n_out ? ht_value(i, 0) : 0;
 }

@@ -216,7 +216,7 @@ static bool shrink_leaves(shrinker *s) { /* all are inputs, in one float type */
  */
 
 static void exchange_text(char *text, size_t size, int64_t from, int64_t to) {
-  char out[200];
+  char out[sizeof((ht_attr){0}.text)];
   size_t n = 0;
   for (const char *c = text; *c && n + 24 < sizeof out;) {
     char *end;
