@@ -6,39 +6,16 @@
  * that NumPy's own writer gives (.npy version 1.0; .npz stored, each member's data 64-aligned). */
 #ifndef LT_NPY_H
 #define LT_NPY_H
-#include "base/base.h"
-
-/* One array in place: a view into the file's bytes. */
-typedef struct lt_npy {
-  char kind;         /* 'f' float, 'i' signed, 'u' unsigned, 'b' bool */
-  uint8_t size;      /* bytes of one element */
-  bool big, fortran; /* big-endian; first axis fastest */
-  uint8_t rank;
-  int64_t dim[LATHE_MAX_RANK];
-  int64_t count;
-  const unsigned char *data;
-} lt_npy;
-
-/* Where an array came from, for messages: file, and the member of an archive (NULL: the file itself). */
-typedef struct lt_npy_where {
-  const char *file, *member;
-} lt_npy_where;
+#include "base/elements.h"
 
 /* Fails with LATHE_E_UNSUPPORTED where the file is sound but holds no numbers. */
-void lt_npy_parse(lt_npy *out, lt_job *job, lt_npy_where where, lt_bytes bytes);
-/* The element type that fits when the caller has no wish: f32, i32 or bool. */
-lathe_dtype lt_npy_natural(const lt_npy *n);
-/* Write n->count elements of `want` in row-major order to data. Floats become f32 or f64, integers i32 or i64 when all
- * values fit, bool bool; anything else is an error. */
-void lt_npy_convert(const lt_npy *n, lt_job *job, lt_npy_where where, lathe_dtype want, void *data);
+void lt_npy_parse(lt_elements *out, lt_job *job, lt_array_where where, lt_bytes bytes);
 /* The file of one array: header, then the elements as they are in memory (little endian, row-major). */
 void lt_npy_write(lt_str *out, lathe_dtype dtype, unsigned rank, const int64_t *dim, const void *data);
-size_t lt_npy_dtype_size(lathe_dtype t);
-const char *lt_npy_kind_name(const lt_npy *n, char out[16]); /* "f4", "u1" */
 
 typedef struct lt_npz_member {
-  const char *name;                                          /* without ".npy" */
-  lt_npy npy;
+  const char *name; /* without ".npy" */
+  lt_elements npy;
   const char *problem; /* text, Python objects and the like: why npy is empty; NULL: it is an array of numbers */
 } lt_npz_member;
 typedef struct lt_npz {

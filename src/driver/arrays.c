@@ -6,24 +6,24 @@
 /* What one file may unpack to. A bound against broken or hostile files, far above any network's weights. */
 static const size_t MAX_FILE = (size_t)1 << 40;
 
-static void name_array(lathe_array *out, lt_job *job, lt_npy_where w, const char *name) {
+static void name_array(lathe_array *out, lt_job *job, lt_array_where w, const char *name) {
   lt_loc loc = {w.file, 0, 0};
   if (strlen(name) >= sizeof out->name)
     lt_fail(job, LATHE_E_IO, &loc, "array `%.40s…` has a name longer than %zu bytes", name, sizeof out->name - 1);
   snprintf(out->name, sizeof out->name, "%s", name);
 }
 
-static void take_array(lathe_array *out, lt_job *job, lt_npy_where w, const lt_npy *n, int want) {
-  lathe_dtype dtype = want < 0 ? lt_npy_natural(n) : (lathe_dtype)want;
+static void take_array(lathe_array *out, lt_job *job, lt_array_where w, const lt_elements *n, int want) {
+  lathe_dtype dtype = want < 0 ? lt_elements_natural(n) : (lathe_dtype)want;
   int64_t bytes;
   lt_loc loc = {w.file, 0, 0};
   if ((unsigned)dtype > LATHE_BOOL) lt_fail(job, LATHE_E_INVALID, NULL, "there is no element type %d", want);
-  if (!lt_mul_ok(&bytes, n->count, (int64_t)lt_npy_dtype_size(dtype)))
+  if (!lt_mul_ok(&bytes, n->count, (int64_t)lt_element_of(dtype).size))
     lt_fail(job, LATHE_E_IO, &loc, "the array's size overflows");
   out->data = lt_mem_alloc((size_t)bytes);
   if (!out->data) lt_fail_nomem(job);
   lt_defer_failed(job, lt_mem_free, out->data);
-  lt_npy_convert(n, job, w, dtype, out->data);
+  lt_elements_convert(n, job, w, dtype, out->data);
   out->dtype = dtype, out->rank = n->rank;
   memcpy(out->dim, n->dim, sizeof out->dim);
 }
@@ -38,8 +38,8 @@ typedef struct load_args {
 static void npy_load(lt_job *job, void *arg) {
   load_args *p = arg;
   lt_arena *a = lt_arena_new(job);
-  lt_npy npy;
-  lt_npy_where w = {p->path, NULL};
+  lt_elements npy;
+  lt_array_where w = {p->path, NULL};
   lt_npy_parse(&npy, job, w, lt_file_read(job, a, p->path, MAX_FILE));
   lathe_array result = {0};
   take_array(&result, job, w, &npy, p->want);
@@ -61,7 +61,7 @@ static void npz_load(lt_job *job, void *arg) {
   lt_defer_failed(job, lt_mem_free, list);
   memset(list, 0, (npz.n + 1) * sizeof *list);
   for (uint32_t i = 0; i < npz.n; i++) {
-    lt_npy_where w = {p->path, npz.at[i].name};
+    lt_array_where w = {p->path, npz.at[i].name};
     name_array(&list[i], job, w, npz.at[i].name);
     if (!npz.at[i].problem) take_array(&list[i], job, w, &npz.at[i].npy, p->want);
   }
@@ -83,7 +83,7 @@ static void check_array(lt_job *job, const lathe_array *a) {
   int64_t count = 1;
   bool good = a->data && a->rank >= 0 && a->rank <= LATHE_MAX_RANK && (unsigned)a->dtype <= LATHE_BOOL;
   for (int i = 0; good && i < a->rank; i++) good = a->dim[i] >= 1 && lt_mul_ok(&count, count, a->dim[i]);
-  if (!good || !lt_mul_ok(&count, count, (int64_t)lt_npy_dtype_size(a->dtype)))
+  if (!good || !lt_mul_ok(&count, count, (int64_t)lt_element_of(a->dtype).size))
     lt_fail(job, LATHE_E_INVALID, NULL, "array `%s` to be saved has no data or an impossible shape", a->name);
 }
 

@@ -79,14 +79,14 @@ typedef struct parse_args {
   lt_bytes bytes;
   lathe_dtype want;
   void *out;
-  lt_npy npy;
+  lt_elements npy;
 } parse_args;
 
 static void parse_body(lt_job *job, void *arg) {
   parse_args *p = arg;
-  lt_npy_where w = {"a.npy", NULL};
+  lt_array_where w = {"a.npy", NULL};
   lt_npy_parse(&p->npy, job, w, p->bytes);
-  if (p->out) lt_npy_convert(&p->npy, job, w, p->want, p->out);
+  if (p->out) lt_elements_convert(&p->npy, job, w, p->want, p->out);
 }
 
 START_TEST(bad_headers) {
@@ -232,7 +232,7 @@ static void read_body(lt_job *job, void *arg) {
   lt_npz_parse(&npz, job, lt_arena_new(job), "w.npz", (lt_bytes){r->a.at, r->a.n}, 1 << 20);
   r->n = npz.n;
   for (uint32_t i = 0; i < npz.n && npz.at[i].npy.count <= 6; i++)
-    lt_npy_convert(&npz.at[i].npy, job, (lt_npy_where){"w.npz", npz.at[i].name}, LATHE_F32, r->out);
+    lt_elements_convert(&npz.at[i].npy, job, (lt_array_where){"w.npz", npz.at[i].name}, LATHE_F32, r->out);
 }
 
 START_TEST(archive_round_trip) {
@@ -303,11 +303,11 @@ END_TEST
 static const unsigned char large[] = {0, 0, 0, 0, 0, 0, 0xf0, 0x4f}; /* 2^256 */
 
 static void convert_large(lt_job *job, void *arg) {
-  lt_npy n = {.kind = 'f', .size = 8, .rank = 1, .dim = {1}, .count = 1, .data = large};
+  lt_elements n = {.kind = 'f', .size = 8, .rank = 1, .dim = {1}, .stride = {1}, .count = 1, .data = large};
   double wide;
-  lt_npy_convert(&n, job, (lt_npy_where){"x.npy", NULL}, LATHE_F64, &wide);
+  lt_elements_convert(&n, job, (lt_array_where){"x.npy", NULL}, LATHE_F64, &wide);
   ck_assert(wide == 0x1p256);
-  lt_npy_convert(&n, job, (lt_npy_where){"x.npy", NULL}, LATHE_F32, arg);
+  lt_elements_convert(&n, job, (lt_array_where){"x.npy", NULL}, LATHE_F32, arg);
 }
 
 START_TEST(floats_that_do_not_fit) {

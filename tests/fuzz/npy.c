@@ -8,13 +8,13 @@
 
 enum { LIMIT = 1 << 22 }; /* bytes unpacked: more only takes time */
 
-static void convert(lt_job *job, lt_arena *a, const lt_npy *n, lt_npy_where where) {
-  lathe_dtype want = lt_npy_natural(n);
-  size_t size = lt_npy_dtype_size(want);
+static void convert(lt_job *job, lt_arena *a, const lt_elements *n, lt_array_where where) {
+  lathe_dtype want = lt_elements_natural(n);
+  size_t size = lt_element_of(want).size;
   void *data = lt_arena_array(a, (size_t)n->count, size);
-  lt_npy_convert(n, job, where, want, data);
+  lt_elements_convert(n, job, where, want, data);
   lt_str file;
-  lt_npy again;
+  lt_elements again;
   lt_str_init(&file, a);
   lt_npy_write(&file, want, n->rank, n->dim, data);
   lt_npy_parse(&again, job, where, (lt_bytes){(const unsigned char *)file.at, file.n});
@@ -26,9 +26,9 @@ static void convert(lt_job *job, lt_arena *a, const lt_npy *n, lt_npy_where wher
 
 static void read_bytes(lt_job *job, void *arg) {
   const lt_bytes *in = arg;
-  const lt_npy_where where = {.file = "fuzz"};
+  const lt_array_where where = {.file = "fuzz"};
   lt_arena *a = lt_arena_new(job);
-  lt_npy npy;
+  lt_elements npy;
   lt_npz npz;
   if (in->n < 2 || memcmp(in->at, "PK", 2)) {
     lt_npy_parse(&npy, job, where, *in);
@@ -36,7 +36,7 @@ static void read_bytes(lt_job *job, void *arg) {
     return;
   }
   lt_npz_parse(&npz, job, a, "fuzz", *in, LIMIT);
-  for (uint32_t i = 0; i < npz.n; i++) convert(job, a, &npz.at[i].npy, (lt_npy_where){"fuzz", npz.at[i].name});
+  for (uint32_t i = 0; i < npz.n; i++) convert(job, a, &npz.at[i].npy, (lt_array_where){"fuzz", npz.at[i].name});
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

@@ -29,7 +29,7 @@ static const char *const hidden_names[] = {"step", "seed"};
 
 static void problem(reading *r) { lt_str_puts(&r->problems, r->n_problems++ ? "\n  " : "  "); }
 
-static const char *shape_text(lt_arena *a, const lt_npy *n) {
+static const char *shape_text(lt_arena *a, const lt_elements *n) {
   lt_str s;
   lt_str_init(&s, a);
   lt_str_puts(&s, "[");
@@ -49,7 +49,7 @@ static bool is_kind_of(char kind, lt_dtype t) {
   return false;
 }
 
-static bool fits(const lt_npy *n, const lt_type *t) {
+static bool fits(const lt_elements *n, const lt_type *t) {
   return is_kind_of(n->kind, t->dtype) && n->rank == t->rank &&
          (!n->rank || !memcmp(n->dim, t->dim, n->rank * sizeof *n->dim));
 }
@@ -147,13 +147,13 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool part
   for (uint32_t i = 0; i < s->model->image.n; i++) {
     const lt_image_item *item = &s->model->image.item[i];
     if (!r.member[i]) continue;
-    lt_npy_convert(&r.member[i]->npy, job, (lt_npy_where){path, r.member[i]->name}, (lathe_dtype)item->type.dtype,
-                   image + item->offset);
+    lt_elements_convert(&r.member[i]->npy, job, (lt_array_where){path, r.member[i]->name},
+                        (lathe_dtype)item->type.dtype, image + item->offset);
   }
   int64_t hidden[LT_COUNT(hidden_names)];
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i])
-      lt_npy_convert(&r.hidden[i]->npy, job, (lt_npy_where){path, hidden_names[i]}, LATHE_I64, &hidden[i]);
+      lt_elements_convert(&r.hidden[i]->npy, job, (lt_array_where){path, hidden_names[i]}, LATHE_I64, &hidden[i]);
   check_step(&r, image, hidden);
   memcpy(s->image, image, (size_t)s->model->image.bytes);
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
