@@ -153,6 +153,8 @@ typedef struct lt_bytes { const unsigned char *at; size_t n; } lt_bytes;
 /* The whole file, NUL-terminated past the end ("-" reads standard input). Larger than max, a directory, unreadable:
  * LATHE_E_IO with the reason. */
 lt_bytes lt_file_read(lt_job *job, lt_arena *a, const char *path, size_t max);
+/* The same as a map of the file until the job ends, where it is a regular one; no byte follows the end. */
+lt_bytes lt_file_view(lt_job *job, lt_arena *a, const char *path, size_t max);
 /* A range of a regular file as read-only memory, for as long as it is mapped (mapped.c). NULL, or what is wrong as a
  * text in `a`: a name that leaves `folder` (absolute, `..`, by a link), a file that is too short or not regular. */
 typedef struct lt_mapped { const unsigned char *at; void *base; size_t length; } lt_mapped;

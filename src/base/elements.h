@@ -16,6 +16,15 @@ typedef struct lt_elements {
   const unsigned char *data; /* of the first element */
 } lt_elements;
 
+/* One of ours, to be written: elements as they are in memory, row-major. */
+typedef struct lt_named_array {
+  const char *name;
+  lathe_dtype dtype;
+  unsigned rank;
+  const int64_t *dim;
+  const void *data;
+} lt_named_array;
+
 /* Where an array came from, for messages: file, and the member of an archive (NULL: the file itself). */
 typedef struct lt_array_where {
   const char *file, *member;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,32 @@ lt_bytes lt_file_read(lt_job *job, lt_arena *a, const char *path, size_t max) {
   at[n] = 0;
   if (f) file_close(f);
   return (lt_bytes){.at = at, .n = n};
+}
+
+typedef struct view { void *base; size_t n; } view;
+
+static void view_release(void *p) {
+  view *v = p;
+  if (v->base) munmap(v->base, v->n);
+  lt_mem_free(v);
+}
+
+lt_bytes lt_file_view(lt_job *job, lt_arena *a, const char *path, size_t max) {
+  struct stat st;
+  if (strcmp(path, "-") == 0) return lt_file_read(job, a, path, max);
+  open_file *f = file_open(job, path);
+  if (fstat(f->fd, &st)) fail_errno(job, "read", path, errno);
+  if (!S_ISREG(st.st_mode) || !st.st_size) return file_close(f), lt_file_read(job, a, path, max);
+  if ((uint64_t)st.st_size > max) fail_size(job, path, max);
+  view *v = lt_mem_alloc(sizeof *v);
+  if (!v) lt_fail_nomem(job);
+  v->n = (size_t)st.st_size, v->base = NULL;
+  lt_defer(job, view_release, v);
+  void *base = mmap(NULL, v->n, PROT_READ, MAP_PRIVATE, f->fd, 0);
+  if (base == MAP_FAILED) fail_errno(job, "map", path, errno);
+  v->base = base;
+  file_close(f);
+  return (lt_bytes){base, v->n};
 }
 
 /* 0, or an errno. */

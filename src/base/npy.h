@@ -29,13 +29,6 @@ typedef struct lt_npz {
 LT_NORETURN void lt_npz_fail_member(lt_job *job, const char *path, const lt_npz_member *m); /* one with a problem */
 void lt_npz_parse(lt_npz *out, lt_job *job, lt_arena *a, const char *path, lt_bytes file, uint64_t limit);
 
-typedef struct lt_npz_item {
-  const char *name;
-  lathe_dtype dtype;
-  unsigned rank;
-  const int64_t *dim;
-  const void *data;
-} lt_npz_item;
-void lt_npz_write(lt_str *out, lt_job *job, const lt_npz_item *item, size_t n);
+void lt_npz_write(lt_str *out, lt_job *job, const lt_named_array *item, size_t n);
 
 #endif

@@ -103,7 +103,7 @@ static void put_end(lt_str *out, uint64_t directory, size_t n) {
   put(out, big ? 0xffffffff : size, 4), put(out, big ? 0xffffffff : directory, 4), put(out, 0, 2);
 }
 
-void lt_npz_write(lt_str *out, lt_job *job, const lt_npz_item *item, size_t n) {
+void lt_npz_write(lt_str *out, lt_job *job, const lt_named_array *item, size_t n) {
   if (n > LT_ZIP_MAX_MEMBERS)
     lt_fail(job, LATHE_E_INVALID, NULL, "%zu arrays do not fit in one archive (at most %d)", n, LT_ZIP_MAX_MEMBERS);
   written *w = LT_NEW_ARRAY(out->arena, written, n + 1);

@@ -85,7 +85,9 @@ static void find_directory(lt_zip *z) {
   const unsigned char *p = z->file.at + end;
   if (get(p + 4, 2) || get(p + 6, 2)) ZIP_FAIL(z, "an archive in several parts is not read");
   z->entries = get(p + 10, 2), z->directory = get(p + 16, 4), z->directory_end = end;
-  if (z->entries == 0xffff || z->directory == 0xffffffff || get(p + 12, 4) == 0xffffffff) find_end64(z, end);
+  bool big = z->entries == 0xffff || z->directory == 0xffffffff || get(p + 12, 4) == 0xffffffff;
+  bool locator = end >= LOCATOR_SIZE && get(p - LOCATOR_SIZE, 4) == 0x07064b50; /* PyTorch always writes one */
+  if (big || locator) find_end64(z, end);
   else if (z->directory > end || get(p + 12, 4) != end - z->directory)
     damaged(z, "its directory is not where its end record says");
   if (z->entries > LT_ZIP_MAX_MEMBERS)

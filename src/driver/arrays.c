@@ -103,11 +103,11 @@ int lathe_npy_save(const lathe_array *a, const char *path, lathe_error *e) {
 static void npz_save(lt_job *job, void *arg) {
   save_args *p = arg;
   lt_arena *a = lt_arena_new(job);
-  lt_npz_item *item = LT_NEW_ARRAY(a, lt_npz_item, p->n + 1);
+  lt_named_array *item = LT_NEW_ARRAY(a, lt_named_array, p->n + 1);
   for (size_t i = 0; i < p->n; i++) {
     const lathe_array *x = &p->array[i];
     check_array(job, x);
-    item[i] = (lt_npz_item){x->name, x->dtype, (unsigned)x->rank, x->dim, x->data};
+    item[i] = (lt_named_array){x->name, x->dtype, (unsigned)x->rank, x->dim, x->data};
   }
   lt_str s;
   lt_str_init(&s, a);

@@ -32,6 +32,7 @@ static const char *call_name(unsigned to) {
          : to & TO_PRINT   ? "lathe_print"
          : to & TO_EMIT    ? "lathe_emit"
          : to & TO_PROVE   ? "lathe_prove"
+         : to & TO_WEIGHTS ? "lathe_weights_list"
                            : "the command";
 }
 
@@ -170,13 +171,13 @@ void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text
 
 static void print_calls(lt_str *out, unsigned to) {
   const char *sep = "";
-  for (unsigned bit = TO_LOAD; bit <= TO_PROVE; bit *= 2)
+  for (unsigned bit = TO_LOAD; bit <= TO_WEIGHTS; bit *= 2)
     if (to & bit) lt_str_printf(out, "%s`%s`", sep, call_name(bit)), sep = ", ";
 }
 
 static void print_verbs(lt_str *out, unsigned verbs) {
-  static const char *const names[] = {"run", "grad", "train", "bench",   "print",   "opt",
-                                      "viz", "info", "ops",   "targets", "compile", "check"};
+  static const char *const names[] = {"run",  "grad", "train",   "bench",   "print", "opt",    "viz",
+                                      "info", "ops",  "targets", "compile", "check", "weights"};
   const char *sep = "";
   for (unsigned i = 0; i < LT_COUNT(names); i++)
     if (verbs & 1u << i) lt_str_printf(out, "%s%s", sep, names[i]), sep = " ";

@@ -205,7 +205,7 @@ static const int64_t dims[2] = {2, 3};
 
 static void build_body(lt_job *job, void *arg) {
   archive *out = arg;
-  lt_npz_item item[2] = {{"fc.W", LATHE_F32, 2, dims, weights}, {"fc.b", LATHE_F32, 1, dims + 1, weights}};
+  lt_named_array item[2] = {{"fc.W", LATHE_F32, 2, dims, weights}, {"fc.b", LATHE_F32, 1, dims + 1, weights}};
   lt_str s;
   lt_str_init(&s, lt_arena_new(job));
   lt_npz_write(&s, job, item, 2);

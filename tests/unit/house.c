@@ -18,6 +18,7 @@ static const struct { const char *folder; const char *may[10]; int llvm; } layer
   {"include/", {"lathe/"}, 0},
   {"runtime/", {"lathe/abi.h", "runtime/"}, 0},
   {"src/base/", {"lathe/", "base/"}, 0},
+  {"src/weights/", {"lathe/", "base/", "weights/"}, 0},
   {"src/ir/", {"lathe/", "base/", "ir/"}, 0},
   {"src/frontend/frontend.h", {"frontend/"}, 0}, /* all of it, for the layers above */
   {"src/frontend/text/", {"lathe/", "base/", "ir/", SOURCES_SHARE, "frontend/text/"}, 0},
@@ -31,7 +32,7 @@ static const struct { const char *folder; const char *may[10]; int llvm; } layer
    {"lathe/", "base/", "ir/", "plan/", "codegen/codegen.h", "codegen/module.h", "codegen/llvm_util.h",
     "codegen/target"},
    1},
-  {"src/driver/", {"lathe/", "base/", "ir/", "frontend/", "plan/", "codegen/", "driver/", "runtime/"}, 0},
+  {"src/driver/", {"lathe/", "base/", "ir/", "frontend/", "plan/", "codegen/", "driver/", "runtime/", "weights/"}, 0},
   {"tools/", {"lathe/", "tools/"}, 0},
 };
 enum { LAYERS = sizeof layers / sizeof layers[0], LINE = 120, FILE_LINES = 600 };
@@ -69,6 +70,7 @@ static const struct { const char *where, *why; } names_ops[] = {
   {"src/codegen/cpu/math.c", "elementwise ops on 16 lanes"},
   {"src/codegen/cpu/reduce.c", "the product at the end of a chain is fused into the sum"},
   {"src/frontend/", "dropout takes its key from its name"},
+  {"src/driver/model/uses.c", "how others keep a weight follows from the op that reads it"},
   {"src/driver/step/split.c", "a step is cut at its grad"},
 };
 

@@ -57,11 +57,14 @@ void lt_model_image(lathe_model *m, lt_job *job, const lt_graph *network) {
   lt_image_of(&m->image, &m->arena, m->leaves);
   m->init = LT_NEW_ARRAY(&m->arena, lt_init, m->image.n + 1);
   m->network_own = LT_NEW_ARRAY(&m->arena, bool, m->image.n + 1);
+  m->use = LT_NEW_ARRAY(&m->arena, lt_use, m->image.n + 1);
+  const lt_use *uses = lt_uses_of(lt_arena_new(job), network);
   for (uint32_t i = 0; i < m->image.n; i++) {
     const lt_image_item *item = &m->image.item[i];
     const lt_node *n = lt_node_of(m->leaves, lt_find(m->leaves, item->name));
     m->init[i] =
       n->op == LT_OP_param ? ((const lt_param_attrs *)n->attrs)->init : ((const lt_state_attrs *)n->attrs)->init;
+    m->use[i] = uses[lt_find(network, item->name)]; /* of value 0, none: no use */
     m->network_own[i] = !is_optimizer_state(network, item->name);
   }
   measure_image(m);

@@ -157,7 +157,7 @@ static void open_body(lt_job *job, void *arg) {
   make_regions(s, job);
   if (o.threads > 1 && !(s->pool = lathe_pool_new((int)o.threads))) lt_fail_nomem(job);
   init_weights(s);
-  if (o.weights) lt_weights_load(job, s, o.weights, o.weights_partial);
+  if (o.weights) lt_weights_load(job, s, o.weights, (lt_load_options){o.weights_partial, o.flatten_order});
   int status = lathe_repack(s);
   if (status) lt_fail(job, LATHE_E_INTERNAL, NULL, "packing the weights failed: %s", lathe_status_text(status));
   p->out = s;

@@ -55,6 +55,11 @@ bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed 
 /* ---- weights.c ---- */
 /* The params and states of `from` by name into `to`. */
 void lt_weights_copy(lt_job *job, lathe_instance *to, const lathe_instance *from);
-void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, bool partial);
+typedef struct lt_load_options {
+  bool partial;              /* missing and extra keys are allowed */
+  const char *flatten_order; /* of Keras's layers after a flatten: "hwc", "chw"; NULL: such layers are an error */
+} lt_load_options;
+void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_options o);
+void lt_weights_write(lt_job *job, lathe_instance *s, const char *path, bool with_optimizer);
 
 #endif

@@ -7,6 +7,7 @@
 #define LT_MODEL_H
 #include "codegen/codegen.h"
 #include "driver/entry.h"
+#include "driver/model/uses.h"
 #include "ir/pass/pass.h"
 
 #include <stdatomic.h>
@@ -61,6 +62,7 @@ struct lathe_model {
   lt_plan pack;        /* what all run entries read, in one image of pack.out_bytes; no kernels: nothing is packed */
   lt_pack_fn pack_run; /* NULL: nothing to pack */
   lt_init *init;       /* by item of the image */
+  lt_use *use;         /* by item: what reads it in the network */
   bool *network_own;   /* by item: in weight files; else what training adds (moments, step, seed) */
   uint32_t image_kind; /* lt_image_kind of a region made by an instance */
   double compile_ms, seconds[LT_PASSES];
