@@ -151,6 +151,8 @@ static int read_option(cli *c, int argc, char **argv, int i) {
   return add(c, o, argv[i + 1]), i + 1;
 }
 
+static const char *model_word(const cli *c) { return strcmp(c->verb->model, "F") == 0 ? "file" : "model"; }
+
 void parse_args(cli *c, int argc, char **argv) {
   bool options_end = false;
   c->given = need(calloc((size_t)argc + 1, sizeof *c->given));
@@ -158,11 +160,12 @@ void parse_args(cli *c, int argc, char **argv) {
     if (!options_end && strcmp(argv[i], "--") == 0) options_end = true;
     else if (!options_end && argv[i][0] == '-' && argv[i][1]) i = read_option(c, argc, argv, i);
     else if (!c->verb->model) fail_usage(c, "%s takes no file, but '%s' is given", c->verb->name, argv[i]);
-    else if (c->model) fail_usage(c, "%s takes one model, but '%s' follows '%s'", c->verb->name, argv[i], c->model);
+    else if (c->model)
+      fail_usage(c, "%s takes one %s, but '%s' follows '%s'", c->verb->name, model_word(c), argv[i], c->model);
     else c->model = argv[i];
   }
   if (c->verb->model && !c->model)
-    fail_usage(c, "%s needs a model\nhelp: lathe %s %s", c->verb->name, c->verb->name, c->verb->model);
+    fail_usage(c, "%s needs a %s\nhelp: lathe %s %s", c->verb->name, model_word(c), c->verb->name, c->verb->model);
 }
 
 /* ---- asking ---- */

@@ -103,6 +103,7 @@ void make_dirs(const cli *c, const char *path);
 /* ---- models (model.c) ---- */
 
 lathe_graph *load_graph(cli *c);
+lathe_graph *load_graph_from(cli *c, const char *model); /* another than the command's own */
 lathe_model *compile(const cli *c, const lathe_graph *g, const char *extra);
 lathe_instance *open_instance(const cli *c, lathe_model *m);               /* weights loaded where given */
 typedef struct ports { lathe_port *at; size_t n; } ports;
@@ -145,4 +146,5 @@ int verb_viz(cli *c);
 int verb_info(cli *c);
 int verb_ops(cli *c);
 int verb_targets(cli *c);
+int verb_weights(cli *c);
 #endif

@@ -29,7 +29,10 @@ static bool same_file(const char *a, const char *b) {
 /* A file on the command line. */
 typedef struct named { char *path, *what; bool written; } named;
 
-static named name_model(const cli *c) { return (named){format("%s", c->model), format("the model"), false}; }
+static named name_model(const cli *c) {
+  return (named){format("%s", c->model), format(strcmp(c->verb->model, "F") == 0 ? "the file of weights" : "the model"),
+                 false};
+}
 
 static named name_option(const given *g) {
   const char *path = g->o->kind == O_NAME_FILE ? strchr(g->text, '=') + 1 : g->text;

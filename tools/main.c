@@ -31,6 +31,11 @@ const verb verbs[] = {
   {"opt", V_OPT, "F.lathe", "run passes over a network and print what they made of it", NULL, verb_opt},
   {"viz", V_VIZ, "MODEL", "draw the graph (uses Graphviz for .svg)", NULL, verb_viz},
   {"info", V_INFO, "MODEL", "layers, shapes, parameters, FLOP, bytes, and the arena as bars", NULL, verb_info},
+  {"weights", V_WEIGHTS, "F",
+   "what a file of weights holds; with --for MODEL, which weights of a network, -o G writes them so",
+   "F is .npz, .safetensors or PyTorch's .pth (F.pth:NAME: the dictionary NAME of a checkpoint); G is .npz or "
+   ".safetensors.",
+   verb_weights},
   {"ops", V_TABLE, NULL, "the operations of the language", NULL, verb_ops},
   {"targets", V_TARGETS, NULL, "the machines that Lathe makes code for", NULL, verb_targets},
   {NULL, 0, NULL, NULL, NULL, NULL},

@@ -17,20 +17,22 @@ static void read_stdin(cli *c) {
   c->source_bytes = n;
 }
 
-lathe_graph *load_graph(cli *c) {
+lathe_graph *load_graph_from(cli *c, const char *model) {
   lathe_error e;
   char *opts = opts_for(c, TO_LOAD, NULL);
   lathe_graph *g;
-  if (strcmp(c->model, "-") == 0) {
+  if (strcmp(model, "-") == 0) {
     read_stdin(c);
     g = lathe_parse(c->source, c->source_bytes, "<stdin>", opts, &e);
   } else {
-    g = lathe_load(c->model, opts, &e);
+    g = lathe_load(model, opts, &e);
   }
   if (!g) fail_api(c, &e);
   free(opts);
   return g;
 }
+
+lathe_graph *load_graph(cli *c) { return load_graph_from(c, c->model); }
 
 static void report_passes(const cli *c, const lathe_model *m) {
   lathe_error e;

@@ -8,6 +8,18 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What the library would refuse to write is refused before hours of training. */
+static void check_save(const cli *c, const char *flag) {
+  static const char *const only_read[] = {".pt", ".pth", ".bin", ".ckpt"};
+  const char *path = text_of(c, flag, ""), *dot = strrchr(path, '.');
+  for (size_t i = 0; dot && i < sizeof only_read / sizeof only_read[0]; i++)
+    if (strcmp(dot, only_read[i]) == 0)
+      fail_usage(c,
+                 "--%s: %s would be a file of PyTorch's, which are only read\nhelp: --%s F.safetensors; in Python, "
+                 "safetensors.torch.load_file('F.safetensors') reads it",
+                 flag, path, flag);
+}
+
 static void check_flags(const cli *c) {
   static const char *const needs[][2] = {
     {"test-data", "test-labels"}, {"test-labels", "test-data"}, {"confusion", "test-data"}, {"save-optimizer", "save"},
@@ -17,6 +29,8 @@ static void check_flags(const cli *c) {
   for (size_t i = 0; i < sizeof needs / sizeof needs[0]; i++)
     if (has(c, needs[i][0]) && !has(c, needs[i][1])) fail_usage(c, "--%s goes with --%s", needs[i][0], needs[i][1]);
   if (has(c, "epochs") && has(c, "steps")) fail_usage(c, "--epochs and --steps exclude each other");
+  check_save(c, "save");
+  check_save(c, "save-fallback");
   if (has(c, "save-best") && has(c, "save-every"))
     fail_usage(c, "--save-best and --save-every would write the same file: they exclude each other");
 }

@@ -213,8 +213,8 @@ LATHE_API int lathe_model_block(const lathe_model *m, const char *entry, size_t 
 LATHE_API char *lathe_model_report(const lathe_model *m, const char *what, lathe_error *e);
 
 /* ---- instances: one caller's weights or state, buffers, scratch ---- */
-/* opts: --weights F.npz --weights-partial --seed S --threads T. Params not loaded are drawn from the seed (default
- * 0). */
+/* opts: --weights F (docs/weights.md) --weights-partial --flatten-order --seed S --threads T. Params not loaded are
+ * drawn from the seed (default 0). */
 LATHE_API lathe_instance *lathe_open(lathe_model *m, const char *opts, lathe_error *e);
 LATHE_API void lathe_instance_free(lathe_instance *s);
 /* The memory behind an input, output, hyperparameter ("lr") or param/state by name. Inputs and outputs: owned by the
@@ -232,8 +232,13 @@ LATHE_API int lathe_repack(lathe_instance *s);
  * entry, nothing to pass. */
 LATHE_API void *lathe_region(lathe_instance *s, const char *entry, size_t *bytes);
 LATHE_API void *lathe_grads(lathe_instance *s, const char *entry, size_t *bytes);
+/* By the name's ending: .npz, .safetensors, and for loading PyTorch's .pth. Loading changes everything or nothing. */
 LATHE_API int lathe_weights_load(lathe_instance *s, const char *path, int partial, lathe_error *e);
 LATHE_API int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, lathe_error *e);
+/* What a file of weights holds (docs/weights.md), a line each as text. With g, the network whose weights they are:
+ * which of them each is, and what is done to its elements; opts then may have --output G, which writes them with the
+ * network's own names and layouts, --weights-partial and --flatten-order. Freed with lathe_free. */
+LATHE_API char *lathe_weights_list(const char *path, const lathe_graph *g, const char *opts, lathe_error *e);
 /* params and states by name */
 LATHE_API int lathe_weights_copy(lathe_instance *to, const lathe_instance *from, lathe_error *e);
 /* Fill an input from the seed: floats normal, integers in [0, limit). */

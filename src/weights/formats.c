@@ -57,17 +57,16 @@ void lt_weights_parse(lt_weights *out, lt_job *job, lt_arena *a, const lt_weight
   format->read(out);
 }
 
-/* "F.pth:NAME" is the dictionary NAME of a checkpoint. */
-static void split_part(lt_weights *w, lt_arena *a, const char **path) {
-  const char *colon = strrchr(*path, ':');
-  if (!colon || !colon[1] || by_name(*path, (size_t)(colon - *path)) != &lt_format_torch) return;
-  w->part = colon + 1;
-  *path = lt_arena_strndup(a, *path, (size_t)(colon - *path));
+const char *lt_weights_file(lt_arena *a, const char *path, const char **part) {
+  const char *colon = strrchr(path, ':');
+  bool two = colon && colon[1] && by_name(path, (size_t)(colon - path)) == &lt_format_torch;
+  if (part) *part = two ? colon + 1 : NULL;
+  return two ? lt_arena_strndup(a, path, (size_t)(colon - path)) : path;
 }
 
 void lt_weights_open(lt_weights *out, lt_job *job, lt_arena *a, const char *path) {
   *out = (lt_weights){0};
-  split_part(out, a, &path);
+  path = lt_weights_file(a, path, &out->part);
   const lt_weights_format *format = by_name(path, strlen(path));
   lt_bytes file = lt_file_view(job, a, path, MAX_FILE);
   lt_weights_parse(out, job, a, format ? format : by_content(file), path, file);
@@ -95,6 +94,22 @@ void lt_weights_fail(lt_weights *w, int status, const char *fmt, ...) {
 void lt_weights_fetch(lt_weights *w, lt_weight *x) {
   if (x->problem) lt_weights_fail(w, LATHE_E_UNSUPPORTED, "%s", x->problem);
   if (w->format->fetch) w->format->fetch(w, x);
+}
+
+bool lt_is_utf8(const char *text, size_t n) {
+  const unsigned char *p = (const unsigned char *)text, *end = p + n;
+  while (p < end) {
+    unsigned length = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+    if (!length || (size_t)(end - p) < length) return false;
+    for (unsigned i = 1; i < length; i++)
+      if ((p[i] & 0xc0) != 0x80) return false;
+    unsigned second = length > 2 ? p[1] : 0x90;
+    if ((*p == 0xe0 && second < 0xa0) || (*p == 0xed && second > 0x9f) || (*p == 0xf0 && second < 0x90) ||
+        (*p == 0xf4 && second > 0x8f))
+      return false;
+    p += length;
+  }
+  return true;
 }
 
 const char *lt_weight_text(lt_arena *a, const lt_weight *x) {

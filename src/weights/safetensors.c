@@ -247,27 +247,11 @@ static void take_metadata(reader *r) {
   expect(r, '}');
 }
 
-static bool is_utf8(const char *text, size_t n) {
-  const unsigned char *p = (const unsigned char *)text, *end = p + n;
-  while (p < end) {
-    unsigned length = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-    if (!length || (size_t)(end - p) < length) return false;
-    for (unsigned i = 1; i < length; i++)
-      if ((p[i] & 0xc0) != 0x80) return false;
-    unsigned second = length > 2 ? p[1] : 0x90;
-    if ((*p == 0xe0 && second < 0xa0) || (*p == 0xed && second > 0x9f) || (*p == 0xf0 && second < 0x90) ||
-        (*p == 0xf4 && second > 0x8f))
-      return false;
-    p += length;
-  }
-  return true;
-}
-
 static void take_entry(reader *r) {
   char text[LT_MAX_KEY + 1];
   size_t n = take_string(r, text, "a tensor's name");
   if (n > LT_MAX_KEY) FAIL(r, "a tensor's name is longer than %d bytes: `%.40s…`", LT_MAX_KEY, text);
-  if (!is_utf8(text, n)) FAIL(r, "a tensor's name is not UTF-8: `%.40s`", text);
+  if (!lt_is_utf8(text, n)) FAIL(r, "a tensor's name is not UTF-8: `%.40s`", text);
   if (memchr(text, 0, n)) FAIL(r, "a tensor's name has a zero character: `%.40s`", text);
   if (lt_map_get(&r->keys, text, n, NULL)) FAIL(r, "`%s` stands twice in the header", text);
   const char *key = lt_arena_strndup(r->w->arena, text, n);

@@ -110,6 +110,34 @@ START_TEST(prove_one) {
 }
 END_TEST
 
+/* Files of weights of every kind, matched with a network and written anew. */
+START_TEST(weights_one) {
+  static const char *const files[] = {"torch.pth", "torch.safetensors", "keras.npz"};
+  char path[1000], opts[100];
+  lathe_error e;
+  snprintf(path, sizeof path, "%s/weights/net.lathe", getenv("LT_TESTS"));
+  snprintf(opts, sizeof opts, "--flatten-order hwc --output oom-%d.safetensors", (int)getpid());
+  lathe_graph *g = lathe_load(path, "", &e);
+  ck_assert_msg(g != NULL, "%s", e.message);
+  snprintf(path, sizeof path, "%s/weights/%s", getenv("LT_TESTS"), files[_i]);
+  const int64_t live = lt_mem_live();
+  for (uint64_t n = 1;; n++) {
+    lt_mem_fail_at(n, false);
+    char *list = lathe_weights_list(path, g, opts, &e);
+    lt_mem_fail_at(0, false);
+    lathe_free(list);
+    ck_assert_msg(lt_mem_live() == live, "allocation %d: %d blocks left behind", (int)n, (int)(lt_mem_live() - live));
+    if (list) {
+      ck_assert_uint_gt(n, 10);
+      break;
+    }
+    ck_assert_msg(e.status == LATHE_E_NOMEM, "allocation %d: status %d: %s", (int)n, e.status, e.message);
+  }
+  unlink(strrchr(opts, ' ') + 1);
+  lathe_graph_free(g);
+}
+END_TEST
+
 static Suite *oom(void) {
   Suite *s = suite_create("oom");
   TCase *c = tcase_create("oom");
@@ -117,6 +145,7 @@ static Suite *oom(void) {
   tcase_add_test(c, run_one), tcase_add_test(c, run_all_later), tcase_add_test(c, train_one),
     tcase_add_test(c, emit_one);
   tcase_add_test(c, prove_one);
+  tcase_add_loop_test(c, weights_one, 0, 3);
   suite_add_tcase(s, c);
   return s;
 }

@@ -35,15 +35,18 @@ static const lt_image_item *item_called(const lt_matching *mt, const char *name,
   return lt_map_get(&mt->names, name, n, &i) ? &mt->m->image.item[i] : NULL;
 }
 
+/* Room for a key, with what all names begin with before it and another ending. */
+typedef char name_text[LT_MAX_KEY + LT_MAX_NAME + 32];
+
 /* The key as the network would spell its beginning: `dense/kernel:0` is dense.kernel. */
-static const char *spelled(const lt_matching *mt, const char *key) {
-  char *text = lt_arena_printf(mt->arena, "%s%s", mt->add, key + mt->strip);
-  size_t n = strlen(text);
-  if (!strchr(text, '/')) return text;
-  if (n > 2 && !strcmp(text + n - 2, ":0")) text[n - 2] = 0;
-  for (char *p = text; *p; p++)
+static void spell(name_text out, const lt_matching *mt, const char *key) {
+  size_t n = strlen(mt->add), length = LT_MIN(strlen(key + mt->strip), (size_t)LT_MAX_KEY);
+  memcpy(out, mt->add, n), memcpy(out + n, key + mt->strip, length);
+  out[n += length] = 0;
+  if (!strchr(out, '/')) return;
+  if (n > 2 && !strcmp(out + n - 2, ":0")) out[n - 2] = 0;
+  for (char *p = out; *p; p++)
     if (*p == '/') *p = '.';
-  return text;
 }
 
 static const char *last_part(const char *key) {
@@ -63,21 +66,25 @@ static const ending *ending_of(const char *key) {
   return NULL;
 }
 
-/* `fc.weight` as `fc.W`; the key itself where its ending is nobody's. */
-static const char *in_our_words(const lt_matching *mt, const char *key, const ending *e, int which) {
-  return !e ? key : lt_arena_printf(mt->arena, "%.*s%s", (int)(last_part(key) - key), key, e->ours[which]);
+/* `fc.weight` as `fc.W`; the key itself where its ending is nobody's. false: there is no such spelling. */
+static bool in_our_words(name_text out, const lt_matching *mt, const char *key, int which) {
+  spell(out, mt, key);
+  const ending *e = ending_of(out);
+  if (which && !(e && e->ours[which])) return false;
+  if (e) strcpy(out + (last_part(out) - out), e->ours[which]);
+  return true;
 }
 
 /* The weight that a key means; *two: it could be another one as well. */
 static const lt_image_item *find(const lt_matching *mt, const char *key, dialect *whose, bool *two) {
-  const char *name = spelled(mt, key);
+  name_text name, ours;
+  *two = false, *whose = OURS;
+  spell(name, mt, key);
   const lt_image_item *own = item_called(mt, name, strlen(name)), *found = NULL;
   const ending *e = ending_of(name);
-  *two = false, *whose = OURS;
   if (own || !e) return own;
   *whose = e->whose;
-  for (int i = 0; i < 2 && e->ours[i]; i++) {
-    const char *ours = in_our_words(mt, name, e, i);
+  for (int i = 0; i < 2 && in_our_words(ours, mt, key, i); i++) {
     const lt_image_item *item = item_called(mt, ours, strlen(ours));
     if (item && found) *two = true;
     if (item) found = item;
@@ -131,21 +138,31 @@ static uint32_t count_found(const lt_matching *mt) {
 
 static size_t next_part(const char *text, size_t at) { return at + strcspn(text + at, "./") + 1; }
 
-/* The least that makes the most keys find their weights. */
+/* Do keys and weights of the network correspond one to one, as far as numbers tell? */
+static bool all_found(const lt_matching *mt, uint32_t found) {
+  uint32_t keys = 0, own = 0;
+  for (uint32_t i = 0; i < mt->w->n; i++) keys += !mt->skip[i] && !is_nobodys(mt->w->at[i].key);
+  for (uint32_t i = 0; i < mt->m->image.n; i++) own += mt->m->network_own[i];
+  return found == keys && found == own;
+}
+
+/* The least that makes the most keys find their weights, of at most PARTS parts of each. The network's own beginning is
+ * left out only where then everything corresponds: `W` alone is not `y.W`. */
 static void choose_prefix(lt_matching *mt) {
-  const char *key, *name;
-  size_t keys = common_of_keys(mt, &key), names = common_of_names(mt, &name), strip = 0;
-  const char *add = "";
-  uint32_t best = 0, all = count_found(mt);
-  best = all;
-  for (size_t s = 0; key && s <= keys; s = next_part(key, s))
-    for (size_t n = 0; n <= names; n = next_part(name, n)) {
-      if (best == mt->w->n) break; /* nothing finds more */
+  enum { PARTS = 8 };
+  const char *key, *name, *add = "";
+  size_t keys = common_of_keys(mt, &key), names = common_of_names(mt, &name), strip = 0, s = 0;
+  uint32_t best = count_found(mt);
+  for (int i = 0; i <= PARTS && s <= keys && keys + names; i++, s = next_part(key, s)) {
+    size_t n = 0;
+    for (int k = 0; k <= PARTS && n <= names; k++, n = next_part(name, n)) {
       mt->strip = s, mt->add = n ? lt_arena_strndup(mt->arena, name, n) : "";
       uint32_t found = count_found(mt);
-      if (found > best) best = found, strip = s, add = mt->add;
-      if (!names || n == names) break;
+      if (found > best && (!n || all_found(mt, found))) best = found, strip = s, add = mt->add;
+      if (!names) break;
     }
+    if (!keys) break;
+  }
   mt->strip = strip, mt->add = add;
 }
 
@@ -285,7 +302,12 @@ static bool take_keras(const reading *r, lt_match *out) {
 
 static bool take(const reading *r, lt_match *out) {
   if (r->x->problem) lt_weights_fetch(r->mt->w, r->x); /* fails */
-  if (!lt_elements_fit(&r->x->array, (lathe_dtype)r->item->type.dtype)) return misfit(r, NULL), false;
+  if (!lt_elements_fit(&r->x->array, (lathe_dtype)r->item->type.dtype)) {
+    problem(r->mt);
+    lt_str_printf(&r->mt->problems, "`%s` is %s, which cannot be `%s` %s", r->x->key,
+                  lt_weight_text(r->mt->arena, r->x), r->item->name, lt_type_text(r->mt->arena, &r->item->type));
+    return false;
+  }
   switch (r->whose) {
     case OURS: return take_turned(r, out, NULL, "");
     case TORCH: return take_torch(r, out);
@@ -300,10 +322,10 @@ enum { MANY = 20 }; /* problems after which no more names are compared: nobody r
 
 /* The nearest of names to the key in the network's words, which may be two. */
 static const char *nearest(const lt_matching *mt, const char *key, const char *const *names) {
-  const char *name = spelled(mt, key), *near = NULL;
-  const ending *e = ending_of(name);
-  for (int i = 0; i < 2 && !near && mt->n_problems < MANY && (!i || (e && e->ours[i])); i++)
-    near = lt_nearest(in_our_words(mt, name, e, i), names);
+  name_text word;
+  const char *near = NULL;
+  for (int i = 0; i < 2 && !near && mt->n_problems < MANY && in_our_words(word, mt, key, i); i++)
+    near = lt_nearest(word, names);
   return near;
 }
 
@@ -364,10 +386,9 @@ void lt_match_missing(lt_matching *mt, bool with_optimizer) {
   const char **names = LT_NEW_ARRAY(mt->arena, const char *, 2 * (size_t)mt->w->n + 1);
   uint32_t *key = LT_NEW_ARRAY(mt->arena, uint32_t, 2 * (size_t)mt->w->n + 1), n = 0;
   for (uint32_t i = 0; i < mt->w->n; i++) {
-    const char *name = spelled(mt, mt->w->at[i].key);
-    const ending *e = ending_of(name);
-    for (int k = 0; mt->unexpected[i] && k < 2 && (!k || (e && e->ours[k])); k++)
-      key[n] = i, names[n++] = in_our_words(mt, name, e, k);
+    name_text word;
+    for (int k = 0; mt->unexpected[i] && k < 2 && in_our_words(word, mt, mt->w->at[i].key, k); k++)
+      key[n] = i, names[n++] = lt_arena_strdup(mt->arena, word);
   }
   for (uint32_t i = 0; i < m->image.n; i++) {
     if (mt->item[i].weight || mt->partial || (!m->network_own[i] && !with_optimizer)) continue;

@@ -5,6 +5,7 @@
  * or not at all, the object last. */
 #include "driver/object/emission.h"
 #include "driver/pipeline.h"
+#include "weights/weights.h"
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
@@ -233,7 +234,7 @@ static void add_file(lt_arena *a, file_list *all, const char *path) {
 static file_list made_of(const lt_emission *e, const lathe_graph *g) {
   file_list all = {0};
   add_file(e->a, &all, g->source.file);
-  add_file(e->a, &all, e->o->weights);
+  if (e->o->weights) add_file(e->a, &all, lt_weights_file(e->a, e->o->weights, NULL));
   for (uint32_t i = 0; i < g->g->nodes.n; i++) {
     const lt_data *d = lt_data_in(g->g->nodes.at[i]);
     if (d) add_file(e->a, &all, d->path);
