@@ -5,10 +5,13 @@
  *   int NAME(out, region)                                pack
  *   int NAME_step(io, region, out, scratch, i64 kernel)  one kernel, for bench
  *
- * A kernel's buffers are passed as an array of addresses in the entry's frame, which is its only memory. */
+ * A kernel's buffers are passed as an array of addresses in the entry's frame, which is its only memory. An entry of
+ * many kernels calls functions of PART kernels each: LLVM's time for one function grows faster than its length. */
 #include "codegen/module.h"
 #include "codegen/cpu/kernels.h"
 #include "plan/operands.h"
+
+enum { PART = 64 };
 
 typedef struct entry {
   lt_ll *l;
@@ -32,21 +35,18 @@ static LLVMValueRef bad_region(lt_ll *l, LLVMValueRef bad, LLVMValueRef p, int64
   return either(l, bad, lt_ll_misaligned(l, p, LT_ALIGN));
 }
 
-static LLVMValueRef bad_slots(entry *e) {
+/* The pointer of slot i; adds to `bad`, where that is asked for, what is wrong with it. */
+static void load_slot(entry *e, uint32_t i, LLVMValueRef *bad) {
   lt_ll *l = e->l;
-  LLVMValueRef bad = NULL;
-  for (uint32_t i = 0; i < e->plan->n_slot; i++) {
-    const lt_slot *s = &e->plan->slot[i];
-    if (s->unused) continue;
-    int64_t align = (int64_t)lt_dtype_size(s->type.dtype);
-    e->slot[i] = lt_ll_load_ptr(l, e->io, i);
-    e->present[i] = s->nullable ? LLVMBuildNot(l->b, lt_ll_is_null(l, e->slot[i]), "") : NULL;
-    if (!s->nullable) bad = either(l, bad, lt_ll_is_null(l, e->slot[i]));
-    if (align > 1) bad = either(l, bad, lt_ll_misaligned(l, e->slot[i], align));
-    if (!s->nullable || s->role == LT_SLOT_OUTPUT) continue;
-    e->slot[i] = LLVMBuildSelect(l->b, e->present[i], e->slot[i], lt_ll_bytes_on(l, e->consts, s->def_offset), "");
-  }
-  return bad;
+  const lt_slot *s = &e->plan->slot[i];
+  if (s->unused) return;
+  int64_t align = (int64_t)lt_dtype_size(s->type.dtype);
+  e->slot[i] = lt_ll_load_ptr(l, e->io, i);
+  e->present[i] = s->nullable ? LLVMBuildNot(l->b, lt_ll_is_null(l, e->slot[i]), "") : NULL;
+  if (bad && !s->nullable) *bad = either(l, *bad, lt_ll_is_null(l, e->slot[i]));
+  if (bad && align > 1) *bad = either(l, *bad, lt_ll_misaligned(l, e->slot[i], align));
+  if (!s->nullable || s->role == LT_SLOT_OUTPUT) return;
+  e->slot[i] = LLVMBuildSelect(l->b, e->present[i], e->slot[i], lt_ll_bytes_on(l, e->consts, s->def_offset), "");
 }
 
 /* A null region is the module's own, where there is one of its kind. */
@@ -59,19 +59,26 @@ static void choose_region(entry *e) {
   }
 }
 
-/* Check everything, load what kernels will need. The frame's array has room for the most buffers a kernel takes. */
-static void emit_prologue(entry *e) {
+/* Room in the frame for the most buffers that a kernel takes. */
+static void make_bufs(entry *e) {
   lt_ll *l = e->l;
-  const lt_plan *p = e->plan;
   uint32_t most = 1;
-  for (uint32_t i = 0; i < p->n_kernel; i++) {
-    uint32_t n = lt_kernel_buffers(&p->kernel[i], NULL, 0);
+  for (uint32_t i = 0; i < e->plan->n_kernel; i++) {
+    uint32_t n = lt_kernel_buffers(&e->plan->kernel[i], NULL, 0);
     most = LT_MAX(most, n);
   }
   e->bufs = LLVMBuildArrayAlloca(l->b, l->ptr, LLVMConstInt(l->i32, most, false), "bufs");
+}
+
+/* Check everything, load what kernels will need. */
+static void emit_prologue(entry *e) {
+  lt_ll *l = e->l;
+  const lt_plan *p = e->plan;
+  make_bufs(e);
   if (e->io) lt_ll_return_if(l, lt_ll_is_null(l, e->io), LATHE_E_POINTER);
   choose_region(e);
-  LLVMValueRef bad = bad_slots(e);
+  LLVMValueRef bad = NULL;
+  for (uint32_t i = 0; i < p->n_slot; i++) load_slot(e, i, &bad);
   bad = bad_region(l, bad, e->region, p->region_bytes);
   bad = bad_region(l, bad, e->scratch, p->scratch_bytes);
   if (e->out) bad = bad_region(l, bad, e->out, p->out_bytes);
@@ -200,12 +207,47 @@ static void check_indices(const entry *e) {
   }
 }
 
+static LLVMTypeRef part_type(lt_ll *l) {
+  LLVMTypeRef param[] = {l->ptr, l->ptr, l->ptr, l->ptr, l->ptr};
+  return LLVMFunctionType(l->void_, param, LT_COUNT(param), false);
+}
+
+/* part.N(io, region, out, scratch, parallel): kernels [first, last) of the entry, which has checked its arguments. */
+static LLVMValueRef emit_part(entry *e, uint32_t first, uint32_t last) {
+  lt_ll *l = e->l;
+  LLVMValueRef fn = l->fn = LLVMAddFunction(l->mod, "part", part_type(l)); /* LLVM numbers equal names */
+  LLVMSetLinkage(fn, LLVMInternalLinkage);
+  lt_ll_attributes(l, fn);
+  LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
+  e->io = LLVMGetParam(fn, 0), e->region = LLVMGetParam(fn, 1), e->out = LLVMGetParam(fn, 2);
+  e->scratch = LLVMGetParam(fn, 3), e->parallel = LLVMGetParam(fn, 4);
+  make_bufs(e);
+  for (uint32_t i = 0; i < e->plan->n_slot; i++) load_slot(e, i, NULL);
+  for (uint32_t i = first; i < last; i++) emit_call(e, i);
+  LLVMBuildRetVoid(l->b);
+  return fn;
+}
+
+static LLVMValueRef or_null(const lt_ll *l, LLVMValueRef v) { return v ? v : LLVMConstNull(l->ptr); }
+
+static void call_part(entry *e, LLVMValueRef part) {
+  lt_ll *l = e->l;
+  LLVMValueRef arg[] = {or_null(l, e->io), or_null(l, e->region), or_null(l, e->out), or_null(l, e->scratch),
+                        or_null(l, e->parallel)};
+  LLVMBuildCall2(l->b, part_type(l), part, arg, LT_COUNT(arg), "");
+}
+
 static void emit_entry(entry *e) {
   const lt_plan *p = e->plan;
+  uint32_t n_part = p->n_kernel > 2 * PART ? (p->n_kernel + PART - 1) / PART : 0;
+  LLVMValueRef *part = LT_NEW_ARRAY(e->l->arena, LLVMValueRef, n_part + 1u);
+  for (uint32_t i = 0; i < n_part; i++) part[i] = emit_part(e, i * PART, LT_MIN((i + 1) * PART, p->n_kernel));
+  e->out = NULL;
   begin_function(e, e->as->symbol ? e->as->symbol : p->name, e->as->two_regions, false);
   emit_prologue(e);
   check_indices(e);
-  for (uint32_t i = 0; i < p->n_kernel; i++) emit_call(e, i);
+  for (uint32_t i = 0; i < n_part; i++) call_part(e, part[i]);
+  for (uint32_t i = 0; !n_part && i < p->n_kernel; i++) emit_call(e, i);
   if (e->out) zero_gaps(e);
   if (e->out && p->out_kind) lt_ll_write_header(e->l, e->out, p->out_kind, model_of(p, p->out_kind), p->out_bytes);
   lt_ll_return(e->l, 0);

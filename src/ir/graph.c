@@ -210,10 +210,10 @@ lt_value lt_const_scalar(lt_graph *g, lt_dtype t, double v) {
 
 void lt_add_output(lt_graph *g, const char *name, lt_value v) {
   check_name(g, name);
-  for (uint32_t i = 0; i < g->outputs.n; i++)
-    if (strcmp(g->outputs.at[i].name, name) == 0)
-      lt_fail(g->job, LATHE_E_INVALID, &g->loc, "two outputs are named `%s`", name);
+  if (lt_map_gets(&g->output_names, name, NULL))
+    lt_fail(g->job, LATHE_E_INVALID, &g->loc, "two outputs are named `%s`", name);
   lt_output o = {lt_arena_strdup(&g->arena, name), v};
+  lt_map_puts(&g->arena, &g->output_names, o.name, 0);
   lt_vec_push(&g->arena, &g->outputs, o);
 }
 
@@ -226,8 +226,8 @@ void lt_add_update(lt_graph *g, lt_value leaf, lt_value v) {
   if (!lt_type_eq(to, from))
     lt_fail(g->job, LATHE_E_INVALID, &g->loc, "update of `%s`: it is %s, the new value %s", name,
             lt_type_text(&g->arena, to), lt_type_text(&g->arena, from));
-  for (uint32_t i = 0; i < g->updates.n; i++)
-    if (g->updates.at[i].leaf == leaf) lt_fail(g->job, LATHE_E_INVALID, &g->loc, "`%s` is updated twice", name);
+  if (g->values.at[leaf].updated) lt_fail(g->job, LATHE_E_INVALID, &g->loc, "`%s` is updated twice", name);
+  g->values.at[leaf].updated = true;
   lt_update u = {leaf, v};
   lt_vec_push(&g->arena, &g->updates, u);
 }

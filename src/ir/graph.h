@@ -46,6 +46,7 @@ typedef struct lt_value_info {
   const char *name; /* NULL: unnamed; otherwise unique in the graph */
   uint32_t node;    /* index into graph->nodes */
   uint32_t result;  /* which of its results */
+  bool updated;     /* a leaf with an update */
   lt_layout layout;
 } lt_value_info;
 
@@ -79,6 +80,7 @@ struct lt_graph {
   LT_VEC(lt_output) outputs;    /* in the order of the definition */
   LT_VEC(lt_update) updates;
   lt_map names;               /* value name → lt_value */
+  lt_map output_names;        /* those of outputs */
   lt_loc loc;                 /* given to nodes emitted next */
   const char *label, *origin; /* likewise */
   const char *call;           /* what is being written out in several ops, for messages; NULL: nothing */

@@ -237,7 +237,8 @@ static const void *kept_attrs(lt_kernel_builder *kb, const lt_node *n) {
 }
 
 int32_t lt_x_value(lt_kernel_builder *kb, lt_value v) {
-  if (kb->memo[v] >= 0) return kb->memo[v];
+  const lt_memo *known = &kb->b->memo[v];
+  if (known->stamp == kb->stamp) return known->x;
   const lt_graph *g = kb->b->g;
   const lt_node *n = lt_node_of(g, v);
   bool member = kb->unit && lt_unit_has(kb->unit, n->id) && (lt_op_table[n->op].flags & LT_MAP);
@@ -256,6 +257,6 @@ int32_t lt_x_value(lt_kernel_builder *kb, lt_value v) {
                                  .dtype = lt_type_of(g, v)->dtype,
                                  .arg = {arg[0], arg[1], arg[2]}});
   }
-  kb->memo[v] = r;
+  kb->b->memo[v] = (lt_memo){kb->stamp, r};
   return r;
 }

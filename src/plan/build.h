@@ -38,6 +38,14 @@ typedef struct lt_unit {
   bool begun, done;    /* being scheduled; scheduled */
 } lt_unit;
 
+/* Who reads a stored value, directly or through moves: item[first[v]] to item[first[v + 1] - 1], in the order of nodes.
+ * wanted[v]: by how many outputs and updates. */
+typedef struct lt_reader { uint32_t node; lt_value operand; } lt_reader;
+typedef struct lt_readers { uint32_t *first, *wanted; lt_reader *item; } lt_readers;
+
+/* Where a value stands in a kernel's code, if `stamp` is that code's. */
+typedef struct lt_memo { uint32_t stamp; int32_t x; } lt_memo;
+
 typedef enum lt_phase { LT_PHASE_ALL, LT_PHASE_PACK, LT_PHASE_RUN } lt_phase;
 
 typedef struct lt_builder {
@@ -58,6 +66,10 @@ typedef struct lt_builder {
   LT_VEC(lt_kernel) kernel;
   LT_VEC(lt_slot) slot;
   lt_place *place; /* by value */
+  lt_value *base;  /* by value: the stored value behind views and virtual moves */
+  lt_readers readers;
+  lt_memo *memo;        /* by value: of the kernel under construction */
+  uint32_t codes_begun; /* each has its stamp */
 } lt_builder;
 
 typedef LT_VEC(lt_instr) lt_code_vec;
@@ -70,8 +82,8 @@ typedef struct lt_kernel_builder {
   LT_VEC(lt_access) access;
   lt_code_vec rexpr, expr, *x; /* x: the one being written */
   LT_VEC(lt_store) store;
-  int32_t *memo; /* by value: index in *x, or -1 */
-  lt_type shape; /* of the element at `at`: the shape members of the cluster have or broadcast into */
+  uint32_t stamp; /* of *x, in b->memo */
+  lt_type shape;  /* of the element at `at`: the shape members of the cluster have or broadcast into */
   lt_at at;
 } lt_kernel_builder;
 
@@ -81,7 +93,6 @@ typedef struct lt_phys { int64_t stride[LT_MAX_RANK], block, offset, count; } lt
 void lt_phys_of(lt_phys *out, const lt_type *t, const lt_layout *l);
 bool lt_value_blocked(const lt_builder *b, lt_value v);
 bool lt_value_plain(const lt_builder *b, lt_value v);       /* row-major without a halo */
-lt_value lt_base(const lt_builder *b, lt_value v);          /* the stored value behind views and virtual moves */
 const char *lt_value_name(const lt_builder *b, lt_value v); /* for dumps */
 uint32_t lt_add_buffer(lt_builder *b, lt_buffer x);
 uint32_t lt_add_slot(lt_builder *b, const char *name, const lt_type *t, lt_slot_role role);
@@ -91,6 +102,10 @@ void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int
 void lt_place_leaves(lt_builder *b); /* inputs, params, states */
 /* what it makes and has no place yet goes into the arena */
 void lt_place_unit(lt_builder *b, const lt_unit *u);
+
+/* ---- readers.c ---- */
+void lt_find_readers(lt_builder *b); /* base, readers */
+static inline lt_value lt_base(const lt_builder *b, lt_value v) { return b->base[v]; }
 
 /* ---- unit.c ---- */
 void lt_units_collect(lt_builder *b);     /* unit, unit_of */

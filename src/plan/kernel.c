@@ -8,17 +8,16 @@ void lt_kernel_init(lt_kernel_builder *kb, lt_builder *b, const lt_unit *u, lt_k
   kb->k.dtype = kb->k.acc = LT_F32;
   kb->k.name = kb->k.op = "";
   kb->x = &kb->expr;
-  kb->memo = lt_arena_alloc(b->a, b->g->values.n * sizeof *kb->memo);
-  memset(kb->memo, 0xff, b->g->values.n * sizeof *kb->memo);
+  kb->stamp = ++b->codes_begun;
   if (u && u->root) lt_kernel_name(kb, u->root);
 }
 
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x) {
   kb->x = x;
-  memset(kb->memo, 0xff, kb->b->g->values.n * sizeof *kb->memo);
+  kb->stamp = ++kb->b->codes_begun;
 }
 
-void lt_kernel_result(lt_kernel_builder *kb, int32_t x) { kb->memo[kb->unit->root->out] = x; }
+void lt_kernel_result(lt_kernel_builder *kb, int32_t x) { kb->b->memo[kb->unit->root->out] = (lt_memo){kb->stamp, x}; }
 
 void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n) {
   const lt_graph *g = kb->b->g;

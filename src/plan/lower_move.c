@@ -66,7 +66,7 @@ LT_LOWER(move) {
   } else {
     lt_kernel_result(&kb, lt_x_read(&kb, n->in[0], &at));
   }
-  lt_kernel_store(&kb, n->out, &kb.at, kb.memo[n->out]);
+  lt_kernel_store(&kb, n->out, &kb.at, lt_x_value(&kb, n->out));
   lt_kernel_finish(&kb);
 }
 

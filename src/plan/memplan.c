@@ -3,6 +3,8 @@
  * that writes each element where the same iteration has read one may do so in place. */
 #include "plan/kinds.h"
 
+#include <stdlib.h>
+
 static bool same_walk(const lt_access *a, const lt_access *b) {
   return !a->n_index && !b->n_index && a->offset == b->offset && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
@@ -30,83 +32,94 @@ static bool at_once(const lt_plan *p, uint32_t x, uint32_t y) {
   return true;
 }
 
-typedef struct placed { int64_t from, to; } placed;
-
-/* The lowest place for `bytes` between the intervals. */
-static int64_t lowest(placed *busy, uint32_t n, int64_t bytes) {
-  for (uint32_t i = 1; i < n; i++)
-    for (uint32_t k = i; k > 0 && busy[k].from < busy[k - 1].from; k--) {
-      placed t = busy[k];
-      busy[k] = busy[k - 1], busy[k - 1] = t;
-    }
-  int64_t at = 0;
-  for (uint32_t i = 0; i < n; i++) {
-    if (busy[i].from - at >= bytes) return at;
-    at = LT_MAX(at, busy[i].to);
-  }
-  return at;
-}
-
 static bool meet(const lt_buffer *a, const lt_buffer *b) { return a->last >= b->first && b->last >= a->first; }
 
-/* Place buffer order[i] beside those before it. First as if it could lie anywhere over a buffer it may replace in
- * place; if it then overlaps such a one in part, apart from them all. */
-static int64_t place(const lt_plan *p, const uint32_t *order, uint32_t i, placed *busy) {
-  const lt_buffer *x = &p->buffer[order[i]];
-  int64_t bytes = lt_aligned(x->bytes), at = 0;
-  for (int apart = 0; apart < 2; apart++) {
-    uint32_t used = 0;
-    bool partly = false;
-    for (uint32_t k = 0; k < i; k++) {
-      const lt_buffer *y = &p->buffer[order[k]];
-      if (apart ? meet(x, y) : at_once(p, order[i], order[k]))
-        busy[used++] = (placed){y->offset, y->offset + lt_aligned(y->bytes)};
-    }
-    at = lowest(busy, used, bytes);
-    for (uint32_t k = 0; k < i; k++) {
-      const lt_buffer *y = &p->buffer[order[k]];
-      bool over = at < y->offset + lt_aligned(y->bytes) && y->offset < at + bytes;
-      partly |= over && meet(x, y) && y->offset != at;
-    }
-    if (!partly) break;
+/* Buffers that have their places, by offset. A buffer's lifetime stands beside its place: most are only passed over. */
+typedef struct placed { int64_t from, to; int32_t first, last; uint32_t id; } placed;
+typedef struct arena { lt_plan *p; placed *at; uint32_t n; int64_t end; } arena;
+
+/* The lowest place for buffer x beside those that live with it: all, or only those that it may not replace in place. */
+static int64_t lowest(const arena *m, uint32_t x, int64_t bytes, bool apart) {
+  const lt_buffer *b = &m->p->buffer[x];
+  int64_t at = 0;
+  for (uint32_t i = 0; i < m->n; i++) {
+    const placed *y = &m->at[i];
+    if (y->to <= at || y->last < b->first || b->last < y->first) continue;
+    if (!apart && !at_once(m->p, x, y->id)) continue;
+    if (y->from - at >= bytes) break;
+    at = y->to;
   }
   return at;
 }
 
-/* Behind order[0..fixed), which have their places: scratch buffers by size. Returns the end of what they take. */
-static int64_t place_all(lt_plan *p, lt_arena *a, uint32_t *order, uint32_t fixed) {
-  uint32_t n = fixed;
-  for (uint32_t i = 0; i < p->n_buffer; i++) {
-    if (p->buffer[i].region != LT_REGION_SCRATCH || p->buffer[i].first < 0) continue;
-    uint32_t k = n++;
-    for (; k > fixed && p->buffer[order[k - 1]].bytes < p->buffer[i].bytes; k--) order[k] = order[k - 1];
-    order[k] = i;
-  }
-  placed *busy = LT_NEW_ARRAY(a, placed, n + 1u);
-  int64_t end = 0;
-  for (uint32_t i = fixed; i < n; i++) {
-    lt_buffer *x = &p->buffer[order[i]];
-    x->offset = place(p, order, i, busy);
-    end = LT_MAX(end, x->offset + lt_aligned(x->bytes));
-  }
-  return end;
+/* Would x lie over a part of what lives with it? */
+static bool over_a_part(const arena *m, uint32_t x, int64_t at, int64_t bytes) {
+  const lt_buffer *b = &m->p->buffer[x];
+  for (uint32_t i = 0; i < m->n && m->at[i].from < at + bytes; i++)
+    if (m->at[i].to > at && m->at[i].from != at && meet(b, &m->p->buffer[m->at[i].id])) return true;
+  return false;
+}
+
+static void put(arena *m, uint32_t x) {
+  const lt_buffer *b = &m->p->buffer[x];
+  placed y = {b->offset, b->offset + lt_aligned(b->bytes), b->first, b->last, x};
+  uint32_t i = m->n++;
+  while (i > 0 && m->at[i - 1].from > y.from) i--;
+  memmove(&m->at[i + 1], &m->at[i], (m->n - 1 - i) * sizeof y);
+  m->at[i] = y;
+  m->end = LT_MAX(m->end, y.to);
+}
+
+/* First as if it could lie anywhere over a buffer it may replace in place; if it then overlaps such a one in part,
+ * apart from them all. */
+static void place(arena *m, uint32_t x) {
+  int64_t bytes = lt_aligned(m->p->buffer[x].bytes), at = lowest(m, x, bytes, false);
+  if (over_a_part(m, x, at, bytes)) at = lowest(m, x, bytes, true);
+  m->p->buffer[x].offset = at;
+  put(m, x);
+}
+
+typedef struct sized { int64_t bytes; uint32_t id; } sized;
+
+static int by_size(const void *a, const void *b) {
+  const sized *x = a, *y = b;
+  if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+  return x->id < y->id ? -1 : 1;
+}
+
+/* Scratch buffers, the largest first, beside those that have their places. */
+static void place_all(arena *m, lt_arena *a) {
+  sized *order = LT_NEW_ARRAY(a, sized, m->p->n_buffer + 1u);
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < m->p->n_buffer; i++)
+    if (m->p->buffer[i].region == LT_REGION_SCRATCH && m->p->buffer[i].first >= 0)
+      order[n++] = (sized){m->p->buffer[i].bytes, i};
+  qsort(order, n, sizeof *order, by_size);
+  for (uint32_t i = 0; i < n; i++) place(m, order[i].id);
+}
+
+static arena arena_of(lt_plan *p, lt_arena *a) {
+  return (arena){.p = p, .at = LT_NEW_ARRAY(a, placed, p->n_buffer + 1u)};
 }
 
 void lt_plan_memory(lt_plan *p, lt_arena *a) {
-  p->scratch_bytes = place_all(p, a, LT_NEW_ARRAY(a, uint32_t, p->n_buffer + 1u), 0);
+  arena m = arena_of(p, a);
+  place_all(&m, a);
+  p->scratch_bytes = m.end;
 }
 
 /* What stands in the image stays, from the kernel that writes it on. */
 void lt_plan_memory_in_out(lt_plan *p, lt_arena *a) {
-  uint32_t *order = LT_NEW_ARRAY(a, uint32_t, p->n_buffer + 1u), n = 0;
+  arena m = arena_of(p, a);
   for (uint32_t i = 0; i < p->n_buffer; i++) {
     if (p->buffer[i].region != LT_REGION_OUT || p->buffer[i].first < 0) continue;
     p->buffer[i].last = INT32_MAX;
-    order[n++] = i;
+    put(&m, i);
   }
-  int64_t end = place_all(p, a, order, n);
+  m.end = 0;
+  place_all(&m, a);
   for (uint32_t i = 0; i < p->n_buffer; i++)
     if (p->buffer[i].region == LT_REGION_SCRATCH) p->buffer[i].region = LT_REGION_OUT;
   p->scratch_bytes = 0;
-  p->out_bytes = LT_MAX(p->out_bytes, end);
+  p->out_bytes = LT_MAX(p->out_bytes, m.end);
 }

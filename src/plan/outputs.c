@@ -14,19 +14,16 @@ static lt_value computed_base(const lt_builder *b, lt_value v) {
  * to one are skipped). So such a kernel must do nothing else, and nobody may read what it writes. */
 static bool may_be_skipped(const lt_builder *b, lt_value v) {
   const lt_graph *g = b->g;
-  uint32_t unit = b->unit_of[lt_node_of(g, v)->id], stores = 0, wanted = 0;
+  uint32_t unit = b->unit_of[lt_node_of(g, v)->id], stores = 0;
   for (uint32_t i = 0; i < b->unit.at[unit - 1].node.n; i++) {
     const lt_node *n = g->nodes.at[b->unit.at[unit - 1].node.at[i]];
     for (lt_value r = n->out; r < n->out + n->n_out; r++) stores += b->stored[r];
   }
-  for (uint32_t i = 0; i < g->nodes.n; i++) {
-    const lt_node *n = g->nodes.at[i];
-    for (unsigned k = 0; b->live[i] && b->unit_of[i] && b->unit_of[i] != unit && k < n->n_in; k++)
-      if (n->in[k] && lt_base(b, n->in[k]) == v) return false;
+  for (uint32_t i = b->readers.first[v]; i < b->readers.first[v + 1]; i++) {
+    uint32_t reader = b->unit_of[b->readers.item[i].node];
+    if (reader && reader != unit) return false;
   }
-  for (uint32_t i = 0; i < g->outputs.n; i++) wanted += lt_base(b, g->outputs.at[i].value) == v;
-  for (uint32_t i = 0; i < g->updates.n; i++) wanted += lt_base(b, g->updates.at[i].value) == v;
-  return stores == 1 && wanted == 1 && lt_facts(b->unit.at[unit - 1].root)->writes != LT_WRITES_ADD;
+  return stores == 1 && b->readers.wanted[v] == 1 && lt_facts(b->unit.at[unit - 1].root)->writes != LT_WRITES_ADD;
 }
 
 /* Outputs are written where the caller wants them, unless the value stands elsewhere already: then it is copied. */

@@ -57,11 +57,6 @@ uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count) 
 
 /* ---- places of values ---- */
 
-lt_value lt_base(const lt_builder *b, lt_value v) {
-  while (b->move[lt_node_of(b->g, v)->id] != LT_MOVE_NOT) v = lt_node_of(b->g, v)->in[0];
-  return v;
-}
-
 const char *lt_value_name(const lt_builder *b, lt_value v) {
   const char *name = lt_name_of(b->g, v);
   return name ? lt_arena_strdup(b->a, name) : lt_arena_printf(b->a, "v%u", v);

@@ -37,6 +37,8 @@ static void begin(lt_builder *b, lt_plan *out, lt_arena *a, const lt_graph *g, c
   b->fixed = lt_static_nodes(a, g);
   b->move = lt_moves(a, g, b->live);
   b->place = LT_NEW_ARRAY(a, lt_place, g->values.n);
+  b->memo = LT_NEW_ARRAY(a, lt_memo, g->values.n);
+  lt_find_readers(b);
   lt_units_collect(b);
   lt_units_mark_stored(b);
   lt_units_schedule(b);

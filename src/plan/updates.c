@@ -2,48 +2,37 @@
  * at the end. All reads of an entry see the old value. */
 #include "plan/build.h"
 
-static uint32_t position(const lt_builder *b, uint32_t unit) {
-  for (uint32_t i = 0; i < b->order.n; i++)
-    if (b->order.at[i] == unit) return i;
-  return UINT32_MAX;
+/* When each unit runs, by unit. */
+static uint32_t *positions(const lt_builder *b) {
+  uint32_t *at = LT_NEW_ARRAY(b->a, uint32_t, b->unit.n + 1u);
+  for (uint32_t i = 0; i < b->order.n; i++) at[b->order.at[i]] = i;
+  return at;
 }
 
 /* Is the leaf read last by unit `u`, there only element by element and directly? */
-static bool read_before(const lt_builder *b, lt_value leaf, uint32_t u) {
+static bool read_before(const lt_builder *b, lt_value leaf, uint32_t u, const uint32_t *position) {
   const lt_graph *g = b->g;
-  uint32_t when = position(b, u);
-  for (uint32_t i = 0; i < g->nodes.n; i++) {
-    const lt_node *n = g->nodes.at[i];
-    for (unsigned k = 0; b->live[i] && !lt_is_leaf(g, n->out) && k < n->n_in; k++) {
-      if (!n->in[k] || lt_base(b, n->in[k]) != leaf) continue;
-      uint32_t unit = b->unit_of[i];
-      bool same_element = unit == u + 1 && n->in[k] == leaf && lt_op_table[n->op].flags & LT_MAP &&
-                          lt_type_eq(lt_type_of(g, leaf), lt_type_of(g, n->out));
-      if (!unit) { /* a view or index map: somebody else reads through it */
-        for (uint32_t j = i + 1; j < g->nodes.n; j++)
-          for (unsigned m = 0; b->live[j] && b->unit_of[j] && m < g->nodes.at[j]->n_in; m++) {
-            lt_value x = g->nodes.at[j]->in[m];
-            if (x && lt_base(b, x) == leaf && x != leaf && position(b, b->unit_of[j] - 1) >= when) return false;
-          }
-        continue;
-      }
-      if (!same_element && position(b, unit - 1) >= when) return false;
-    }
+  if (b->readers.wanted[leaf]) return false;
+  for (uint32_t i = b->readers.first[leaf]; i < b->readers.first[leaf + 1]; i++) {
+    const lt_reader *r = &b->readers.item[i];
+    const lt_node *n = g->nodes.at[r->node];
+    uint32_t unit = b->unit_of[r->node];
+    if (!unit) continue; /* a view or index map: who reads through it reads the leaf */
+    bool same_element = unit == u + 1 && r->operand == leaf && lt_op_table[n->op].flags & LT_MAP &&
+                        lt_type_eq(lt_type_of(g, leaf), lt_type_of(g, n->out));
+    if (!same_element && position[unit - 1] >= position[u]) return false;
   }
-  for (uint32_t i = 0; i < g->outputs.n; i++)
-    if (lt_base(b, g->outputs.at[i].value) == leaf) return false;
-  for (uint32_t i = 0; i < g->updates.n; i++)
-    if (lt_base(b, g->updates.at[i].value) == leaf) return false;
   return true;
 }
 
 void lt_place_updates(lt_builder *b) {
   const lt_graph *g = b->g;
+  const uint32_t *position = positions(b);
   for (uint32_t i = 0; i < g->updates.n; i++) {
     lt_value v = g->updates.at[i].value, leaf = g->updates.at[i].leaf;
     uint32_t u = b->unit_of[lt_node_of(g, v)->id];
     if (!u || b->place[v].set || !lt_value_plain(b, v)) continue;
-    if (read_before(b, leaf, u - 1)) b->place[v] = b->place[leaf];
+    if (read_before(b, leaf, u - 1, position)) b->place[v] = b->place[leaf];
   }
 }
 

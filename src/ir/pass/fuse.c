@@ -5,7 +5,8 @@
  * that cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well. */
 #include "ir/pass/moves.h"
 
-enum { MOST_NODES = 24 }; /* in a cluster: its loads are live at once */
+enum { MOST_NODES = 24 };   /* in a cluster: its loads are live at once */
+enum { MOST_STEPS = 1000 }; /* of a walk back in search of a cycle; what is further away counts as one */
 
 /* Ids of its first and last node; `until` is the last node of all clusters up to this one, which stand in the order of
  * their first nodes. */
@@ -16,10 +17,10 @@ typedef struct fuser {
   const bool *live;
   const lt_move *move;
   const uint32_t *uses;
-  const bool *fixed;     /* by node, in a run entry: depends on weights only, is computed once; else NULL */
-  uint32_t *of;          /* by node: cluster, 0: none */
-  uint32_t *before;      /* by node: the one that joined its cluster before it, as id + 1; 0: it is the first */
-  uint32_t *seen, stamp; /* of `waits` */
+  const bool *fixed;            /* by node, in a run entry: depends on weights only, is computed once; else NULL */
+  uint32_t *of;                 /* by node: cluster, 0: none */
+  uint32_t *before;             /* by node: the one that joined its cluster before it, as id + 1; 0: it is the first */
+  uint32_t *seen, stamp, steps; /* of `waits` */
   LT_VEC(cluster) all;
 } fuser;
 
@@ -63,7 +64,7 @@ static bool waits(fuser *f, lt_value v, uint32_t c, uint32_t from) {
   const lt_node *n = lt_node_of(f->g, v);
   if (n->id < from || f->seen[n->id] == f->stamp) return false;
   uint32_t own = f->of[n->id];
-  if (own == c) return true;
+  if (own == c || ++f->steps > MOST_STEPS) return true;
   if (!own) {
     f->seen[n->id] = f->stamp;
     return operands_wait(f, n, c, from);
@@ -83,7 +84,7 @@ static bool joins(fuser *f, const lt_node *n, unsigned k) {
   if (f->fixed && f->fixed[n->id] != f->fixed[to->first]) return false;
   if (to->closed || to->nodes >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out))) return false;
   uint32_t from = walk_end(f, c);
-  f->stamp++;
+  f->stamp++, f->steps = 0;
   for (unsigned j = 0; j < n->n_in; j++) {
     if (!n->in[j] || f->of[lt_node_of(f->g, n->in[j])->id] == c) continue;
     if (waits(f, n->in[j], c, from)) return false;
