@@ -212,10 +212,11 @@ static LLVMTypeRef part_type(lt_ll *l) {
   return LLVMFunctionType(l->void_, param, LT_COUNT(param), false);
 }
 
-/* part.N(io, region, out, scratch, parallel): kernels [first, last) of the entry, which has checked its arguments. */
+/* NAME.part.N(io, region, out, scratch, parallel): kernels [first, last) of the entry, which has checked its arguments. */
 static LLVMValueRef emit_part(entry *e, uint32_t first, uint32_t last) {
   lt_ll *l = e->l;
-  LLVMValueRef fn = l->fn = LLVMAddFunction(l->mod, "part", part_type(l)); /* LLVM numbers equal names */
+  const char *name = lt_arena_printf(l->arena, "%s.part.%u", e->plan->name, first / PART); /* not a C name */
+  LLVMValueRef fn = l->fn = LLVMAddFunction(l->mod, name, part_type(l));
   LLVMSetLinkage(fn, LLVMInternalLinkage);
   lt_ll_attributes(l, fn);
   LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));

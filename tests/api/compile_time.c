@@ -59,11 +59,39 @@ START_TEST(compile_time) {
 }
 END_TEST
 
+/* Time per layer of a deep training step, whose layers are all alike. */
+static double deep_ms(int layers) {
+  char path[512], dim[64];
+  lathe_error e;
+  snprintf(path, sizeof path, "%s/../bench/deep.lathe", getenv("LT_TESTS"));
+  snprintf(dim, sizeof dim, "--dim D=%d", layers);
+  double best = 0;
+  for (int i = 0; i < 2; i++) {
+    double start = cpu_ms();
+    lathe_graph *g = lathe_load(path, dim, &e);
+    ck_assert_msg(g != NULL, "%s: %s", path, e.message);
+    lathe_model *m = lathe_compile(g, "--entry train --optimizer adam", &e);
+    ck_assert_msg(m != NULL, "%d layers: %s", layers, e.message);
+    double ms = cpu_ms() - start;
+    if (i == 0 || ms < best) best = ms;
+    lathe_model_free(m), lathe_graph_free(g);
+  }
+  return best;
+}
+
+START_TEST(growth) {
+  double few = deep_ms(50), many = deep_ms(200);
+  fprintf(stderr, "# 50 layers %.0f ms, 200 layers %.0f ms\n", few, many);
+  ck_assert_msg(many < few * 6, "200 layers take %.0f ms, 50 %.0f ms: more than in proportion", many, few);
+}
+END_TEST
+
 static Suite *compile_time_suite(void) {
   Suite *s = suite_create("compile_time");
   TCase *c = tcase_create("compile_time");
   tcase_set_timeout(c, 250);
   tcase_add_loop_test(c, compile_time, 0, sizeof rows / sizeof rows[0]);
+  tcase_add_test(c, growth);
   suite_add_tcase(s, c);
   return s;
 }
