@@ -212,7 +212,8 @@ static LLVMTypeRef part_type(lt_ll *l) {
   return LLVMFunctionType(l->void_, param, LT_COUNT(param), false);
 }
 
-/* NAME.part.N(io, region, out, scratch, parallel): kernels [first, last) of the entry, which has checked its arguments. */
+/* NAME.part.N(io, region, out, scratch, parallel): kernels [first, last) of the entry, which has checked its arguments.
+ */
 static LLVMValueRef emit_part(entry *e, uint32_t first, uint32_t last) {
   lt_ll *l = e->l;
   const char *name = lt_arena_printf(l->arena, "%s.part.%u", e->plan->name, first / PART); /* not a C name */
