@@ -8,6 +8,7 @@
  *   plan      plan/               affine kernels over buffers with fixed offsets; shared packing: model/pack.c
  *   inputs    plan/indices.c      labels and indices that a call looks at
  *             model/inputs.c      the learning rate that may be left out
+ *   memory    model/memory.c      does it fit: weights, packed weights, arena, inputs and outputs
  *   halves    step/split.c        a training step cut at its gradients, each half through the passes again
  *   code      model/code.c        lathe_compile: for this machine, into this process
  *             object/emit.c       lathe_emit: for any machine, into files */
@@ -100,6 +101,8 @@ lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, 
   lt_packing *packing = lt_packing_begin(m);
   for (uint32_t i = 0; i < m->n_entry; i++) plan_entry(m, job, &m->entry[i], packing, settled[i]);
   lt_packing_finish(m, job);
+  for (uint32_t i = 0; i < m->n_entry; i++)
+    lt_model_check_memory(m, job, m->entry[i].graph, &m->entry[i].plan, m->entry[i].split);
   if (m->options.halves) check_halves(m, job);
   lt_model_list(m, job);
   return m;

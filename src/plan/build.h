@@ -96,7 +96,7 @@ bool lt_value_plain(const lt_builder *b, lt_value v);       /* row-major without
 const char *lt_value_name(const lt_builder *b, lt_value v); /* for dumps */
 uint32_t lt_add_buffer(lt_builder *b, lt_buffer x);
 uint32_t lt_add_slot(lt_builder *b, const char *name, const lt_type *t, lt_slot_role role);
-uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count);
+uint32_t lt_scratch(lt_builder *b, const char *name, lt_value v, int64_t count); /* elements as v has, for v */
 lt_place lt_place_of(lt_builder *b, lt_value v); /* makes one for constants when first asked */
 void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int64_t offset);
 void lt_place_leaves(lt_builder *b); /* inputs, params, states */

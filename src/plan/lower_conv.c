@@ -255,11 +255,11 @@ enum { W_CHUNK, W_GROUP, W_BLOCK, W_CBLOCK, W_C, W_KH, W_KW, W_LANE };
  * in whole vectors. Then a kernel in the order of the gradient adds the chunks and evaluates what was fused. */
 typedef struct sums { bool used; uint32_t buffer; int64_t chunk, group, block, channel, row, col; } sums;
 
-static sums sums_of(lt_builder *b, const lt_conv_dims *v, lt_dtype t, int64_t n_chunks) {
+static sums sums_of(lt_builder *b, const lt_conv_dims *v, lt_value of, int64_t n_chunks) {
   sums s = {.used = n_chunks > 1 || v->c * lt_conv_taps(v) >= LT_LANES, .col = LT_LANES};
   s.row = v->col.kernel * s.col, s.channel = v->row.kernel * s.row, s.block = v->c * s.channel;
   s.group = lt_ceil_div(v->oc, LT_LANES) * s.block, s.chunk = v->groups * s.group;
-  if (s.used) s.buffer = lt_scratch(b, "sums", t, n_chunks * s.chunk);
+  if (s.used) s.buffer = lt_scratch(b, "sums", of, n_chunks * s.chunk);
   return s;
 }
 
@@ -355,7 +355,7 @@ static void contract_weight(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   const lt_conv_dims v = dims_of(b, n);
   int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n;
-  sums to = sums_of(b, &v, lt_type_of(b->g, n->out)->dtype, n_chunks);
+  sums to = sums_of(b, &v, n->out, n_chunks);
   if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, &to);
   if (rest) lower_weight(b, u, &v, blocks * LT_LANES, 1, rest, &to);
   if (!to.used) return;

@@ -48,11 +48,13 @@ uint32_t lt_add_buffer(lt_builder *b, lt_buffer x) {
   return b->buffer.n - 1;
 }
 
-uint32_t lt_scratch(lt_builder *b, const char *name, lt_dtype t, int64_t count) {
+uint32_t lt_scratch(lt_builder *b, const char *name, lt_value v, int64_t count) {
   int64_t bytes;
+  const lt_dtype t = lt_type_of(b->g, v)->dtype;
   if (!lt_mul_ok(&bytes, count, (int64_t)lt_dtype_size(t)))
-    lt_fail(b->job, LATHE_E_INVALID, NULL, "`%s` is too large", name);
-  return lt_add_buffer(b, (lt_buffer){.region = LT_REGION_SCRATCH, .bytes = bytes, .dtype = t, .name = name});
+    lt_fail(b->job, LATHE_E_INVALID, &lt_node_of(b->g, v)->loc, "`%s` is too large", name);
+  return lt_add_buffer(b,
+                       (lt_buffer){.region = LT_REGION_SCRATCH, .bytes = bytes, .dtype = t, .name = name, .value = v});
 }
 
 /* ---- places of values ---- */
@@ -85,7 +87,8 @@ void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int
                  .offset = offset,
                  .bytes = lt_type_bytes(t),
                  .dtype = t->dtype,
-                 .name = lt_value_name(b, v)};
+                 .name = lt_value_name(b, v),
+                 .value = v};
   b->place[v] = (lt_place){lt_add_buffer(b, x), 0, true};
 }
 
@@ -120,7 +123,7 @@ void lt_place_unit(lt_builder *b, const lt_unit *u) {
       if (!b->stored[v] || b->place[v].set) continue;
       lt_phys p;
       lt_phys_of(&p, lt_type_of(g, v), &g->values.at[v].layout);
-      b->place[v] = (lt_place){lt_scratch(b, lt_value_name(b, v), lt_type_of(g, v)->dtype, p.count), 0, true};
+      b->place[v] = (lt_place){lt_scratch(b, lt_value_name(b, v), v, p.count), 0, true};
     }
   }
 }

@@ -56,6 +56,7 @@ typedef struct lt_buffer {
   int64_t offset, bytes; /* offset set by memplan for SCRATCH; a multiple of 64 */
   lt_dtype dtype;
   const char *name;    /* for dumps */
+  lt_value value;      /* of the graph that was planned, for which these bytes are; 0: of none */
   int32_t first, last; /* kernels that define and last use it (SCRATCH) */
 } lt_buffer;
 

@@ -46,7 +46,7 @@ void lt_copy_updates(lt_builder *b) {
     if (p.set && p.buffer == b->place[leaf].buffer) continue;
     bool moves = p.set && b->buffer.at[p.buffer].region == LT_REGION_STATE;
     if (!moves) continue;
-    uint32_t keep = lt_scratch(b, lt_value_name(b, leaf), lt_type_of(g, v)->dtype, lt_type_count(lt_type_of(g, v)));
+    uint32_t keep = lt_scratch(b, lt_value_name(b, leaf), v, lt_type_count(lt_type_of(g, v)));
     from[i] = (lt_place){keep, 0, true};
     lt_lower_copy(b, v, from[i], lt_value_name(b, leaf), "update");
   }

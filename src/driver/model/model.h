@@ -90,6 +90,9 @@ void lt_packing_finish(lathe_model *m, lt_job *job);
 uint32_t lt_model_pack_kinds(void); /* of images that `pack` and grad entries take, as bits */
 /* inputs.c: lr may be left out, and so may outputs of a step. */
 void lt_set_hyper(lathe_model *m, const lt_model_entry *e, lt_plan *p);
+/* memory.c: all that a call of the plan of g touches must be within the limit of bytes (--max-bytes). `packed`: the
+ * plan reads an image of its own, beside that of the weights. */
+void lt_model_check_memory(const lathe_model *m, lt_job *job, const lt_graph *g, const lt_plan *p, bool packed);
 /* step/split.c: fills e->halves, unless the step cannot be cut there (a network with updates of its own). */
 void lt_split_step(lathe_model *m, lt_job *job, const lt_graph *settled, lt_model_entry *e);
 /* model.c: m->callable and m->unit, once everything is planned. */

@@ -177,6 +177,7 @@ static void plan_half(lathe_model *m, lt_job *job, const lt_model_entry *e, lt_g
   lt_graph *done = lt_run_later_passes(job, g, &po);
   const char *name = lt_arena_printf(&m->arena, "%s%s", e->spec.name, suffix);
   lt_plan_half(out, &m->arena, done, &m->image, &e->halves->grads, name);
+  lt_model_check_memory(m, job, done, out, false);
   lt_graph_drop(job, done);
   lt_set_hyper(m, e, out);
   share_slots(m, e, out);
