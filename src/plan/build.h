@@ -175,6 +175,9 @@ void lt_kernel_finish(lt_kernel_builder *kb);              /* tidies dims and ap
 void lt_merge_dims(lt_kernel *k);                          /* merge_dims.c: drops and merges dims, chooses task dims */
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
 
+/* ---- kernel_contract.c ---- */
+void lt_contract_cut(lt_contract *c); /* segments are complete: K is cut into runs */
+
 /* ---- lowering: lower_hooks.h has a function for each op that is a root ---- */
 /* none was chosen for n, or one that is not for it */
 LT_NORETURN void lt_fail_algorithm(lt_builder *b, const lt_node *n);

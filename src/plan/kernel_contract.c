@@ -1,5 +1,18 @@
-/* kernel_contract.c: the kind CONTRACT (kernels.def): its operands, its key, its text. */
+/* kernel_contract.c: the kind CONTRACT (kernels.def): its runs, its operands, its key, its text. */
+#include "plan/build.h"
 #include "plan/kinds.h"
+
+void lt_contract_cut(lt_contract *c) {
+  int64_t steps = 0;
+  for (unsigned i = 0; i < c->n_seg; i++) {
+    lt_kseg *g = &c->seg[i];
+    int64_t n = 1;
+    for (unsigned d = 0; d < g->n; d++) n *= g->extent[d];
+    g->run = lt_runs_even(g->extent, g->n);
+    steps += n;
+  }
+  c->cut = steps > LT_RUN_CONTRACT;
+}
 
 void lt_operands_contract(lt_walk *w, const lt_kernel *k) {
   lt_walk_accesses(w, k);
@@ -17,6 +30,7 @@ void lt_key_contract(lt_str *out, const lt_kernel *k) {
     lt_key_put_all(out, g->extent, g->n), lt_key_put_all(out, g->a_stride, g->n),
       lt_key_put_all(out, g->b_stride, g->n);
     lt_key_put_all(out, g->b_dim, k->n_dims);
+    lt_key_put(out, c->cut ? g->run.dim : LT_NONE), lt_key_put(out, c->cut ? g->run.per : 0);
   }
 }
 
@@ -39,11 +53,20 @@ void lt_print_contract(lt_str *out, const lt_kernel *k) {
     lt_print_list(out, c->seg[i].a_stride, c->seg[i].n);
     lt_str_printf(out, " b + %lld ", (long long)c->seg[i].b_offset);
     lt_print_list(out, c->seg[i].b_stride, c->seg[i].n);
+    if (c->cut) lt_str_printf(out, " runs of %lld in k%d", (long long)c->seg[i].run.per, c->seg[i].run.dim);
     if (!has_dims(&c->seg[i])) continue;
     lt_str_puts(out, " b along dims ");
     lt_print_list(out, c->seg[i].b_dim, k->n_dims);
   }
   lt_str_puts(out, "\n");
+}
+
+static bool runs_fit(const lt_contract *c) {
+  for (unsigned i = 0; c->cut && i < c->n_seg; i++) {
+    const lt_kseg *g = &c->seg[i];
+    if (g->run.dim >= g->n || g->run.per < 1 || g->run.per > g->extent[g->run.dim]) return false;
+  }
+  return true;
 }
 
 /* Emission walks rows and columns itself, and reads A once for all lanes. */
@@ -54,6 +77,7 @@ const char *lt_fault_contract(const lt_kernel *k) {
               c->col_dim != k->block_dim;
   if (!dims) return "rows and columns that are not two output dims beside blocks and lanes";
   if (c->n_seg < 1 || c->n_seg > LT_COUNT(c->seg)) return "a sum of no products";
+  if (!runs_fit(c)) return "runs that are not of K's dims";
   if (c->a.n_index || c->b.n_index) return "a guarded operand of a contraction";
   if (c->a.stride[lane] || (k->block_dim != LT_NONE && c->a.stride[k->block_dim]))
     return "a left operand that changes along the lanes";

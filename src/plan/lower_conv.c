@@ -125,6 +125,7 @@ static void channel_segments(lt_contract *x, const operand *o, const taps *t, in
                           .b_offset = blocks * t->all * 256,
                           .a_stride = {t->a[0], t->a[1], o->channel},
                           .b_stride = {t->b[0] * rest * LT_LANES, t->b[1] * rest * LT_LANES, LT_LANES}});
+  lt_contract_cut(x);
 }
 
 /* The panel: [groups][blocks of the result's channels][taps x channels][16]. */
@@ -234,7 +235,7 @@ static void contract_adjoint(lt_builder *b, const lt_unit *u) {
 /* ---- gradient in the weights ---- */
 
 /* Long sums are cut into chunks of whole images, or of rows where there is one image only; how many follows from the
- * shape alone. Each chunk is a chain of its own; the chunks' sums are added as a balanced tree. */
+ * shape alone. Each chunk is a sum of its own; the chunks' sums are added as a balanced tree. */
 typedef struct chunks { int64_t n, images, rows; } chunks; /* n chunks of so many images and rows each */
 enum { MOST_CHUNKS = 8, CHUNK_PIXELS = 1024 };
 
@@ -310,6 +311,7 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
                         .extent = {cut.images, cut.rows, v->col.windows},
                         .b_stride = {g.image, g.row, g.col},
                         .a_stride = {o.image, v->row.stride * o.row, v->col.stride * o.col}};
+  lt_contract_cut(x);
   kb.k.flop = flop_of(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);
   if (!to->used) {

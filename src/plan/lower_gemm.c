@@ -89,6 +89,7 @@ static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value 
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   x->row_dim = (uint8_t)p->one, x->col_dim = (uint8_t)p->row, x->n_seg = 1;
   x->seg[0] = (lt_kseg){.n = 1, .extent = {p->k}};
+  lt_contract_cut(x);
   x->a = access_a(&kb, p, n->in[0], &x->seg[0].a_stride[0]);
   x->b = access_b(&kb, p, n->in[1], &x->seg[0].b_stride[0]);
   x->a.masked = false;

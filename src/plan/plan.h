@@ -108,17 +108,22 @@ typedef enum lt_reduce_kind { LT_SUM_TREE16, LT_SUM_CHAIN, LT_REDUCE_MAX, LT_RED
 
 /* A contraction C[m.., n] = Σ_k A[m.., k]·B[k, n]. Output dims as ever; the lane dim is n mod 16 and the dim before it
  * the block of n (block_dim), so B is read 16 contiguous lanes at a time (stride[lane] == 1) and A is one scalar per
- * (m, k), broadcast. K runs over segments in order, each a nest of up to 4 dims, outermost first: one chain per output.
- * Conv forward: one segment (C/16, KH, KW, 16) and, when C mod 16 ≠ 0, a second (KH, KW, C mod 16). */
+ * (m, k), broadcast. K runs over segments in order, each a nest of up to 4 dims, outermost first.
+ * Conv forward: one segment (C/16, KH, KW, 16) and, when C mod 16 ≠ 0, a second (KH, KW, C mod 16).
+ *
+ * The sum of an output: each run is a chain from zero along K, and the runs' sums are added in their order: (r0 + r1) +
+ * r2 …. Where K is not cut, all of it is one run. Otherwise every segment begins one, and is cut as its `run` says. */
 typedef struct lt_kseg {
   uint8_t n;
   int64_t extent[4], a_stride[4], b_stride[4], a_offset, b_offset;
   int64_t b_dim[LT_MAX_DIMS]; /* what this segment adds to b.stride: its rows may stand at other distances */
+  lt_runs run;
 } lt_kseg;
 typedef struct lt_contract {
   lt_access a, b; /* strides over the output dims; a.stride[lane] == a.stride[block] == 0 */
   uint8_t n_seg;
   lt_kseg seg[4];
+  bool cut;
   uint8_t row_dim, col_dim; /* the two output dims that the register tile spans (rows × cols); others are outer loops.
                                Both always exist, different, neither block nor lane dim; the extent may be 1 (row_dim of
                                a matrix product) */

@@ -553,5 +553,6 @@ const kc_family kc_families[] = {
   {"gather", 100, build_gather},
   {"random", 20, build_random},
   {"graph", 400, kc_build_graph},
+  {"long_k", KC_LONG_K, kc_build_long_k},
 };
 const int kc_family_count = (int)LT_COUNT(kc_families);

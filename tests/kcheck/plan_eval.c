@@ -237,7 +237,7 @@ static void reduce_point(machine *m, const lt_kernel *k, point *at, context *c) 
 static void contract_point(machine *m, const lt_kernel *k, point *p, context *c) {
   const lt_contract *x = k->contract;
   int64_t a0, b0;
-  double sum = 0;
+  double total = -0.0, run = -0.0;
   bool real = p->exists || !(x->b_masked || x->b.masked);
   address(k, &x->a, p, &a0);
   lt_access whole = x->b;
@@ -251,10 +251,11 @@ static void contract_point(machine *m, const lt_kernel *k, point *p, context *c)
       for (int d = 0; d < g->n; d++) a += g->a_stride[d] * i[d], b += g->b_stride[d] * i[d];
       for (int d = 0; d < k->n_dims; d++) b += g->b_dim[d] * p->i[d];
       double u = as_double(k->dtype, load(m, k, x->a.buffer, a, true));
-      if (real) sum += u * as_double(k->dtype, load(m, k, x->b.buffer, b, p->exists));
+      if (begins_run(x, s, i)) total += run, run = 0;
+      if (real) run += u * as_double(k->dtype, load(m, k, x->b.buffer, b, p->exists));
     } while (next(i, g->extent, g->n));
   }
-  c->result = of_double(k->acc, sum);
+  c->result = of_double(k->acc, total + run);
 }
 
 static void gather_point(machine *m, const lt_kernel *k, point *p, context *c) {

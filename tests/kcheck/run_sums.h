@@ -24,4 +24,13 @@ static inline double end_sum(run_sums *s) {
     for (int j = 0; j < apart; j++) part[j] += part[j + apart];
   return part[0];
 }
+
+/* Of a contraction: does a run begin at iteration i of segment s? */
+static inline bool begins_run(const lt_contract *x, unsigned s, const int64_t *i) {
+  const lt_kseg *g = &x->seg[s];
+  if (!x->cut && s > 0) return false;
+  for (int d = x->cut ? g->run.dim + 1 : 0; d < g->n; d++)
+    if (i[d]) return false;
+  return !x->cut || i[g->run.dim] % g->run.per == 0;
+}
 #endif

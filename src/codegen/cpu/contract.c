@@ -1,18 +1,11 @@
 /* contract.c: the one generator of contractions: conv2d, both its gradients, linear, matmul.
  *
- * A kernel becomes two kinds of function. Micro-kernels  f(bufs, coordinates…)  hold one register tile: accumulators
- * are values carried through the nest of K, the innermost part of it unrolled, and the epilogue runs on them before the
- * only store. The kernel function  k(bufs, task)  is cold: it decodes the task and walks groups of rows and blocks
- * (tile.h).
- *
- * What keeps LLVM from spilling: B's vectors first, then per pixel one broadcast and
- * its FMAs; one moving pointer per operand, everything else a constant displacement; bodies of at most BODY_FMA of
- * them; no pass pipeline that could reorder them. One chain per output along K: splitting it would change the bits. */
-#include "codegen/cpu/emit.h"
-#include "codegen/cpu/tile.h"
+ * A kernel becomes two kinds of function. Micro-kernels  f(bufs, coordinates…)  hold one register tile: its sums along
+ * K (along_k.h), and the epilogue that runs on them before the only store. The kernel function  k(bufs, task)  is cold:
+ * it decodes the task and walks groups of rows and blocks (tile.h). */
+#include "codegen/cpu/along_k.h"
 
-enum { A, B }; /* the operands among lt_bufs.own */
-enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
+enum { A, B };           /* the operands among lt_bufs.own */
 enum { EPILOGUE = 300 }; /* instructions written out at the end of a tile */
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one of `lanes` lanes. */
@@ -29,222 +22,6 @@ typedef struct contraction {
   LT_VEC(micro_kernel) micro;
   LLVMValueRef bufs, at[LT_MAX_DIMS]; /* in the kernel function: coordinates of the loops around */
 } contraction;
-
-/* ---- along K --------------------------------------------------------------------------------------------------- */
-
-/* One segment without its dims of extent 1, adjacent dims that both operands walk evenly made one. */
-typedef struct nest { int n; int64_t extent[LEVELS], a[LEVELS], b[LEVELS]; } nest;
-
-static nest nest_of(const lt_kseg *s) {
-  nest o = {0};
-  for (unsigned i = 0; i < s->n; i++) {
-    if (s->extent[i] == 1) continue;
-    int p = o.n - 1;
-    if (p >= 0 && o.a[p] == s->extent[i] * s->a_stride[i] && o.b[p] == s->extent[i] * s->b_stride[i]) {
-      o.extent[p] *= s->extent[i], o.a[p] = s->a_stride[i], o.b[p] = s->b_stride[i];
-      continue;
-    }
-    o.extent[o.n] = s->extent[i], o.a[o.n] = s->a_stride[i], o.b[o.n] = s->b_stride[i];
-    o.n++;
-  }
-  return o;
-}
-
-/* The state carried along K: both pointers and the accumulators [pixel][block]. */
-typedef struct chain { LLVMValueRef a, b, acc[LT_TILE_MAX]; } chain;
-
-typedef struct tile_code {
-  contraction *c;
-  int64_t pixels, blocks, pixel_a[LT_TILE_MAX]; /* displacement of each pixel in A */
-  unsigned lanes;                               /* of the last block */
-  const nest *n;
-  int loops;      /* levels that stay loops; those behind are unrolled */
-  int64_t unroll; /* of the innermost loop */
-} tile_code;
-
-static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
-  lt_ll *l = t->c->l;
-  const lt_kernel *k = t->c->k;
-  const lt_contract *x = t->c->x;
-  bool part = t->lanes < LT_LANES && block == t->blocks - 1;
-  unsigned lanes = part && (x->b_masked || x->b.masked || k->block_dim == LT_NONE) ? t->lanes : LT_LANES;
-  int64_t step = x->b.stride[t->c->cut.lane];
-  LLVMTypeRef scalar = lt_ll_type(l, k->dtype);
-  if (step == 1) {
-    LLVMValueRef v = LLVMBuildLoad2(l->b, LLVMVectorType(scalar, lanes), at, "");
-    LLVMSetAlignment(v, (unsigned)lt_dtype_size(k->dtype));
-    if (lanes == LT_LANES) return v;
-    LLVMValueRef pick[LT_LANES];
-    for (unsigned i = 0; i < LT_LANES; i++) pick[i] = LLVMConstInt(l->i32, LT_MIN(i, lanes), 0);
-    return LLVMBuildShuffleVector(l->b, v, LLVMConstNull(LLVMVectorType(scalar, lanes)),
-                                  LLVMConstVector(pick, LT_LANES), "");
-  }
-  LLVMValueRef v = LLVMConstNull(lt_ll_vec(l, k->dtype));
-  for (unsigned i = 0; i < lanes; i++) {
-    LLVMValueRef e = LLVMBuildLoad2(l->b, scalar, lt_ll_at(l, at, NULL, k->dtype, (int64_t)i * step), "");
-    v = LLVMBuildInsertElement(l->b, v, e, lt_ll_i64(l, i), "");
-  }
-  return v;
-}
-
-static LLVMValueRef widen(contraction *c, LLVMValueRef v) {
-  if (c->k->acc == c->k->dtype) return v;
-  return LLVMBuildFPExt(c->l->b, v, lt_ll_vec(c->l, c->k->acc), "");
-}
-
-static LLVMValueRef multiply_add(contraction *c, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
-  lt_ll *l = c->l;
-  if (lt_is_float(c->k->acc)) return lt_ll_fma(l, a, b, sum);
-  return LLVMBuildAdd(l->b, LLVMBuildMul(l->b, a, b, ""), sum, "");
-}
-
-/* One product for every accumulator, operands displaced by (da, db) elements. */
-static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
-  contraction *c = t->c;
-  lt_ll *l = c->l;
-  LLVMValueRef b[LT_TILE_MAX];
-  int64_t block_step = c->cut.block == LT_NONE ? LT_LANES * c->x->b.stride[c->cut.lane] : c->x->b.stride[c->cut.block];
-  for (int64_t i = 0; i < t->blocks; i++) {
-    b[i] = widen(c, load_b(t, lt_ll_at(l, s->b, NULL, c->k->dtype, db + i * block_step), i));
-  }
-  for (int64_t p = 0; p < t->pixels; p++) {
-    LLVMValueRef a =
-      LLVMBuildLoad2(l->b, lt_ll_type(l, c->k->dtype), lt_ll_at(l, s->a, NULL, c->k->dtype, da + t->pixel_a[p]), "");
-    a = widen(c, lt_ll_splat(l, a, LT_LANES));
-    for (int64_t i = 0; i < t->blocks; i++) {
-      s->acc[p * t->blocks + i] = multiply_add(c, a, b[i], s->acc[p * t->blocks + i]);
-    }
-  }
-}
-
-/* Levels [level, n) unrolled completely. */
-static void emit_unrolled(const tile_code *t, chain *s, int level, int64_t da, int64_t db) {
-  const nest *n = t->n;
-  if (level == n->n) {
-    emit_step(t, s, da, db);
-    return;
-  }
-  for (int64_t i = 0; i < n->extent[level]; i++)
-    emit_unrolled(t, s, level + 1, da + i * n->a[level], db + i * n->b[level]);
-}
-
-static void advance(const tile_code *t, chain *s, int64_t da, int64_t db) {
-  s->a = lt_ll_at(t->c->l, s->a, NULL, t->c->k->dtype, da);
-  s->b = lt_ll_at(t->c->l, s->b, NULL, t->c->k->dtype, db);
-}
-
-/* do … while (++i < times), the chain carried in phis. Written here and not with lt_ll_loop since it must not be tested
- * at its head: the back edge is the only branch of the hot loop. */
-typedef struct repeat {
-  LLVMValueRef i, phi[LT_TILE_MAX + 3];
-  LLVMBasicBlockRef before, body;
-  int64_t times, n;
-} repeat;
-
-static LLVMValueRef *chain_slot(chain *s, int64_t i) { return i == 0 ? &s->a : i == 1 ? &s->b : &s->acc[i - 2]; }
-
-static void repeat_begin(const tile_code *t, repeat *r, chain *s, int64_t times) {
-  lt_ll *l = t->c->l;
-  *r = (repeat){.times = times, .n = 2 + t->pixels * t->blocks};
-  if (times == 1) return;
-  r->before = LLVMGetInsertBlock(l->b);
-  r->body = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "k");
-  LLVMBuildBr(l->b, r->body);
-  LLVMPositionBuilderAtEnd(l->b, r->body);
-  r->i = LLVMBuildPhi(l->b, l->i64, "");
-  LLVMValueRef zero = lt_ll_i64(l, 0);
-  LLVMAddIncoming(r->i, &zero, &r->before, 1);
-  for (int64_t i = 0; i < r->n; i++) {
-    LLVMValueRef *slot = chain_slot(s, i);
-    r->phi[i] = LLVMBuildPhi(l->b, LLVMTypeOf(*slot), "");
-    LLVMAddIncoming(r->phi[i], slot, &r->before, 1);
-    *slot = r->phi[i];
-  }
-  s->a = lt_ll_opaque(l, s->a), s->b = lt_ll_opaque(l, s->b); /* displacements are as they should be */
-}
-
-static void repeat_end(const tile_code *t, repeat *r, chain *s) {
-  lt_ll *l = t->c->l;
-  if (r->times == 1) return;
-  LLVMBasicBlockRef last = LLVMGetInsertBlock(l->b), after = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "");
-  LLVMValueRef next = LLVMBuildNUWAdd(l->b, r->i, lt_ll_i64(l, 1), "");
-  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, lt_ll_i64(l, r->times), ""), r->body, after);
-  LLVMAddIncoming(r->i, &next, &last, 1);
-  for (int64_t i = 0; i < r->n; i++) LLVMAddIncoming(r->phi[i], chain_slot(s, i), &last, 1);
-  LLVMPositionBuilderAtEnd(l->b, after);
-}
-
-/* Loop level `level`; afterwards the pointers stand behind the last iteration. */
-static void emit_level(const tile_code *t, chain *s, int level) {
-  const nest *n = t->n;
-  if (level == t->loops) {
-    emit_unrolled(t, s, level, 0, 0);
-    return;
-  }
-  bool innermost = level == t->loops - 1;
-  int64_t unroll = innermost ? t->unroll : 1, da = n->a[level], db = n->b[level], rest = n->extent[level] % unroll;
-  repeat r;
-  repeat_begin(t, &r, s, n->extent[level] / unroll);
-  if (innermost) {
-    for (int64_t u = 0; u < unroll; u++) emit_unrolled(t, s, level + 1, u * da, u * db);
-    advance(t, s, unroll * da, unroll * db);
-  } else {
-    int64_t in = n->extent[level + 1];
-    emit_level(t, s, level + 1);
-    advance(t, s, da - in * n->a[level + 1], db - in * n->b[level + 1]);
-  }
-  repeat_end(t, &r, s);
-  for (int64_t u = 0; u < rest; u++) emit_unrolled(t, s, level + 1, u * da, u * db);
-  if (rest) advance(t, s, rest * da, rest * db);
-}
-
-/* Which levels stay loops and how far the innermost is unrolled: about BODY_FMA instructions, evenly if that costs less
- * than half. */
-static void choose_unroll(tile_code *t) {
-  int64_t fma = t->pixels * t->blocks * lt_tile_vectors(t->c->l->target, t->c->k->acc);
-  int64_t lane_loads = t->c->x->b.stride[t->c->cut.lane] == 1 ? 0 : t->blocks * LT_LANES;
-  int64_t body = t->c->l->target->small ? SMALL_BODY_FMA : BODY_FMA;
-  int64_t budget = LT_MAX(1, body / (fma + lane_loads)), unit = 1;
-  t->loops = t->n->n;
-  while (t->loops > 0 && unit * t->n->extent[t->loops - 1] <= budget) unit *= t->n->extent[--t->loops];
-  t->unroll = 1;
-  if (t->loops == 0) return;
-  int64_t extent = t->n->extent[t->loops - 1], most = LT_MIN(extent, budget / unit);
-  t->unroll = most;
-  for (int64_t u = most; 2 * u > most; u--) {
-    if (extent % u) continue;
-    t->unroll = u;
-    return;
-  }
-}
-
-/* sum (NULL: 0) + Σ stride·at. */
-static LLVMValueRef affine(lt_ll *l, LLVMValueRef sum, const int64_t *stride, LLVMValueRef const *at, int n) {
-  for (int d = 0; d < n; d++) {
-    if (!stride[d] || !at[d] || (LLVMIsAConstantInt(at[d]) && LLVMConstIntGetSExtValue(at[d]) == 0)) continue;
-    LLVMValueRef part = LLVMBuildMul(l->b, at[d], lt_ll_i64(l, stride[d]), "");
-    sum = sum ? LLVMBuildAdd(l->b, sum, part, "") : part;
-  }
-  return sum;
-}
-
-static void emit_chain(tile_code *t, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
-  contraction *c = t->c;
-  lt_ll *l = c->l;
-  LLVMValueRef a = affine(l, NULL, c->x->a.stride, at, c->cut.lane);
-  LLVMValueRef b = affine(l, NULL, c->x->b.stride, at, c->k->n_dims);
-  for (int64_t i = 0; i < t->pixels * t->blocks; i++) s->acc[i] = LLVMConstNull(lt_ll_vec(l, c->k->acc));
-  for (unsigned i = 0; i < c->x->n_seg; i++) {
-    const lt_kseg *g = &c->x->seg[i];
-    nest n = nest_of(g);
-    t->n = &n;
-    choose_unroll(t);
-    s->a = lt_ll_at(l, bufs->own[A], a, c->k->dtype, c->x->a.offset + g->a_offset);
-    LLVMValueRef own_b = affine(l, b, g->b_dim, at, c->k->n_dims);
-    s->b = lt_ll_at(l, bufs->own[B], own_b, c->k->dtype, c->x->b.offset + g->b_offset);
-    emit_level(t, s, 0);
-  }
-}
 
 /* ---- micro-kernels --------------------------------------------------------------------------------------------- */
 
@@ -287,11 +64,10 @@ static int64_t epilogue_cost(const lt_kernel *k) {
 }
 
 /* The epilogue of block b of the pixel at (row, col) from the tile's first one. */
-static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs, LLVMValueRef const *at,
-                       LLVMValueRef row, LLVMValueRef col, int64_t b, const LLVMValueRef *sum) {
-  const contraction *c = t->c;
+static void emit_point(const contraction *c, const micro_kernel *u, const lt_kernel *seen, const lt_bufs *bufs,
+                       LLVMValueRef const *at, LLVMValueRef row, LLVMValueRef col, int64_t b, const LLVMValueRef *sum) {
   lt_ll *l = c->l;
-  lt_point point = {.lanes = b == t->blocks - 1 ? t->lanes : LT_LANES};
+  lt_point point = {.lanes = b == u->blocks - 1 ? u->lanes : LT_LANES};
   memcpy(point.i, at, sizeof point.i);
   if (c->cut.row != LT_NONE) point.i[c->cut.row] = LLVMBuildAdd(l->b, at[c->cut.row], row, "");
   if (c->cut.col != LT_NONE) point.i[c->cut.col] = LLVMBuildAdd(l->b, at[c->cut.col], col, "");
@@ -303,15 +79,12 @@ static void emit_point(tile_code *t, const lt_kernel *seen, const lt_bufs *bufs,
 /* An epilogue of many instructions stands in a loop over the pixels, the accumulators in the frame: written out for
  * each of them it would take LLVM longer than all the rest. The counter stands in memory, where LLVM's strength
  * reduction does not follow it: it would weigh every combination of the strided addresses (90 ms for one kernel). */
-static void emit_store_loop(tile_code *t, const micro_kernel *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at,
-                            LLVMValueRef tile) {
-  contraction *c = t->c;
+static void emit_store_loop(const contraction *c, const micro_kernel *u, LLVMValueRef frame, const lt_bufs *bufs,
+                            LLVMValueRef const *at) {
   lt_ll *l = c->l;
   lt_kernel seen = without_tail(c, u);
   LLVMTypeRef vec = lt_ll_vec(l, c->k->acc);
-  for (int64_t i = 0; i < t->pixels * t->blocks; i++)
-    LLVMBuildStore(l->b, s->acc[i], lt_ll_at(l, tile, NULL, c->k->acc, i * LT_LANES));
-  LLVMValueRef counter = LLVMBuildAlloca(l->b, l->i64, ""), end = lt_ll_i64(l, t->pixels);
+  LLVMValueRef counter = LLVMBuildAlloca(l->b, l->i64, ""), end = lt_ll_i64(l, u->len);
   LLVMBuildStore(l->b, lt_ll_i64(l, 0), counter);
   LLVMBasicBlockRef body = lt_ll_block(l), after = lt_ll_block(l);
   LLVMBuildBr(l->b, body);
@@ -321,30 +94,30 @@ static void emit_store_loop(tile_code *t, const micro_kernel *u, chain *s, const
   LLVMValueRef flat = plus(l, p, u->phase), cols = lt_ll_i64(l, c->cut.cols);
   LLVMValueRef row = LLVMBuildUDiv(l->b, flat, cols, "");
   LLVMValueRef col = plus(l, LLVMBuildURem(l->b, flat, cols, ""), -u->phase);
-  if (u->phase == 0 && t->pixels <= c->cut.cols) row = lt_ll_i64(l, 0), col = p;
-  LLVMValueRef from = LLVMBuildMul(l->b, p, lt_ll_i64(l, t->blocks * LT_LANES), "");
-  for (int64_t b = 0; b < t->blocks; b++) {
-    LLVMValueRef sum = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, tile, from, c->k->acc, b * LT_LANES), "");
-    emit_point(t, &seen, bufs, at, row, col, b, &sum);
+  if (u->phase == 0 && u->len <= c->cut.cols) row = lt_ll_i64(l, 0), col = p;
+  LLVMValueRef from = LLVMBuildMul(l->b, p, lt_ll_i64(l, u->blocks * LT_LANES), "");
+  for (int64_t b = 0; b < u->blocks; b++) {
+    LLVMValueRef sum = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, frame, from, c->k->acc, b * LT_LANES), "");
+    emit_point(c, u, &seen, bufs, at, row, col, b, &sum);
   }
   LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, end, ""), body, after);
   LLVMPositionBuilderAtEnd(l->b, after);
 }
 
-static void emit_store(tile_code *t, const micro_kernel *u, chain *s, const lt_bufs *bufs, LLVMValueRef const *at) {
-  contraction *c = t->c;
+static void emit_store(const contraction *c, const micro_kernel *u, const LLVMValueRef *sum, const lt_bufs *bufs,
+                       LLVMValueRef const *at) {
   lt_kernel seen = without_tail(c, u);
-  for (int64_t p = 0; p < t->pixels; p++) {
+  for (int64_t p = 0; p < u->len; p++) {
     int64_t row, col;
     pixel_at(c, u, p, &row, &col);
-    for (int64_t b = 0; b < t->blocks; b++)
-      emit_point(t, &seen, bufs, at, lt_ll_i64(c->l, row), lt_ll_i64(c->l, col), b, &s->acc[p * t->blocks + b]);
+    for (int64_t b = 0; b < u->blocks; b++)
+      emit_point(c, u, &seen, bufs, at, lt_ll_i64(c->l, row), lt_ll_i64(c->l, col), b, &sum[p * u->blocks + b]);
   }
 }
 
 static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_ll *l = c->l;
-  tile_code t = {.c = c, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
+  lt_ktile t = {c->k, &c->cut, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
   LLVMValueRef at[LT_MAX_DIMS] = {0};
   for (int d = 0; d < c->k->n_dims; d++) at[d] = LLVMGetParam(l->fn, (unsigned)d + 1);
   for (int64_t p = 0; p < u->len; p++) {
@@ -358,16 +131,16 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
     if (fixed) at[d] = lt_ll_i64(l, 0);
   }
   lt_bufs bufs;
-  chain s;
-  int64_t sums = t.pixels * t.blocks;
-  bool looped = t.pixels > 1 && sums * epilogue_cost(c->k) > EPILOGUE;
-  LLVMTypeRef frame = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)sums);
-  LLVMValueRef tile = looped ? LLVMBuildAlloca(l->b, frame, "") : NULL;
+  int64_t sums = u->len * u->blocks;
+  bool looped = u->len > 1 && sums * epilogue_cost(c->k) > EPILOGUE;
+  LLVMTypeRef totals = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)sums);
+  LLVMValueRef frame = looped || c->x->cut ? LLVMBuildAlloca(l->b, totals, "") : NULL, sum[LT_TILE_MAX];
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0));
-  emit_chain(&t, &s, &bufs, at);
+  t.a = bufs.own[A], t.b = bufs.own[B];
+  lt_emit_along_k(l, &t, at, frame, looped ? NULL : sum);
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0)); /* again: these pointers need not live through K */
-  if (looped) emit_store_loop(&t, u, &s, &bufs, at, tile);
-  else emit_store(&t, u, &s, &bufs, at);
+  if (looped) emit_store_loop(c, u, frame, &bufs, at);
+  else emit_store(c, u, sum, &bufs, at);
   LLVMBuildRetVoid(l->b);
 }
 

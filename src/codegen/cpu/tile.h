@@ -2,8 +2,8 @@
  * target.
  *
  * A register tile is some output points ("pixels": consecutive ones of the rows x cols plane, so a tile may run on into
- * the next row) times some blocks of 16 lanes. Its accumulators stay in registers over all of K. Since every output has
- * its own chain along K, no choice made here changes a bit of the result. */
+ * the next row) times some blocks of 16 lanes. Its accumulators stay in registers over each run of K. Since every
+ * output has its own sum along K, no choice made here changes a bit of the result. */
 #ifndef LT_TILE_H
 #define LT_TILE_H
 #include "plan/plan.h"

@@ -1,0 +1,305 @@
+/* along_k.c: loops along K and what stands in them (along_k.h). */
+#include "codegen/cpu/along_k.h"
+
+enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
+
+/* Dims of K that are walked together: those of extent 1 left out, adjacent ones that both operands walk evenly made
+ * one. */
+typedef struct nest { int n; int64_t extent[LEVELS], a[LEVELS], b[LEVELS]; } nest;
+
+static void nest_add(nest *o, int64_t extent, int64_t a, int64_t b) {
+  int p = o->n - 1;
+  if (extent == 1) return;
+  if (p >= 0 && o->a[p] == extent * a && o->b[p] == extent * b) {
+    o->extent[p] *= extent, o->a[p] = a, o->b[p] = b;
+    return;
+  }
+  o->extent[o->n] = extent, o->a[o->n] = a, o->b[o->n] = b;
+  o->n++;
+}
+
+static void nest_dims(nest *o, const lt_kseg *g, unsigned from, unsigned to) {
+  for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], g->a_stride[i], g->b_stride[i]);
+}
+
+/* The state carried along K: both pointers and the accumulators [pixel][block]. */
+typedef struct chain { LLVMValueRef a, b, acc[LT_TILE_MAX]; } chain;
+
+typedef struct tile_code {
+  lt_ll *l;
+  const lt_ktile *tile;
+  const lt_kernel *k;
+  const nest *n;
+  int loops;      /* levels that stay loops; those behind are unrolled */
+  int64_t unroll; /* of the innermost loop */
+  int64_t sums;
+  LLVMValueRef frame; /* totals of several runs */
+} tile_code;
+
+static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
+  lt_ll *l = t->l;
+  const lt_kernel *k = t->k;
+  const lt_contract *x = k->contract;
+  bool part = t->tile->lanes < LT_LANES && block == t->tile->blocks - 1;
+  unsigned lanes = part && (x->b_masked || x->b.masked || k->block_dim == LT_NONE) ? t->tile->lanes : LT_LANES;
+  int64_t step = x->b.stride[t->tile->cut->lane];
+  LLVMTypeRef scalar = lt_ll_type(l, k->dtype);
+  if (step == 1) {
+    LLVMValueRef v = LLVMBuildLoad2(l->b, LLVMVectorType(scalar, lanes), at, "");
+    LLVMSetAlignment(v, (unsigned)lt_dtype_size(k->dtype));
+    if (lanes == LT_LANES) return v;
+    LLVMValueRef pick[LT_LANES];
+    for (unsigned i = 0; i < LT_LANES; i++) pick[i] = LLVMConstInt(l->i32, LT_MIN(i, lanes), 0);
+    return LLVMBuildShuffleVector(l->b, v, LLVMConstNull(LLVMVectorType(scalar, lanes)),
+                                  LLVMConstVector(pick, LT_LANES), "");
+  }
+  LLVMValueRef v = LLVMConstNull(lt_ll_vec(l, k->dtype));
+  for (unsigned i = 0; i < lanes; i++) {
+    LLVMValueRef e = LLVMBuildLoad2(l->b, scalar, lt_ll_at(l, at, NULL, k->dtype, (int64_t)i * step), "");
+    v = LLVMBuildInsertElement(l->b, v, e, lt_ll_i64(l, i), "");
+  }
+  return v;
+}
+
+static LLVMValueRef widen(const tile_code *t, LLVMValueRef v) {
+  if (t->k->acc == t->k->dtype) return v;
+  return LLVMBuildFPExt(t->l->b, v, lt_ll_vec(t->l, t->k->acc), "");
+}
+
+static LLVMValueRef multiply_add(const tile_code *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
+  lt_ll *l = t->l;
+  if (lt_is_float(t->k->acc)) return lt_ll_fma(l, a, b, sum);
+  return LLVMBuildAdd(l->b, LLVMBuildMul(l->b, a, b, ""), sum, "");
+}
+
+/* One product for every accumulator, operands displaced by (da, db) elements. */
+static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
+  lt_ll *l = t->l;
+  const lt_cut *cut = t->tile->cut;
+  const int64_t *stride = t->k->contract->b.stride;
+  LLVMValueRef b[LT_TILE_MAX];
+  int64_t blocks = t->tile->blocks,
+          block_step = cut->block == LT_NONE ? LT_LANES * stride[cut->lane] : stride[cut->block];
+  for (int64_t i = 0; i < blocks; i++)
+    b[i] = widen(t, load_b(t, lt_ll_at(l, s->b, NULL, t->k->dtype, db + i * block_step), i));
+  for (int64_t p = 0; p < t->tile->pixels; p++) {
+    LLVMValueRef at = lt_ll_at(l, s->a, NULL, t->k->dtype, da + t->tile->pixel_a[p]);
+    LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, t->k->dtype), at, "");
+    a = widen(t, lt_ll_splat(l, a, LT_LANES));
+    for (int64_t i = 0; i < blocks; i++) s->acc[p * blocks + i] = multiply_add(t, a, b[i], s->acc[p * blocks + i]);
+  }
+}
+
+/* Levels [level, n) unrolled completely. */
+static void emit_unrolled(const tile_code *t, chain *s, int level, int64_t da, int64_t db) {
+  const nest *n = t->n;
+  if (level == n->n) {
+    emit_step(t, s, da, db);
+    return;
+  }
+  for (int64_t i = 0; i < n->extent[level]; i++)
+    emit_unrolled(t, s, level + 1, da + i * n->a[level], db + i * n->b[level]);
+}
+
+static void advance(const tile_code *t, chain *s, int64_t da, int64_t db) {
+  s->a = lt_ll_at(t->l, s->a, NULL, t->k->dtype, da);
+  s->b = lt_ll_at(t->l, s->b, NULL, t->k->dtype, db);
+}
+
+/* do … while (++i < times), the pointers and `sums` accumulators carried in phis. Written here and not with lt_ll_loop
+ * since it must not be tested at its head: the back edge is the only branch of the hot loop. */
+typedef struct repeat {
+  LLVMValueRef i, phi[LT_TILE_MAX + 3];
+  LLVMBasicBlockRef before, body;
+  int64_t times, n;
+} repeat;
+
+static LLVMValueRef *chain_slot(chain *s, int64_t i) { return i == 0 ? &s->a : i == 1 ? &s->b : &s->acc[i - 2]; }
+
+static void repeat_begin(const tile_code *t, repeat *r, chain *s, int64_t times, int64_t sums) {
+  lt_ll *l = t->l;
+  *r = (repeat){.times = times, .n = 2 + sums};
+  if (times == 1) return;
+  r->before = LLVMGetInsertBlock(l->b);
+  r->body = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "k");
+  LLVMBuildBr(l->b, r->body);
+  LLVMPositionBuilderAtEnd(l->b, r->body);
+  r->i = LLVMBuildPhi(l->b, l->i64, "");
+  LLVMValueRef zero = lt_ll_i64(l, 0);
+  LLVMAddIncoming(r->i, &zero, &r->before, 1);
+  for (int64_t i = 0; i < r->n; i++) {
+    LLVMValueRef *slot = chain_slot(s, i);
+    r->phi[i] = LLVMBuildPhi(l->b, LLVMTypeOf(*slot), "");
+    LLVMAddIncoming(r->phi[i], slot, &r->before, 1);
+    *slot = r->phi[i];
+  }
+  s->a = lt_ll_opaque(l, s->a), s->b = lt_ll_opaque(l, s->b); /* displacements are as they should be */
+}
+
+static void repeat_end(const tile_code *t, repeat *r, chain *s) {
+  lt_ll *l = t->l;
+  if (r->times == 1) return;
+  LLVMBasicBlockRef last = LLVMGetInsertBlock(l->b), after = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "");
+  LLVMValueRef next = LLVMBuildNUWAdd(l->b, r->i, lt_ll_i64(l, 1), "");
+  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, lt_ll_i64(l, r->times), ""), r->body, after);
+  LLVMAddIncoming(r->i, &next, &last, 1);
+  for (int64_t i = 0; i < r->n; i++) LLVMAddIncoming(r->phi[i], chain_slot(s, i), &last, 1);
+  LLVMPositionBuilderAtEnd(l->b, after);
+}
+
+/* Loop level `level`; afterwards the pointers stand behind the last iteration. */
+static void emit_level(const tile_code *t, chain *s, int level) {
+  const nest *n = t->n;
+  if (level == t->loops) {
+    emit_unrolled(t, s, level, 0, 0);
+    return;
+  }
+  bool innermost = level == t->loops - 1;
+  int64_t unroll = innermost ? t->unroll : 1, da = n->a[level], db = n->b[level], rest = n->extent[level] % unroll;
+  repeat r;
+  repeat_begin(t, &r, s, n->extent[level] / unroll, t->sums);
+  if (innermost) {
+    for (int64_t u = 0; u < unroll; u++) emit_unrolled(t, s, level + 1, u * da, u * db);
+    advance(t, s, unroll * da, unroll * db);
+  } else {
+    int64_t in = n->extent[level + 1];
+    emit_level(t, s, level + 1);
+    advance(t, s, da - in * n->a[level + 1], db - in * n->b[level + 1]);
+  }
+  repeat_end(t, &r, s);
+  for (int64_t u = 0; u < rest; u++) emit_unrolled(t, s, level + 1, u * da, u * db);
+  if (rest) advance(t, s, rest * da, rest * db);
+}
+
+/* Which levels stay loops and how far the innermost is unrolled: about BODY_FMA instructions, evenly if that costs less
+ * than half. */
+static void choose_unroll(tile_code *t, const nest *n) {
+  int64_t fma = t->sums * lt_tile_vectors(t->l->target, t->k->acc);
+  int64_t lane_loads = t->k->contract->b.stride[t->tile->cut->lane] == 1 ? 0 : t->tile->blocks * LT_LANES;
+  int64_t body = t->l->target->small ? SMALL_BODY_FMA : BODY_FMA;
+  int64_t budget = LT_MAX(1, body / (fma + lane_loads)), unit = 1;
+  t->n = n;
+  t->loops = n->n;
+  while (t->loops > 0 && unit * n->extent[t->loops - 1] <= budget) unit *= n->extent[--t->loops];
+  t->unroll = 1;
+  if (t->loops == 0) return;
+  int64_t extent = n->extent[t->loops - 1], most = LT_MIN(extent, budget / unit);
+  t->unroll = most;
+  for (int64_t u = most; 2 * u > most; u--) {
+    if (extent % u) continue;
+    t->unroll = u;
+    return;
+  }
+}
+
+static void start(const tile_code *t, chain *s) {
+  for (int64_t i = 0; i < t->sums; i++) s->acc[i] = LLVMConstNull(lt_ll_vec(t->l, t->k->acc));
+}
+
+/* ---- several runs ---------------------------------------------------------------------------------------------- */
+
+/* A segment cut along one dim: `whole` runs of `per` iterations of it and one of `rest`, for each iteration of the dims
+ * around. */
+typedef struct cut_seg { nest around, run, last; int64_t whole, per, rest, a, b; } cut_seg;
+
+static cut_seg cut_seg_of(const lt_kseg *g) {
+  unsigned d = g->run.dim;
+  cut_seg c = {.per = g->run.per, .a = g->a_stride[d], .b = g->b_stride[d]};
+  c.whole = g->extent[d] / c.per, c.rest = g->extent[d] % c.per;
+  nest_dims(&c.around, g, 0, d);
+  nest_add(&c.run, c.per, c.a, c.b), nest_dims(&c.run, g, d + 1, g->n);
+  nest_add(&c.last, c.rest, c.a, c.b), nest_dims(&c.last, g, d + 1, g->n);
+  if (c.rest) return c;
+  nest_add(&c.around, c.whole, c.per * c.a, c.per * c.b);
+  c.whole = 1;
+  return c;
+}
+
+static LLVMValueRef total_at(const tile_code *t, int64_t i) {
+  return lt_ll_at(t->l, t->frame, NULL, t->k->acc, i * LT_LANES);
+}
+
+static LLVMValueRef load_total(const tile_code *t, int64_t i) {
+  return LLVMBuildLoad2(t->l->b, lt_ll_vec(t->l, t->k->acc), total_at(t, i), "");
+}
+
+/* One run, and the totals have it; afterwards the pointers stand (da, db) on. */
+static void emit_run(tile_code *t, chain *s, const nest *n, int64_t da, int64_t db) {
+  LLVMBuilderRef b = t->l->b;
+  bool add = lt_is_float(t->k->acc);
+  start(t, s);
+  choose_unroll(t, n);
+  emit_level(t, s, 0);
+  for (int64_t i = 0; i < t->sums; i++) {
+    LLVMValueRef total = load_total(t, i);
+    total = add ? LLVMBuildFAdd(b, total, s->acc[i], "") : LLVMBuildAdd(b, total, s->acc[i], "");
+    LLVMBuildStore(b, total, total_at(t, i));
+  }
+  bool moved = t->loops > 0;
+  advance(t, s, da - moved * n->extent[0] * n->a[0], db - moved * n->extent[0] * n->b[0]);
+}
+
+/* Level `level` of the dims around the runs; afterwards the pointers stand behind the last iteration. */
+static void emit_around(tile_code *t, chain *s, const cut_seg *c, int level) {
+  const nest *n = &c->around;
+  bool inside = level == n->n, innermost = level + 1 == n->n;
+  repeat r;
+  repeat_begin(t, &r, s, inside ? c->whole : n->extent[level], 0);
+  if (inside) {
+    emit_run(t, s, &c->run, c->per * c->a, c->per * c->b);
+  } else {
+    int64_t runs = c->whole * c->per + c->rest;
+    emit_around(t, s, c, level + 1);
+    advance(t, s, n->a[level] - (innermost ? runs * c->a : n->extent[level + 1] * n->a[level + 1]),
+            n->b[level] - (innermost ? runs * c->b : n->extent[level + 1] * n->b[level + 1]));
+  }
+  repeat_end(t, &r, s);
+  if (inside && c->rest) emit_run(t, s, &c->last, c->rest * c->a, c->rest * c->b);
+}
+
+/* ---- all of K -------------------------------------------------------------------------------------------------- */
+
+static void emit_segment(tile_code *t, chain *s, const lt_kseg *g) {
+  if (t->k->contract->cut) {
+    cut_seg c = cut_seg_of(g);
+    emit_around(t, s, &c, 0);
+    return;
+  }
+  nest n = {0};
+  nest_dims(&n, g, 0, g->n);
+  choose_unroll(t, &n);
+  emit_level(t, s, 0);
+}
+
+/* sum (NULL: 0) + Σ stride·at. */
+static LLVMValueRef affine(lt_ll *l, LLVMValueRef sum, const int64_t *stride, LLVMValueRef const *at, int n) {
+  for (int d = 0; d < n; d++) {
+    if (!stride[d] || !at[d] || (LLVMIsAConstantInt(at[d]) && LLVMConstIntGetSExtValue(at[d]) == 0)) continue;
+    LLVMValueRef part = LLVMBuildMul(l->b, at[d], lt_ll_i64(l, stride[d]), "");
+    sum = sum ? LLVMBuildAdd(l->b, sum, part, "") : part;
+  }
+  return sum;
+}
+
+void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLVMValueRef frame, LLVMValueRef *sum) {
+  const lt_kernel *k = tile->k;
+  const lt_contract *x = k->contract;
+  tile_code t = {.l = l, .tile = tile, .k = k, .sums = tile->pixels * tile->blocks, .frame = frame};
+  LLVMTypeRef vec = lt_ll_vec(l, k->acc);
+  chain s;
+  start(&t, &s);
+  /* what adding the first run to gives exactly that run, its zeros too */
+  LLVMValueRef none =
+    lt_is_float(k->acc) ? lt_ll_splat(l, LLVMConstReal(lt_ll_type(l, k->acc), -0.0), LT_LANES) : LLVMConstNull(vec);
+  for (int64_t i = 0; x->cut && i < t.sums; i++) LLVMBuildStore(l->b, none, total_at(&t, i));
+  LLVMValueRef a = affine(l, NULL, x->a.stride, at, tile->cut->lane), b = affine(l, NULL, x->b.stride, at, k->n_dims);
+  for (unsigned i = 0; i < x->n_seg; i++) {
+    const lt_kseg *g = &x->seg[i];
+    s.a = lt_ll_at(l, tile->a, a, k->dtype, x->a.offset + g->a_offset);
+    LLVMValueRef own_b = affine(l, b, g->b_dim, at, k->n_dims);
+    s.b = lt_ll_at(l, tile->b, own_b, k->dtype, x->b.offset + g->b_offset);
+    emit_segment(&t, &s, g);
+  }
+  for (int64_t i = 0; sum && i < t.sums; i++) sum[i] = x->cut ? load_total(&t, i) : s.acc[i];
+  for (int64_t i = 0; !sum && !x->cut && i < t.sums; i++) LLVMBuildStore(l->b, s.acc[i], total_at(&t, i));
+}

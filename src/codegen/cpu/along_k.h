@@ -1,0 +1,25 @@
+/* along_k.h: the sums of one register tile along K: what a micro-kernel does between its addresses and its epilogue.
+ *
+ * Each output is the sum of its runs, in their order; a run is one chain from zero (plan.h). Accumulators are values
+ * carried through the nest of K, the innermost part of it unrolled.
+ *
+ * What keeps LLVM from spilling: B's vectors first, then per pixel one broadcast and its FMAs; one moving pointer per
+ * operand, everything else a constant displacement; bodies of at most BODY_FMA of them; no pass pipeline that could
+ * reorder them. Totals of several runs wait in the frame: between runs each is one load, one addition and one store. */
+#ifndef LT_ALONG_K_H
+#define LT_ALONG_K_H
+#include "codegen/cpu/emit.h"
+#include "codegen/cpu/tile.h"
+
+typedef struct lt_ktile {
+  const lt_kernel *k;
+  const lt_cut *cut;
+  int64_t pixels, blocks, pixel_a[LT_TILE_MAX]; /* displacement of each pixel in A */
+  unsigned lanes;                               /* of the last block */
+  LLVMValueRef a, b;                            /* the operands' buffers */
+} lt_ktile;
+
+/* At the tile's first coordinates `at`: sum[pixel·blocks + block], 16 lanes of acc each; in `frame`, in this order,
+ * where sum is NULL. K in several runs needs the frame either way. */
+void lt_emit_along_k(lt_ll *l, const lt_ktile *t, LLVMValueRef const *at, LLVMValueRef frame, LLVMValueRef *sum);
+#endif
