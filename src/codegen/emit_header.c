@@ -48,12 +48,16 @@ LLVMValueRef lt_ll_bad_header(lt_ll *l, LLVMValueRef image, lt_header_of want) {
   LLVMValueRef abi = load_word(l, l->i32, image, offsetof(lt_image_header, abi));
   LLVMValueRef kind = load_word(l, l->i32, image, offsetof(lt_image_header, kind));
   LLVMValueRef model = load_word(l, l->i64, image, offsetof(lt_image_header, model));
+  LLVMValueRef bytes = load_word(l, l->i64, image, offsetof(lt_image_header, bytes));
   LLVMValueRef fits = equals(l, kind, UINT32_MAX); /* no such kind */
   for (uint32_t k = 0; k < 32; k++) {
     if (!(want.kinds >> k & 1)) continue;
     LLVMValueRef is = equals(l, kind, k);
-    is =
-      LLVMBuildAnd(l->b, is, equals(l, model, holds_state(k) && want.state_model ? want.state_model : want.model), "");
+    const bool state = holds_state(k);
+    const int64_t least = state && want.state_bytes ? want.state_bytes : want.bytes;
+    is = LLVMBuildAnd(l->b, is, equals(l, model, state && want.state_model ? want.state_model : want.model), "");
+    LLVMValueRef long_enough = LLVMBuildICmp(l->b, LLVMIntUGE, bytes, lt_ll_i64(l, least), "");
+    is = LLVMBuildAnd(l->b, is, long_enough, "");
     fits = LLVMBuildOr(l->b, fits, is, "");
   }
   fits = LLVMBuildAnd(l->b, fits, equals(l, magic, magic_word()), "");

@@ -59,6 +59,14 @@ static void choose_region(entry *e) {
   }
 }
 
+/* An image that says it ends before what the entry reads of it is another one. */
+static lt_header_of header_of(const lt_plan *p, uint32_t kinds, lt_region region) {
+  lt_header_of want = {kinds, p->model, p->state_model, LT_IMAGE_HEADER, 0};
+  for (uint32_t i = 0; i < p->n_buffer; i++)
+    if (p->buffer[i].region == region) want.bytes = LT_MAX(want.bytes, p->buffer[i].offset + p->buffer[i].bytes);
+  return want;
+}
+
 /* Room in the frame for the most buffers that a kernel takes. */
 static void make_bufs(entry *e) {
   lt_ll *l = e->l;
@@ -84,11 +92,9 @@ static void emit_prologue(entry *e) {
   if (e->out) bad = bad_region(l, bad, e->out, p->out_bytes);
   lt_ll_return_if(l, bad, LATHE_E_POINTER);
   if (p->region_kinds)
-    lt_ll_return_if(l, lt_ll_bad_header(l, e->region, (lt_header_of){p->region_kinds, p->model, p->state_model}),
-                    LATHE_E_MODEL);
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->region, header_of(p, p->region_kinds, LT_REGION_STATE)), LATHE_E_MODEL);
   if (p->out_kinds && e->out)
-    lt_ll_return_if(l, lt_ll_bad_header(l, e->out, (lt_header_of){p->out_kinds, p->model, p->state_model}),
-                    LATHE_E_MODEL);
+    lt_ll_return_if(l, lt_ll_bad_header(l, e->out, header_of(p, p->out_kinds, LT_REGION_OUT)), LATHE_E_MODEL);
   bool parallel = e->io && !e->module->serial;
   e->parallel = parallel ? lt_ll_load_ptr(l, e->io, p->n_slot) : LLVMConstNull(l->ptr);
 }

@@ -67,7 +67,11 @@ void lt_ll_begin(lt_ll *l, const char *name, LLVMTypeRef result, const LLVMTypeR
 /* emit_check.c: an i1: one of the integers at `at` that the check names is past its limit. */
 LLVMValueRef lt_ll_bad_index(lt_ll *l, LLVMValueRef at, lt_dtype t, const lt_index_check *c);
 /* An i1: `image` does not begin with a header of one of these kinds; and writing one. */
-typedef struct lt_header_of { uint32_t kinds; uint64_t model, state_model; } lt_header_of;
+typedef struct lt_header_of {
+  uint32_t kinds;
+  uint64_t model, state_model;
+  int64_t bytes, state_bytes; /* as many at least; state_bytes 0: bytes, too */
+} lt_header_of;
 LLVMValueRef lt_ll_bad_header(lt_ll *l, LLVMValueRef image, lt_header_of want);
 void lt_ll_zero(lt_ll *l, LLVMValueRef at, int64_t bytes);
 void lt_ll_write_header(lt_ll *l, LLVMValueRef image, uint32_t kind, uint64_t model, int64_t bytes);

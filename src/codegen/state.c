@@ -224,7 +224,7 @@ static void emit_load(const state *c) {
   LLVMValueRef image = LLVMGetParam(l->fn, 0), from = LLVMGetParam(l->fn, 1);
   LLVMValueRef bad = bad_image(l, image);
   lt_ll_return_if(l, LLVMBuildOr(l->b, bad, bad_image(l, from), ""), LATHE_E_POINTER);
-  lt_header_of want = {1u << LT_IMAGE_PARAMS | 1u << LT_IMAGE_STATE, s->model, s->state_model};
+  lt_header_of want = {1u << LT_IMAGE_PARAMS | 1u << LT_IMAGE_STATE, s->model, s->state_model, s->own_bytes, s->bytes};
   lt_ll_return_if(l, lt_ll_bad_header(l, from, want), LATHE_E_MODEL);
   LLVMValueRef body = lt_ll_bytes_on(l, image, LT_IMAGE_HEADER), body_from = lt_ll_bytes_on(l, from, LT_IMAGE_HEADER);
   LLVMValueRef kind = LLVMBuildLoad2(l->b, l->i32, lt_ll_bytes_on(l, from, offsetof(lt_image_header, kind)), "");

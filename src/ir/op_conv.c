@@ -3,6 +3,8 @@
  * conv2d is linear in x and in W; conv2d_grad_input and conv2d_grad_weight are the adjoints of these two linear maps,
  * so the gradients of the three are the three themselves. Letters: N images, C input channels, O output channels, G
  * groups, H W image, KH KW kernel, OH OW result. */
+#include <math.h>
+
 #include "ir/op_util.h"
 
 /* Sizes of one convolution that infer has checked. */
@@ -71,15 +73,60 @@ static inline void conv_plane(const conv_shape *s, conv_part part, double *y, do
   }
 }
 
+/* Where a tap looks from window o, and the window that looks at pixel i with it. */
+typedef enum conv_meets { CONV_NOTHING, CONV_INSIDE, CONV_BESIDE } conv_meets;
+
+static conv_meets conv_pixel(const lt_window_axis *a, int64_t o, int64_t k) {
+  int64_t i = lt_window_start(a, o) + k * a->dilation;
+  return i >= 0 && i < a->size ? CONV_INSIDE : CONV_BESIDE;
+}
+
+static conv_meets conv_window(const lt_window_axis *a, int64_t i, int64_t k) {
+  int64_t at = i + a->before - k * a->dilation;
+  if (a->windows == 1) return at ? CONV_NOTHING : CONV_INSIDE;
+  if (at % a->stride) return CONV_NOTHING;
+  return at >= 0 && at / a->stride < a->windows ? CONV_INSIDE : CONV_BESIDE;
+}
+
+/* What stands beside the image, and beside the windows for its gradient, are zeros that take part: 0·w is NaN where w
+ * is not finite. Of y, of x, and of w, where it is y that is not finite. */
+static void conv_beside(const conv_shape *s, conv_part part, double *y, double *x, double *w) {
+  const lt_window_axis *h = &s->w.axis[0], *v = &s->w.axis[1];
+  const bool from_pixels = part == CONV_X;
+  const int64_t rows = from_pixels ? h->size : h->windows, cols = from_pixels ? v->size : v->windows;
+  for (int64_t kh = 0; kh < h->kernel; kh++)
+    for (int64_t kw = 0; kw < v->kernel; kw++, w++) {
+      if (part != CONV_W && isfinite(*w)) continue;
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++) {
+          conv_meets row = (from_pixels ? conv_window : conv_pixel)(h, r, kh);
+          conv_meets col = (from_pixels ? conv_window : conv_pixel)(v, c, kw);
+          if (!row || !col || (row == CONV_INSIDE && col == CONV_INSIDE)) continue;
+          if (part == CONV_Y) y[r * cols + c] += 0 * *w;
+          if (part == CONV_X) x[r * cols + c] += 0 * *w;
+          if (part == CONV_W) *w += 0 * y[r * cols + c];
+        }
+    }
+}
+
+static bool all_finite(const double *v, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (!isfinite(v[i])) return false;
+  return true;
+}
+
 static inline void conv_all(const conv_shape *s, conv_part part, double *y, double *x, double *w) {
   const lt_window_axis *h = &s->w.axis[0], *v = &s->w.axis[1];
   int64_t cg = s->c / s->groups, og = s->o / s->groups, taps = h->kernel * v->kernel;
   int64_t x_plane = h->size * v->size, y_plane = h->windows * v->windows;
   for (int64_t n = 0; n < s->n; n++)
     for (int64_t o = 0; o < s->o; o++)
-      for (int64_t c = 0; c < cg; c++)
-        conv_plane(s, part, y + (n * s->o + o) * y_plane, x + (n * s->c + o / og * cg + c) * x_plane,
-                   w + (o * cg + c) * taps);
+      for (int64_t c = 0; c < cg; c++) {
+        double *yp = y + (n * s->o + o) * y_plane, *xp = x + (n * s->c + o / og * cg + c) * x_plane;
+        double *wp = w + (o * cg + c) * taps;
+        conv_plane(s, part, yp, xp, wp);
+        if (!(part == CONV_W ? all_finite(yp, y_plane) : all_finite(wp, taps))) conv_beside(s, part, yp, xp, wp);
+      }
 }
 
 /* ---- conv2d ------------------------------------------------------------------------------------------------------ */

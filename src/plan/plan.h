@@ -26,7 +26,8 @@
  *   - lane l of the lane dim exists iff block_dim is LT_NONE or 16·i_block + l < channels. Values of lanes that do not
  *     exist are never stored through a `masked` access; a masked load gives `fill` there and touches no memory.
  *   - a load whose guards are not all valid gives `fill`; in the rexpr of a REDUCE the iteration is skipped instead (it
- *     adds nothing, but keeps its place i in the order); X_COUNT counts the iterations not skipped.
+ *     adds nothing, but keeps its place i in the order), but for LT_SUM_CHAIN, where `fill` takes part: padding times a
+ *     weight that is not finite is NaN. X_COUNT counts the iterations not skipped.
  *   - MAX with no valid iteration is -inf; NaN wins. ARGMAX: X_RESULT is i64, the row-major index over the reduced dims
  *     of the first maximum, or of the first NaN.
  *   - all loads of an iteration come before its stores: a store may go where the same iteration has loaded.
@@ -72,7 +73,8 @@ typedef struct lt_access {
   uint8_t n_index;
   lt_index *index;
   bool masked; /* never touch a lane that does not exist */
-  /* what a load gives where a guard is not valid (a pad's value); reductions skip those iterations */
+  /* what a load gives where a guard is not valid (a pad's value); reductions but chains skip those
+   * iterations */
   double fill;
 } lt_access;
 

@@ -249,7 +249,7 @@ END_TEST
 START_TEST(rejects) {
   run_fn run, shifted;
   train_fn train;
-  pack_fn pack;
+  pack_fn pack, load;
   init_fn init, foreign;
   lathe_stats st;
   make_folder();
@@ -294,6 +294,19 @@ START_TEST(rejects) {
     ck_assert_int_eq(pack(weights, state), LATHE_E_MODEL);
     weights[i] ^= 1, state[i] ^= 1;
   }
+  int64_t whole_state, whole_weights, none = 64; /* headers that say they end before what is read */
+  memcpy(&whole_state, state + 24, 8), memcpy(&whole_weights, weights + 24, 8);
+  memcpy(state + 24, &none, 8), memcpy(weights + 24, &none, 8);
+  ck_assert_int_eq(run(io, weights, scratch), LATHE_E_MODEL);
+  ck_assert_int_eq(train(step, state, scratch), LATHE_E_MODEL);
+  ck_assert_int_eq(pack(weights, state), LATHE_E_MODEL);
+  find_into(so, "digits_state_load", &load);
+  unsigned char *copy = aligned_block((size_t)st.state_bytes);
+  ck_assert_int_eq(load(copy, state), LATHE_E_MODEL);
+  memcpy(state + 24, &whole_state, 8), memcpy(weights + 24, &whole_weights, 8);
+  ck_assert_int_eq(run(io, weights, scratch), 0);
+  ck_assert_int_eq(load(copy, state), 0);
+  free(copy);
   find_into(so, "lenet5_state_init", &foreign);
   unsigned char *other = aligned_block(1 << 22);
   ck_assert_int_eq(foreign(other, 1), 0);

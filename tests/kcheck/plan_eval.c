@@ -218,7 +218,7 @@ static void reduce_point(machine *m, const lt_kernel *k, point *at, context *c) 
     evaluate(m, k, k->rexpr, k->n_rexpr, &p, c, v);
     number x = v[k->n_rexpr - 1];
     double d = as_double(t, x);
-    if (!c->skipped) {
+    if (!c->skipped || k->reduce == LT_SUM_CHAIN) {
       count++;
       whole += x.i;
       s->part[tree ? i % LT_LANES : 0] += d;

@@ -45,6 +45,10 @@ typedef struct span { LLVMValueRef from, to; int64_t n; } span;
 
 static unsigned reduced_dim(const lt_kernel *k, unsigned i) { return k->n_dims + i; }
 
+/* Iterations that a guard rejects are skipped; but in a chain the loads give their fill there and take part. */
+static bool skips(const lt_kernel *k) { return k->reduce != LT_SUM_CHAIN; }
+static lt_guard guard_of(const lt_kernel *k) { return skips(k) ? LT_GUARDS_ANY : LT_GUARDS_FILL; }
+
 static bool is_sum(const lt_kernel *k) { return k->reduce == LT_SUM_TREE16 || k->reduce == LT_SUM_CHAIN; }
 
 /* ---- one element (of each of 16 lanes) ---- */
@@ -75,7 +79,7 @@ static LLVMValueRef where(lt_ll *l, const lt_valid *ok, LLVMValueRef v, LLVMValu
 /* Which lanes take part in this iteration: guards, and along a row the ones before its end. */
 static lt_valid taking_part(const reduce *r, const lt_point *p, unsigned lane, lt_guard guard) {
   lt_valid ok = {0};
-  for (uint32_t i = 0; guard != LT_GUARDS_HOLD && i < r->k->n_rexpr; i++)
+  for (uint32_t i = 0; skips(r->k) && guard != LT_GUARDS_HOLD && i < r->k->n_rexpr; i++)
     if (r->k->rexpr[i].kind == LT_X_LOAD) lt_emit_valid(r->l, &ok, r->k, &r->k->access[r->k->rexpr[i].access], p, lane);
   if (r->along && p->lanes < LT_LANES) {
     LLVMValueRef in[LT_LANES];
@@ -505,7 +509,7 @@ static void branch_on(const reduce *r, const lt_point *p, LLVMValueRef all, LLVM
   fast = LLVMGetInsertBlock(l->b);
   LLVMBuildBr(l->b, join);
   LLVMPositionBuilderAtEnd(l->b, slow);
-  b = result_at(r, *p, LT_GUARDS_ANY, &nb);
+  b = result_at(r, *p, guard_of(r->k), &nb);
   slow = LLVMGetInsertBlock(l->b);
   LLVMBuildBr(l->b, join);
   LLVMPositionBuilderAtEnd(l->b, join);
@@ -517,7 +521,7 @@ static void at_point(lt_ll *l, void *arg, const lt_point *p) {
   const reduce *r = arg;
   LLVMValueRef count = NULL, y, all = r->guarded && !r->along ? inside(r, p) : NULL;
   if (all) branch_on(r, p, all, &y, &count);
-  else y = result_at(r, *p, r->guarded ? LT_GUARDS_ANY : LT_GUARDS_HOLD, &count);
+  else y = result_at(r, *p, r->guarded ? guard_of(r->k) : LT_GUARDS_HOLD, &count);
   lt_emit_epilogue(l, r->k, &r->bufs, p, &y, count);
 }
 

@@ -115,14 +115,18 @@ static void print_range(lt_str *s, const lt_probe *p, lt_arena *a, const lt_node
   const lt_tensor *t = lt_probe_tensor(p, a, n->in[k]);
   double lo = INFINITY, hi = -INFINITY;
   long long nans = 0;
+  int64_t odd = -1; /* the first that is not finite */
   for (int64_t i = 0, count = lt_type_count(&t->type); i < count; i++) {
     double x = lt_tensor_at(t, i);
+    if (!isfinite(x) && odd < 0) odd = i;
     if (isnan(x)) nans++;
     else lo = fmin(lo, x), hi = fmax(hi, x);
   }
   const char *name = lt_name_of(p->g, n->in[k]);
-  lt_str_printf(s, "  %s%s%s%s %s: min %.9g, max %.9g, %lld NaN\n", lt_operand_name(a, n->op, k), name ? " = `" : "",
+  lt_str_printf(s, "  %s%s%s%s %s: min %.9g, max %.9g, %lld NaN", lt_operand_name(a, n->op, k), name ? " = `" : "",
                 name ? name : "", name ? "`" : "", lt_type_text(a, &t->type), lo, hi, nans);
+  if (odd >= 0) lt_str_printf(s, "; %.9g at %s", lt_tensor_at(t, odd), lt_index_text(a, &t->type, odd));
+  lt_str_puts(s, "\n");
 }
 
 /* The node as a dump has it, the worst element, the ranges of the operands. */
