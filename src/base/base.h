@@ -163,6 +163,14 @@ const char *lt_file_map(lt_arena *a, lt_mapped *out, const char *folder, const c
                         int64_t bytes);
 void lt_file_unmap(lt_mapped *m);        /* base NULL: nothing */
 void lt_mapped_rest(const lt_mapped *m); /* gives the pages back until they are read again */
+/* A whole file as read-only memory that several hold: the first reference is the arena's, the last to let go unmaps it.
+ * fd stays the caller's. NULL: *why says what is wrong. */
+typedef struct lt_mapping { lt_bytes bytes; struct lt_mapping_shared *shared; } lt_mapping;
+lt_mapping *lt_mapping_new(lt_arena *a, int fd, const char *path, const char **why);
+void lt_mapping_keep(lt_mapping *m);
+void lt_mapping_drop(void *m);
+/* The file itself, whatever its folder; links are followed. NULL and no reason: not regular (a pipe), to be read. */
+lt_mapping *lt_file_share(lt_arena *a, const char *path, size_t max, const char **why);
 /* Whole or not at all: written to a temporary beside it, synced, renamed. */
 void lt_file_write(lt_job *job, const char *path, const void *data, size_t n);
 void lt_dir_make(lt_job *job, const char *path); /* with parents */

@@ -1,5 +1,5 @@
-/* mapped.c: a range of a file as read-only memory, for files that a text names: they must stand beneath a folder and be
- * regular.
+/* mapped.c: files as read-only memory: a range of one that a text names, which must stand beneath a folder and be
+ * regular; a whole one that several hold.
  *
  * The name is resolved first, links included, and what it resolves to is opened without following another link: so a
  * link may point anywhere beneath the folder and nowhere else. */
@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -78,4 +79,60 @@ void lt_file_unmap(lt_mapped *m) {
 
 void lt_mapped_rest(const lt_mapped *m) {
   if (m->base) madvise(m->base, m->length, MADV_DONTNEED);
+}
+
+/* ---- whole files ------------------------------------------------------------------------------------------------- */
+
+struct lt_mapping_shared {
+  lt_mapping m; /* first: what is handed out */
+  lt_mapped mapped;
+  _Atomic uint32_t references;
+};
+
+void lt_mapping_keep(lt_mapping *m) { atomic_fetch_add_explicit(&m->shared->references, 1, memory_order_relaxed); }
+
+void lt_mapping_drop(void *p) {
+  struct lt_mapping_shared *s = ((lt_mapping *)p)->shared;
+  if (atomic_fetch_sub_explicit(&s->references, 1, memory_order_acq_rel) > 1) return;
+  lt_file_unmap(&s->mapped);
+  lt_mem_free(s);
+}
+
+lt_mapping *lt_mapping_new(lt_arena *a, int fd, const char *path, const char **why) {
+  struct stat st;
+  struct lt_mapping_shared *s = lt_mem_alloc(sizeof *s);
+  if (!s) lt_fail_nomem(a->job);
+  memset(s, 0, sizeof *s);
+  atomic_init(&s->references, 1);
+  s->m.shared = s;
+  lt_arena_defer(a, lt_mapping_drop, &s->m);
+  if (fstat(fd, &st)) return *why = reason(a, path, errno), NULL;
+  *why = st.st_size ? map_open(a, &s->mapped, path, fd, 0, st.st_size) : lt_arena_printf(a, "%s is empty", path);
+  s->m.bytes = (lt_bytes){s->mapped.at, s->mapped.length};
+  return *why ? NULL : &s->m;
+}
+
+/* A file that is closed with the arena, at the latest: what is between may fail. */
+typedef struct open_file { int fd; } open_file;
+
+static void close_file(void *p) {
+  open_file *f = p;
+  if (f->fd >= 0) close(f->fd);
+  f->fd = -1;
+}
+
+lt_mapping *lt_file_share(lt_arena *a, const char *path, size_t max, const char **why) {
+  struct stat st;
+  open_file *f = LT_NEW(a, open_file);
+  lt_mapping *m = NULL;
+  *why = NULL;
+  f->fd = -1;
+  lt_arena_defer(a, close_file, f);
+  f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (f->fd < 0 || fstat(f->fd, &st)) *why = reason(a, path, errno);
+  else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max)
+    *why = lt_arena_printf(a, "%s is larger than %zu bytes", path, max);
+  else if (S_ISREG(st.st_mode)) m = lt_mapping_new(a, f->fd, path, why);
+  close_file(f);
+  return m;
 }

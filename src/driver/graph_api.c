@@ -32,13 +32,28 @@ static lt_dim_override read_dim(lt_arena *a, const char *text) { /* NAME=V, chec
   return (lt_dim_override){lt_arena_strndup(a, text, (size_t)(eq - text)), strtoll(eq + 1, NULL, 10)};
 }
 
+static lt_input_pin read_pin(lt_job *job, lt_arena *a, const char *text) {
+  const char *eq = strchr(text, '=');
+  if (!eq || eq == text || !eq[1]) lt_fail(job, LATHE_E_INVALID, NULL, "--pin: `%.60s` is not NAME=F.npy", text);
+  return (lt_input_pin){lt_arena_strndup(a, text, (size_t)(eq - text)), lt_arena_strdup(a, eq + 1)};
+}
+
 static void set_options(lathe_graph *g, lt_job *job, const char *opts) {
   lt_options o;
   lt_options_read(&o, job, &g->arena, opts, TO_LOAD);
   lt_dim_override *dims = LT_NEW_ARRAY(&g->arena, lt_dim_override, o.dim.n + 1);
   for (uint32_t i = 0; i < o.dim.n; i++) dims[i] = read_dim(&g->arena, o.dim.at[i]);
-  g->options = (lt_read_options){
-    .network = o.network, .dims = dims, .n_dims = o.dim.n, .batch = o.batch, .max_bytes = o.max_bytes};
+  lt_input_pin *pins = LT_NEW_ARRAY(&g->arena, lt_input_pin, o.pin.n + 1);
+  for (uint32_t i = 0; i < o.pin.n; i++) pins[i] = read_pin(job, &g->arena, o.pin.at[i]);
+  g->options = (lt_read_options){.network = o.network,
+                                 .dims = dims,
+                                 .n_dims = o.dim.n,
+                                 .batch = o.batch,
+                                 .max_bytes = o.max_bytes,
+                                 .keep = o.keep.at,
+                                 .n_keep = o.keep.n,
+                                 .pins = pins,
+                                 .n_pins = o.pin.n};
 }
 
 typedef struct load_args {

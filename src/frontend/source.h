@@ -9,13 +9,18 @@
 #include "ir/ir.h"
 
 typedef struct lt_dim_override { const char *name; int64_t value; } lt_dim_override; /* --dim NAME=VALUE */
+typedef struct lt_input_pin { const char *name, *file; } lt_input_pin;         /* --pin NAME=F.npy */
 typedef struct lt_read_options {
   const char *network;         /* --network; NULL: the only one of the source */
   const lt_dim_override *dims; /* of several with one name the last holds */
   size_t n_dims;
-  int64_t batch;      /* --batch sets the dimension N where dims do not; 0: not given */
-  int64_t max_bytes;  /* of one value; 0: the machine's memory */
-  uint32_t max_nodes; /* 0: LT_READ_MAX_NODES */
+  int64_t batch;           /* --batch sets the dimension N where dims do not; 0: not given */
+  int64_t max_bytes;       /* of one value; 0: the machine's memory */
+  uint32_t max_nodes;      /* 0: LT_READ_MAX_NODES */
+  const char *const *keep; /* --keep: of an ONNX model, read what these values need; none: its outputs */
+  size_t n_keep;
+  const lt_input_pin *pins; /* inputs of an ONNX model that are constants */
+  size_t n_pins;
 } lt_read_options;
 
 enum { LT_READ_MAX_NODES = 1000000 };
@@ -28,6 +33,7 @@ typedef struct lt_reader {
   const char *suffix; /* files whose name ends so are its own; NULL: no files */
   const char *first;  /* other files are when they begin with these bytes; NULL: none do */
   size_t max_bytes;   /* of a file */
+  bool mapped;        /* files are mapped, not read */
   /* The graph is freed with the job when the job fails, otherwise by the caller with lt_graph_free. o may be NULL.
    * NULL: a known kind that cannot be read yet. */
   lt_graph *(*read)(lt_job *job, const lt_source *s, const lt_read_options *o);
@@ -35,12 +41,14 @@ typedef struct lt_reader {
 
 struct lt_source {
   const lt_reader *reader;
-  const char *file;   /* what messages call it; NULL: built in C */
-  lt_bytes bytes;     /* of the file; none of what a program has built */
-  const char *folder; /* where files that it names stand: that of the file; NULL: the current one */
+  const char *file;    /* what messages call it; NULL: built in C */
+  lt_bytes bytes;      /* of the file; none of what a program has built */
+  const char *folder;  /* where files that it names stand: that of the file; NULL: the current one */
+  lt_mapping *mapping; /* of the file, which bytes are then; NULL: they are in memory. Kept by `keep` */
 };
 
 extern const lt_reader lt_text_reader;  /* text/elab.c */
+extern const lt_reader lt_onnx_reader;  /* onnx/import.c */
 extern const lt_reader lt_built_reader; /* build/apply.c: read only with the dimensions it was built with */
 
 /* The file, "-" for standard input, or a copy of the bytes; kept in `keep`. */

@@ -3,6 +3,7 @@
  * the same. */
 #include "ir/ir.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -15,7 +16,8 @@ struct lt_data_shared {
   _Atomic uint32_t references;
   _Atomic uint64_t hash; /* 0: not computed yet */
   _Atomic int splat;
-  lt_mapped mapped;
+  lt_mapped mapped;   /* of a part: the pages it lies in */
+  lt_mapping *within; /* NULL: mapped is its own */
 };
 
 typedef struct block { lt_data d; struct lt_data_shared s; } block;
@@ -26,7 +28,8 @@ enum { HEADER = (sizeof(block) + 15) / 16 * 16 };
 static void release(void *p) {
   block *x = p;
   if (atomic_fetch_sub_explicit(&x->s.references, 1, memory_order_acq_rel) > 1) return;
-  lt_file_unmap(&x->s.mapped);
+  if (x->s.within) lt_mapping_drop(x->s.within);
+  else lt_file_unmap(&x->s.mapped);
   lt_mem_free(x);
 }
 
@@ -88,6 +91,23 @@ const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, co
   *why = lt_file_map(a, &x->s.mapped, folder, file, offset, x->d.bytes);
   if (*why) return NULL;
   x->d.at = x->s.mapped.at, x->d.file = names, x->d.path = names + n, x->d.offset = offset;
+  return &x->d;
+}
+
+const lt_data *lt_data_part(lt_arena *a, const lt_type *t, lt_mapping *m, const char *file, const char *path,
+                            int64_t offset) {
+  /* where pages are larger than this, giving them back is declined, no more */
+  size_t n = strlen(file) + 1, length = strlen(path) + 1, page = 4096;
+  block *x = new_block(a, t, n + length);
+  char *names = (char *)x + HEADER;
+  memcpy(names, file, n), memcpy(names + n, path, length);
+  assert(offset >= 0 && (size_t)offset <= m->bytes.n && (size_t)x->d.bytes <= m->bytes.n - (size_t)offset);
+  lt_mapping_keep(m);
+  x->s.within = m;
+  x->d.at = m->bytes.at + offset;
+  x->d.file = names, x->d.path = names + n, x->d.offset = offset;
+  page = (size_t)offset % page;
+  x->s.mapped = (lt_mapped){x->d.at, (void *)(uintptr_t)(x->d.at - page), (size_t)x->d.bytes + page};
   return &x->d;
 }
 

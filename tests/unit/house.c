@@ -22,6 +22,7 @@ static const struct { const char *folder; const char *may[10]; int llvm; } layer
   {"src/ir/", {"lathe/", "base/", "ir/"}, 0},
   {"src/frontend/frontend.h", {"frontend/"}, 0}, /* all of it, for the layers above */
   {"src/frontend/text/", {"lathe/", "base/", "ir/", SOURCES_SHARE, "frontend/text/"}, 0},
+  {"src/frontend/onnx/", {"lathe/", "base/", "ir/", SOURCES_SHARE, "frontend/onnx/"}, 0},
   {"src/frontend/build/", {"lathe/", "base/", "ir/", SOURCES_SHARE, "frontend/text/", "frontend/build/"}, 0},
   {"src/frontend/", {"lathe/", "base/", "ir/", SOURCES_SHARE}, 0},
   {"src/plan/", {"lathe/", "base/", "ir/", "plan/"}, 0},

@@ -132,10 +132,21 @@ static lt_code *compile_pack(lt_emission *e, lt_pack_fn *run) {
   return lt_compile_pack(e->job, e->m, &here, run);
 }
 
+/* All params have numbers of their own, as in a model that was trained elsewhere: a seed would say nothing. */
+static bool has_weights(const lathe_model *m) {
+  bool any = false, random = false;
+  for (uint32_t i = 0; i < m->image.n; i++) {
+    lt_init_kind kind = (lt_init_kind)m->init[i].kind;
+    any |= kind == LT_INIT_LITERAL;
+    random |= m->image.item[i].is_param ? kind != LT_INIT_LITERAL : kind == LT_INIT_NORMAL || kind == LT_INIT_UNIFORM;
+  }
+  return any && !random;
+}
+
 static void read_weights(lt_emission *e, const lathe_instance *from) {
   const lt_options *o = e->o;
   /* without params, constants alone are packed */
-  if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n) return;
+  if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n && !has_weights(e->m)) return;
   lt_pack_fn run = NULL;
   lt_code *pack = e->m->pack.out_bytes ? compile_pack(e, &run) : NULL;
   e->weights = lt_instance_images(e->job, e->m, run, (uint64_t)o->seed);

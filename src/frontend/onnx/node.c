@@ -1,0 +1,124 @@
+/* node.c: attributes of the node in progress, and the small values that many ops are made of. */
+#include "frontend/onnx/import.h"
+
+/* ---- attributes -------------------------------------------------------------------------------------------------- */
+
+lt_onnx_attr *lt_ox_attr(lt_onnx *c, const char *name) {
+  for (uint32_t i = 0; i < c->n->attrs.n; i++) {
+    lt_onnx_attr *a = &c->n->attrs.at[i];
+    if (strcmp(a->name, name)) continue;
+    a->asked = true;
+    return a;
+  }
+  return NULL;
+}
+
+static lt_onnx_attr *of_kind(lt_onnx *c, const char *name, lt_onnx_attr_kind kind, const char *what) {
+  lt_onnx_attr *a = lt_ox_attr(c, name);
+  if (a && a->kind != kind) lt_ox_refuse(c, "its attribute `%s` should be %s", name, what);
+  return a;
+}
+
+int64_t lt_ox_int(lt_onnx *c, const char *name, int64_t otherwise) {
+  const lt_onnx_attr *a = of_kind(c, name, LT_ONNX_A_INT, "a whole number");
+  return a ? a->i : otherwise;
+}
+
+double lt_ox_float(lt_onnx *c, const char *name, double otherwise) {
+  const lt_onnx_attr *a = of_kind(c, name, LT_ONNX_A_FLOAT, "a number");
+  return a ? a->f : otherwise;
+}
+
+const char *lt_ox_text(lt_onnx *c, const char *name, const char *otherwise) {
+  const lt_onnx_attr *a = of_kind(c, name, LT_ONNX_A_STRING, "a string");
+  return a ? a->s : otherwise;
+}
+
+bool lt_ox_list(lt_onnx *c, const char *name, lt_ox_ints *out) {
+  const lt_onnx_attr *a = of_kind(c, name, LT_ONNX_A_INTS, "a list of whole numbers");
+  if (a) *out = (lt_ox_ints){a->ints.n, a->ints.at};
+  return a != NULL;
+}
+
+bool lt_ox_axes(lt_onnx *c, const char *name, unsigned operand, lt_ox_ints *out) {
+  if (lt_ox_list(c, name, out)) return true;
+  if (!lt_ox_has(c, operand)) return false;
+  *out = lt_ox_known_ints(c, operand, name);
+  return true;
+}
+
+int64_t lt_ox_axis(lt_onnx *c, int64_t axis, unsigned rank) {
+  int64_t n = (int64_t)rank, a = axis < 0 ? axis + n : axis;
+  if (a < 0 || a >= LT_MAX(n, 1)) lt_ox_refuse(c, "axis %lld is outside a value of rank %u", (long long)axis, rank);
+  return a;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------------ */
+
+lt_value lt_ox_number(lt_onnx *c, lt_value like, double v) {
+  lt_dtype t = lt_type_of(c->g, like)->dtype;
+  return lt_const_scalar(c->g, t, lt_dtype_round(t, v));
+}
+
+lt_value lt_ox_ints_const(lt_onnx *c, lt_dtype t, unsigned rank, const int64_t *dim, const int64_t *v) {
+  lt_type type = lt_make_type(t, rank, dim);
+  lt_tensor *x = lt_tensor_new(c->arena, &type);
+  memcpy(x->i, v, (size_t)lt_type_count(&type) * sizeof *v);
+  return lt_const_tensor(c->g, x);
+}
+
+lt_value lt_ox_reshape(lt_onnx *c, lt_value x, unsigned rank, const int64_t *dim) {
+  if (rank > LT_MAX_RANK) lt_ox_refuse(c, "it has %u dimensions, at most %d are allowed", rank, (int)LT_MAX_RANK);
+  return lt_reshape(c->g, x, rank, dim);
+}
+
+lt_value lt_ox_slice(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t to) {
+  if (from == 0 && to == lt_type_of(c->g, x)->dim[axis]) return x;
+  lt_slice_attrs a = {.axes = {1, {axis}}, .starts = {1, {from}}, .ends = {1, {to}}};
+  return lt_emit(c->g, LT_OP_slice, &a, &x, 1);
+}
+
+/* gather is of floats: others are joined of slices, runs of indices at a time. */
+static lt_value take_slices(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, int64_t n) {
+  enum { MOST = 1024 };
+  lt_value *part = LT_NEW_ARRAY(c->arena, lt_value, MOST);
+  unsigned parts = 0;
+  for (int64_t i = 0, k; i < n; i = k) {
+    for (k = i + 1; k < n && index[k] == index[i] + k - i;) k++;
+    if (parts == MOST) lt_ox_refuse(c, "it picks whole numbers in more than %d places", (int)MOST);
+    part[parts++] = lt_ox_slice(c, x, axis, index[i], index[i] + k - i);
+  }
+  return lt_ox_concat(c, part, parts, axis);
+}
+
+/* One after another is a slice; else gather, whose index stands along axis and is repeated along the others. */
+lt_value lt_ox_take(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, int64_t n) {
+  lt_type t = lt_ox_of(c, x);
+  int64_t dim[LT_MAX_RANK], i = 1;
+  while (i < n && index[i] == index[0] + i) i++;
+  if (i == n) return lt_ox_slice(c, x, axis, index[0], index[0] + n);
+  if (!lt_is_float(t.dtype)) return take_slices(c, x, axis, index, n);
+  for (unsigned k = 0; k < t.rank; k++) dim[k] = 1;
+  dim[axis] = t.dim[axis] = n;
+  lt_value at = lt_broadcast_to(c->g, lt_ox_ints_const(c, LT_I32, t.rank, dim, index), &t);
+  lt_gather_attrs a = {.axis = axis};
+  return lt_emit(c->g, LT_OP_gather, &a, (lt_value[]){x, at}, 2);
+}
+
+lt_value lt_ox_concat(lt_onnx *c, const lt_value *v, unsigned n, int64_t axis) {
+  lt_concat_attrs a = {.axis = axis};
+  return n == 1 ? v[0] : lt_emit(c->g, LT_OP_concat, &a, v, n);
+}
+
+/* No axes: nothing is reduced. (An op of ours with no axes reduces all.) */
+lt_value lt_ox_reduce(lt_onnx *c, lt_op op, lt_value x, const lt_ints *axes, bool keepdims) {
+  return axes->n ? lt_reduce(c->g, op, x, axes, keepdims) : x;
+}
+
+lt_value lt_ox_per_channel(lt_onnx *c, lt_value v, unsigned rank) {
+  lt_type t = lt_ox_of(c, v);
+  int64_t dim[LT_MAX_RANK] = {t.rank ? t.dim[0] : 1};
+  if (t.rank != 1) lt_ox_refuse(c, "%s should be a value for each channel", lt_type_text(c->arena, &t));
+  for (unsigned k = 1; k + 1 < rank; k++) dim[k] = 1;
+  return lt_ox_reshape(c, v, LT_MAX(rank, 2u) - 1, dim);
+}

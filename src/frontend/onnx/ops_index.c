@@ -1,0 +1,206 @@
+/* ops_index.c: ops that pick elements: slices with any step, borders, gathers. Where the places are known, each axis is
+ * a slice or a gather along it (lt_ox_take); otherwise ours does it with the index that is computed. */
+#include "frontend/onnx/import.h"
+
+/* ---- Slice ------------------------------------------------------------------------------------------------------- */
+
+static int64_t between(int64_t v, int64_t lo, int64_t hi) { return LT_MIN(LT_MAX(v, lo), hi); }
+
+static lt_value slice_axis(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t to, int64_t step, bool *empty) {
+  int64_t n = lt_type_of(c->g, x)->dim[axis];
+  if (step == 0 || step < -INT64_MAX) lt_ox_refuse(c, "a step is %lld", (long long)step);
+  if (from < 0) from += n;
+  if (to < 0) to = to < -n ? -1 : to + n;
+  from = step > 0 ? between(from, 0, n) : between(from, 0, n - 1);
+  to = step > 0 ? between(to, 0, n) : between(to, -1, n - 1);
+  int64_t apart = step > 0 ? to - from : from - to, by = step > 0 ? step : -step;
+  int64_t count = apart > 0 ? (apart - 1) / by + 1 : 0;
+  *empty |= !count;
+  if (!count) return x;
+  if (step == 1) return lt_ox_slice(c, x, axis, from, to);
+  int64_t *index = LT_NEW_ARRAY(c->arena, int64_t, (size_t)count);
+  for (int64_t i = 0; i < count; i++) index[i] = from + i * step;
+  return lt_ox_take(c, x, axis, index, count);
+}
+
+void lt_onnx_slice(lt_onnx *c) {
+  lt_ox_ints from, to, axes, steps;
+  bool empty = lt_ox_empty(c, 0);
+  if (empty) {
+    lt_ox_alias(c, 0, 0);
+    return;
+  }
+  lt_value x = lt_ox_in(c, 0);
+  lt_type t = lt_ox_of(c, x);
+  if (!lt_ox_axes(c, "starts", 1, &from) || !lt_ox_axes(c, "ends", 2, &to))
+    lt_ox_refuse(c, "starts or ends are missing");
+  bool has_axes = lt_ox_axes(c, "axes", 3, &axes), has_steps = lt_ox_axes(c, "steps", 4, &steps);
+  if (from.n != to.n || (has_axes && axes.n != from.n) || (has_steps && steps.n != from.n) || from.n > t.rank)
+    lt_ox_refuse(c, "starts, ends, axes and steps are not one each for an axis");
+  for (int64_t i = 0; i < from.n; i++)
+    x = slice_axis(c, x, has_axes ? lt_ox_axis(c, axes.v[i], t.rank) : i, from.v[i], to.v[i],
+                   has_steps ? steps.v[i] : 1, &empty);
+  if (empty && t.rank == 1) lt_ox_result_empty(c, 0, &(lt_type){.dtype = t.dtype, .rank = 1});
+  else if (empty)
+    lt_ox_refuse(c, "nothing is left of x %s, and values here have at least one element", lt_type_text(c->arena, &t));
+  else lt_ox_result(c, 0, x);
+}
+
+/* ---- Pad --------------------------------------------------------------------------------------------------------- */
+
+/* Where a place outside [0, n) looks; reflect does not repeat the edge. */
+static int64_t inside(const char *mode, int64_t i, int64_t n) {
+  if (mode[0] == 'e') return between(i, 0, n - 1);
+  int64_t period = mode[0] == 'w' ? n : LT_MAX(2 * (n - 1), 1);
+  i = (i % period + period) % period;
+  return mode[0] == 'w' || i < n ? i : period - i;
+}
+
+static lt_value mirrored(lt_onnx *c, lt_value x, const char *mode, int64_t axis, int64_t before, int64_t behind) {
+  int64_t n = lt_type_of(c->g, x)->dim[axis], all;
+  if (!lt_add_ok(&all, n, before) || !lt_add_ok(&all, all, behind) || all < 1 || all > 1 << 30)
+    lt_ox_refuse(c, "its border is %lld and %lld beside %lld elements", (long long)before, (long long)behind,
+                 (long long)n);
+  int64_t *index = LT_NEW_ARRAY(c->arena, int64_t, (size_t)all);
+  for (int64_t i = 0; i < all; i++) index[i] = inside(mode, i - before, n);
+  return lt_ox_take(c, x, axis, index, all);
+}
+
+static lt_value bordered(lt_onnx *c, lt_value x, const int64_t *before, const int64_t *behind, double value) {
+  lt_type t = lt_ox_of(c, x);
+  lt_pad_attrs p = {.pads = {2 * t.rank, {0}}, .value = value};
+  bool any = false;
+  for (unsigned i = 0; i < t.rank; i++) {
+    int64_t from = LT_MAX(-before[i], 0), to = t.dim[i] - LT_MAX(-behind[i], 0);
+    if (from >= to || before[i] < -INT32_MAX || behind[i] < -INT32_MAX)
+      lt_ox_refuse(c, "nothing is left of axis %u", i);
+    x = lt_ox_slice(c, x, i, from, to);
+    p.pads.v[i] = LT_MAX(before[i], 0), p.pads.v[t.rank + i] = LT_MAX(behind[i], 0);
+    any |= p.pads.v[i] || p.pads.v[t.rank + i];
+  }
+  return any ? lt_emit(c->g, LT_OP_pad, &p, &x, 1) : x;
+}
+
+void lt_onnx_pad(lt_onnx *c) {
+  lt_ox_ints pads, axes = {0};
+  lt_value x = lt_ox_in(c, 0);
+  unsigned rank = lt_type_of(c->g, x)->rank;
+  const char *mode = lt_ox_text(c, "mode", "constant");
+  double value = lt_ox_float(c, "value", 0);
+  int64_t before[LT_MAX_RANK] = {0}, behind[LT_MAX_RANK] = {0};
+  if (!lt_ox_axes(c, "pads", 1, &pads)) lt_ox_refuse(c, "its pads are missing");
+  if (lt_ox_has(c, 2) && !lt_ox_empty(c, 2)) value = lt_ox_known_float(c, 2, "constant_value");
+  bool some = lt_ox_has(c, 3);
+  if (some) axes = lt_ox_known_ints(c, 3, "axes");
+  int64_t n = some ? axes.n : rank;
+  if (pads.n != 2 * n) lt_ox_refuse(c, "pads has %lld numbers for %lld axes", (long long)pads.n, (long long)n);
+  for (int64_t i = 0; i < n; i++) {
+    int64_t axis = some ? lt_ox_axis(c, axes.v[i], rank) : i;
+    before[axis] = pads.v[i], behind[axis] = pads.v[n + i];
+  }
+  bool constant = !strcmp(mode, "constant");
+  if (!constant && strcmp(mode, "reflect") && strcmp(mode, "edge") && strcmp(mode, "wrap"))
+    lt_ox_refuse(c, "mode=%.40s is unknown", mode);
+  if (constant) x = bordered(c, x, before, behind, value);
+  for (unsigned i = 0; i < rank && !constant; i++)
+    if (before[i] || behind[i]) x = mirrored(c, x, mode, i, before[i], behind[i]);
+  lt_ox_result(c, 0, x);
+}
+
+/* Cut or bordered around the middle; the odd element behind. */
+void lt_onnx_center_crop_pad(lt_onnx *c) {
+  lt_ox_ints shape = lt_ox_known_ints(c, 1, "shape"), axes;
+  lt_value x = lt_ox_in(c, 0);
+  lt_type t = lt_ox_of(c, x);
+  int64_t before[LT_MAX_RANK] = {0}, behind[LT_MAX_RANK] = {0};
+  bool some = lt_ox_list(c, "axes", &axes);
+  if (shape.n != (some ? axes.n : t.rank)) lt_ox_refuse(c, "its shape has %lld numbers", (long long)shape.n);
+  for (int64_t i = 0; i < shape.n; i++) {
+    int64_t axis = some ? lt_ox_axis(c, axes.v[i], t.rank) : i, more = shape.v[i] - t.dim[axis];
+    before[axis] = more < 0 ? -(-more / 2) : more / 2;
+    behind[axis] = more - before[axis];
+  }
+  lt_ox_result(c, 0, bordered(c, x, before, behind, 0));
+}
+
+/* ---- gathers ----------------------------------------------------------------------------------------------------- */
+
+/* Indices that count from the end, too; computed ones are turned where they are negative. */
+static lt_value from_start(lt_onnx *c, lt_value index, int64_t n) {
+  lt_value zero = lt_ox_number(c, index, 0), size = lt_ox_number(c, index, (double)n);
+  lt_value below = lt_binary(c->g, LT_OP_less, index, zero), up = lt_binary(c->g, LT_OP_add, index, size);
+  return lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){below, up, index}, 3);
+}
+
+static lt_value gather_known(lt_onnx *c, lt_value x, int64_t axis, const lt_tensor *at) {
+  int64_t n = lt_type_count(&at->type), size = lt_type_of(c->g, x)->dim[axis];
+  int64_t *index = LT_NEW_ARRAY(c->arena, int64_t, (size_t)n);
+  for (int64_t i = 0; i < n; i++) {
+    index[i] = at->i[i] < 0 ? at->i[i] + size : at->i[i];
+    if (index[i] < 0 || index[i] >= size)
+      lt_ox_refuse(c, "index %lld is outside an axis of %lld", (long long)at->i[i], (long long)size);
+  }
+  return lt_ox_take(c, x, axis, index, n);
+}
+
+/* The index, of any shape, stands along the axis and is repeated along the others. */
+static lt_value gather_computed(lt_onnx *c, lt_value x, int64_t axis, lt_value at) {
+  lt_type t = lt_ox_of(c, x), i = lt_ox_of(c, at);
+  int64_t dim[LT_MAX_RANK];
+  if (!lt_is_float(t.dtype))
+    lt_ox_refuse(c, "it picks %s by computed indices; floats are picked", lt_dtype_name(t.dtype));
+  for (unsigned k = 0; k < t.rank; k++) dim[k] = 1;
+  dim[axis] = lt_type_count(&i);
+  at = lt_ox_reshape(c, from_start(c, at, t.dim[axis]), t.rank, dim);
+  t.dim[axis] = dim[axis];
+  lt_gather_attrs a = {.axis = axis};
+  at = lt_broadcast_to(c->g, at, &t);
+  return lt_emit(c->g, LT_OP_gather, &a, (lt_value[]){x, at}, 2);
+}
+
+void lt_onnx_gather(lt_onnx *c) {
+  lt_value x = lt_ox_weight(c, 0);
+  lt_type t = lt_ox_of(c, x), i = *lt_ox_type(c, 1);
+  int64_t axis = lt_ox_axis(c, lt_ox_int(c, "axis", 0), t.rank), dim[2 * LT_MAX_RANK];
+  unsigned rank = 0;
+  if (!t.rank) lt_ox_refuse(c, "x is a scalar");
+  for (unsigned k = 0; k < t.rank; k++) {
+    if (k != (unsigned)axis) dim[rank++] = t.dim[k];
+    for (unsigned j = 0; k == (unsigned)axis && j < i.rank; j++) dim[rank++] = i.dim[j];
+  }
+  if (lt_ox_empty(c, 1)) lt_ox_refuse(c, "its indices are none");
+  const lt_tensor *known = lt_ox_known(c, 1);
+  lt_value y = known ? gather_known(c, x, axis, known) : gather_computed(c, x, axis, lt_ox_in(c, 1));
+  lt_ox_result(c, 0, lt_ox_reshape(c, y, rank, dim));
+}
+
+/* Ours wants equal shapes off the axis: what the index does not reach is cut off. */
+void lt_onnx_gather_elements(lt_onnx *c) {
+  lt_value x = lt_ox_weight(c, 0), at = lt_ox_in(c, 1);
+  lt_type t = lt_ox_of(c, x), i = lt_ox_of(c, at);
+  lt_gather_attrs a = {.axis = lt_ox_axis(c, lt_ox_int(c, "axis", 0), t.rank)};
+  if (i.rank != t.rank)
+    lt_ox_refuse(c, "x is %s, its indices %s", lt_type_text(c->arena, &t), lt_type_text(c->arena, &i));
+  at = from_start(c, at, t.dim[a.axis]);
+  for (unsigned k = 0; k < t.rank; k++)
+    if (k != a.axis) x = lt_ox_slice(c, x, k, 0, LT_MIN(i.dim[k], t.dim[k]));
+  lt_ox_result(c, 0, lt_emit(c->g, LT_OP_gather, &a, (lt_value[]){x, at}, 2));
+}
+
+/* on where the index is the place along a new axis, else off. */
+void lt_onnx_one_hot(lt_onnx *c) {
+  lt_value at = lt_ox_in(c, 0), values = lt_ox_in(c, 2);
+  lt_type t = lt_ox_of(c, at);
+  int64_t n = (int64_t)lt_ox_known_float(c, 1, "depth"), axis = lt_ox_axis(c, lt_ox_int(c, "axis", -1), t.rank + 1u);
+  int64_t dim[LT_MAX_RANK + 1], line[LT_MAX_RANK + 1],
+    *i = LT_NEW_ARRAY(c->arena, int64_t, (size_t)between(n, 1, 1 << 24));
+  if (n < 1 || n > 1 << 24 || t.rank == LT_MAX_RANK) lt_ox_refuse(c, "depth is %lld", (long long)n);
+  for (int64_t k = 0; k < n; k++) i[k] = k;
+  for (int64_t k = 0; k <= t.rank; k++)
+    dim[k] = k < axis ? t.dim[k] : k > axis ? t.dim[k - 1] : 1, line[k] = k == axis ? n : 1;
+  at = lt_ox_reshape(c, from_start(c, lt_cast(c->g, at, LT_I64), n), t.rank + 1u, dim);
+  lt_value place = lt_ox_ints_const(c, LT_I64, t.rank + 1u, line, i), hot = lt_binary(c->g, LT_OP_equal, at, place);
+  lt_value off = lt_ox_reshape(c, lt_ox_slice(c, values, 0, 0, 1), 0, NULL);
+  lt_value on = lt_ox_reshape(c, lt_ox_slice(c, values, 0, 1, 2), 0, NULL);
+  lt_ox_result(c, 0, lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){hot, on, off}, 3));
+}

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Makes tests/onnx: small models, their inputs (NAME.IN.npy) and what ONNX Runtime gives for them
+(NAME.OUT.npy). Needs the packages onnx, onnxruntime and numpy: python3 tests/tools/onnx_models.py tests/onnx"""
+import os, sys
+import numpy as np
+import onnx
+from onnx import TensorProto as T, helper as h, numpy_helper as nh
+import onnxruntime as ort
+
+out = sys.argv[1]
+rng = np.random.default_rng(7)
+
+
+def w(*shape, dtype=np.float32):
+    return (rng.standard_normal(shape) * 0.5).astype(dtype)
+
+
+def model(name, nodes, inputs, outputs, tensors, opset=20, ir=10, feeds=None, check=True, graph="main_graph"):
+    """inputs: name -> (type, shape); outputs: names; tensors: name -> array or TensorProto"""
+    g = h.make_graph(nodes, graph, [h.make_tensor_value_info(k, t, s) for k, (t, s) in inputs.items()],
+                     [h.make_tensor_value_info(k, t, s) for k, (t, s) in outputs.items()],
+                     [v if isinstance(v, onnx.TensorProto) else nh.from_array(v, k) for k, v in tensors.items()])
+    m = h.make_model(g, opset_imports=[h.make_opsetid("", opset)], ir_version=ir, producer_name="onnx_models")
+    path = os.path.join(out, name + ".onnx")
+    onnx.save(m, path)
+    if feeds is None:
+        return m
+    if check:
+        onnx.checker.check_model(m)
+    for k, v in feeds.items():
+        np.save(os.path.join(out, f"{name}.{k}.npy"), v)
+    for k, v in zip(outputs, ort.InferenceSession(m.SerializeToString()).run(None, feeds)):
+        np.save(os.path.join(out, f"{name}.{k}.npy"), v)
+    return m
+
+
+# What torch writes with its names, batch left open, the linear weight turned.
+model("digits", [
+    h.make_node("Conv", ["x", "conv.weight", "conv.bias"], ["/conv/Conv_output_0"], "/conv/Conv", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    h.make_node("BatchNormalization", ["/conv/Conv_output_0", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"],
+                ["/bn/out"], "/bn/BatchNormalization", epsilon=1e-5, momentum=0.9),
+    h.make_node("Relu", ["/bn/out"], ["/relu/out"], "/relu/Relu"),
+    h.make_node("MaxPool", ["/relu/out"], ["/pool/out"], "/pool/MaxPool", kernel_shape=[2, 2], strides=[2, 2]),
+    h.make_node("Flatten", ["/pool/out"], ["/flat"], "/Flatten", axis=1),
+    h.make_node("Gemm", ["/flat", "fc.weight", "fc.bias"], ["logits"], "/fc/Gemm", transB=1)],
+    {"x": (T.FLOAT, ["batch", 1, 8, 8])}, {"logits": (T.FLOAT, ["batch", 5])},
+    {"conv.weight": w(6, 1, 3, 3), "conv.bias": w(6), "bn.weight": w(6) + 1, "bn.bias": w(6), "bn.running_mean": w(6),
+     "bn.running_var": np.abs(w(6)) + 0.5, "fc.weight": w(5, 96), "fc.bias": w(5)}, feeds={"x": w(2, 1, 8, 8)})
+
+# Shapes that are computed, as TorchScript exports do it.
+model("shapes", [
+    h.make_node("Shape", ["x"], ["s"]), h.make_node("Constant", [], ["zero"], value=nh.from_array(np.array(0, np.int64))),
+    h.make_node("Gather", ["s", "zero"], ["n"], axis=0), h.make_node("Constant", [], ["ax"], value_ints=[0]),
+    h.make_node("Unsqueeze", ["n", "ax"], ["n1"]), h.make_node("Constant", [], ["rest"], value_ints=[-1]),
+    h.make_node("Concat", ["n1", "rest"], ["to"], axis=0), h.make_node("Reshape", ["x", "to"], ["flat"]),
+    h.make_node("Slice", ["s", "two", "four"], ["hw"]), h.make_node("Cast", ["hw"], ["hwf"], to=T.FLOAT),
+    h.make_node("Mul", ["hwf", "by"], ["size"]), h.make_node("Cast", ["size"], ["sizei"], to=T.INT64),
+    h.make_node("Slice", ["s", "nil", "two"], ["nc"]), h.make_node("Concat", ["nc", "sizei"], ["sizes"], axis=0),
+    h.make_node("Resize", ["x", "", "", "sizes"], ["up"], mode="linear", coordinate_transformation_mode="half_pixel"),
+    h.make_node("Expand", ["flat", "to3"], ["wide"])],
+    {"x": (T.FLOAT, [2, 3, 2, 4])}, {"flat": (T.FLOAT, [2, 24]), "up": (T.FLOAT, [2, 3, 4, 6]), "wide": (T.FLOAT, [3, 2, 24])},
+    {"nil": np.array([0]), "two": np.array([2]), "four": np.array([4]), "by": np.array([2, 1.5], np.float32), "to3": np.array([3, 1, 1])},
+    feeds={"x": w(2, 3, 2, 4)})
+
+# Elements in every field that has some, and elements that are no floats.
+f = h.make_tensor("f", T.FLOAT, [2, 3], [1, -2, 3.5, 0, 5, 6])
+d = h.make_tensor("d", T.DOUBLE, [3], [1.5, 2.5, -3.5])
+i = h.make_tensor("i", T.INT32, [3], [1, -2, 3])
+l = h.make_tensor("l", T.INT64, [3], [1, -2, 1 << 40])
+b = h.make_tensor("b", T.BOOL, [3], [True, False, True])
+model("fields", [h.make_node("Add", ["x", "f"], ["xf"]), h.make_node("Where", ["b", "xf", "x"], ["y"]),
+                 h.make_node("Mul", ["xd", "d"], ["yd"]), h.make_node("Add", ["xi", "i"], ["yi"]), h.make_node("Add", ["xl", "l"], ["yl"])],
+      {"x": (T.FLOAT, [2, 3]), "xd": (T.DOUBLE, [2, 3]), "xi": (T.INT32, [3]), "xl": (T.INT64, [3])},
+      {"y": (T.FLOAT, [2, 3]), "yd": (T.DOUBLE, [2, 3]), "yi": (T.INT32, [3]), "yl": (T.INT64, [3])},
+      {"f": f, "d": d, "i": i, "l": l, "b": b},
+      feeds={"x": w(2, 3), "xd": w(2, 3, dtype=np.float64), "xi": np.array([1, 2, 3], np.int32), "xl": np.array([1, 2, 3])})
+
+# Attributes that became operands, softmax over flattened axes, a grouped convolution, steps, borders.
+model("old", [h.make_node("Conv", ["x", "w"], ["c"], group=2, auto_pad="SAME_UPPER", strides=[2, 2]),
+              h.make_node("Clip", ["c"], ["k"], min=-0.5, max=0.75), h.make_node("Dropout", ["k"], ["dr"], ratio=0.3),
+              h.make_node("Squeeze", ["one"], ["sq"], axes=[0]), h.make_node("Add", ["dr", "sq"], ["a"]),
+              h.make_node("Softmax", ["a"], ["p"]), h.make_node("ReduceSum", ["p"], ["r"], axes=[2, 3], keepdims=0),
+              h.make_node("Pad", ["r"], ["y"], pads=[0, 1, 0, 2], value=0.25)],
+      {"x": (T.FLOAT, [2, 4, 7, 6])}, {"y": (T.FLOAT, [2, 9])}, {"w": w(6, 2, 3, 2), "one": w(1, 1, 1, 1)}, opset=9, ir=4, feeds={"x": w(2, 4, 7, 6)})
+
+# Elements in a file of their own.
+m = model("apart", [h.make_node("MatMul", ["x", "w"], ["h"]), h.make_node("Add", ["h", "bias"], ["s"]), h.make_node("Tanh", ["s"], ["y"])],
+          {"x": (T.FLOAT, [3, 16])}, {"y": (T.FLOAT, [3, 24])}, {"w": w(16, 24), "bias": w(24)}, feeds={"x": w(3, 16)})
+if os.path.exists(os.path.join(out, "apart.bin")):
+    os.remove(os.path.join(out, "apart.bin"))
+onnx.save_model(m, os.path.join(out, "apart.onnx"), save_as_external_data=True, all_tensors_to_one_file=True, location="apart.bin", size_threshold=0)
+
+# Nodes that cannot be read, two kinds and an attribute; one output that does not need them.
+model("refused", [h.make_node("Det", ["x"], ["a"], "det"), h.make_node("NonZero", ["x"], ["b"], "places"),
+                  h.make_node("Relu", ["x"], ["fine"], "relu"), h.make_node("Dropout", ["a"], ["u"], "after"),
+                  h.make_node("LeakyRelu", ["fine"], ["odd"], "odd", alpha=0.1, beta=2.0)],
+      {"x": (T.FLOAT, [3, 3])}, {"u": (T.FLOAT, []), "b": (T.INT64, [2, None]), "fine": (T.FLOAT, [3, 3]), "odd": (T.FLOAT, [3, 3])}, {})
+
+# A shape that is an input, open dimensions with and without names.
+model("asked", [h.make_node("Reshape", ["x", "shape"], ["y"], "view")],
+      {"x": (T.FLOAT, ["rows", None]), "shape": (T.INT64, [2])}, {"y": (T.FLOAT, [None, None])}, {})
+np.save(os.path.join(out, "asked.shape.npy"), np.array([4, -1]))
+model("half", [h.make_node("Relu", ["x"], ["y"])], {"x": (T.FLOAT16, [2])}, {"y": (T.FLOAT16, [2])}, {})
+model("ancient", [h.make_node("Relu", ["x"], ["y"])], {"x": (T.FLOAT, [2])}, {"y": (T.FLOAT, [2])}, {}, opset=5, ir=3)
+
+# A branch that is known, a list of nothing, names that are no names of ours.
+then = h.make_graph([h.make_node("Mul", ["x", "x"], ["t"])], "then", [], [h.make_tensor_value_info("t", T.FLOAT, [2, 3])])
+other = h.make_graph([h.make_node("Neg", ["x"], ["e"])], "else", [], [h.make_tensor_value_info("e", T.FLOAT, [2, 3])])
+model("branch", [h.make_node("Constant", [], ["yes"], value=nh.from_array(np.array(True))), h.make_node("If", ["yes"], ["v`1"], "if", then_branch=then, else_branch=other),
+                 h.make_node("Constant", [], ["none"], value=nh.from_array(np.zeros(0, np.int64))), 
+                 h.make_node("ReduceSum", ["v`1", "none"], ["all"], keepdims=0), h.make_node("Reshape", ["all", "none"], ["y"])],
+      {"x": (T.FLOAT, [2, 3])}, {"y": (T.FLOAT, [])}, {}, feeds={"x": w(2, 3)}, check=False)
