@@ -54,6 +54,13 @@ LATHE_API const char *lathe_status_text(int status); /* "out of memory" */
 /* what the functions below return as char * or in a lathe_array */
 LATHE_API void lathe_free(void *text_or_array);
 
+/* No file that is written may be another one of the list, however it is spelled: 0, or LATHE_E_INVALID with *e naming
+ * both. Files are told apart as the system does, those to be made by their folders; pipes, devices and NULL are none.
+ * Calls that read and write files hold theirs to this themselves, before they read any; this is for a program with
+ * more. */
+typedef struct lathe_file { const char *path, *what; int32_t written; } lathe_file; /* what it is: "--output" */
+LATHE_API int lathe_files_distinct(const lathe_file *file, size_t n, lathe_error *e);
+
 /* ---- graphs: from text ---- */
 /* NULL on failure, *e filled (e may be NULL). path "-" is standard input. opts: --network --dim --batch --max-bytes. */
 LATHE_API lathe_graph *lathe_load(const char *path, const char *opts, lathe_error *e);

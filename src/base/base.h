@@ -173,6 +173,8 @@ void lt_mapping_drop(void *m);
 lt_mapping *lt_file_share(lt_arena *a, const char *path, size_t max, const char **why);
 /* Whole or not at all: written to a temporary beside it, synced, renamed. */
 void lt_file_write(lt_job *job, const char *path, const void *data, size_t n);
+/* No file written may be another one: lathe_files_distinct, in a job (distinct.c). */
+void lt_files_distinct(lt_job *job, const lathe_file *file, size_t n);
 void lt_dir_make(lt_job *job, const char *path); /* with parents */
 
 #endif

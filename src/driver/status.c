@@ -1,4 +1,5 @@
-/* status.c: small public functions without state: versions, texts of statuses, freeing what was returned. */
+/* status.c: small public functions without state: versions, texts of statuses, names of files, freeing what was
+ * returned. */
 #include "codegen/codegen.h"
 #include "driver/graph_api.h"
 
@@ -41,6 +42,17 @@ const char *lathe_status_text(int status) {
     case LATHE_E_DATA: return "a label or an index is outside its range";
   default: return "unknown status";
   }
+}
+
+typedef struct distinct_args { const lathe_file *file; size_t n; } distinct_args;
+
+static void distinct_body(lt_job *job, void *arg) {
+  const distinct_args *p = arg;
+  lt_files_distinct(job, p->file, p->n);
+}
+
+int lathe_files_distinct(const lathe_file *file, size_t n, lathe_error *e) {
+  return lt_protect(e, distinct_body, &(distinct_args){file, n});
 }
 
 void lathe_free(void *text_or_array) { lt_mem_free(text_or_array); }

@@ -357,6 +357,62 @@ START_TEST(files) {
 }
 END_TEST
 
+/* ---- no file is both read and written, or written twice, however it is spelled ---- */
+
+START_TEST(distinct) {
+  static const struct { const char *opts, *says; } calls[] = {
+    {"-o n.lathe", "--output would destroy what is read: n.lathe is the model, too\nhelp: another file for --output"},
+    {"-o n.o --header ./n.o", "--output would be written over: n.o is --header, too\nhelp: another file for --output"},
+    {"-o n.o --depfile n.o", "--output would be written over: n.o is --depfile, too\nhelp: another file for --output"},
+    {"-o n.o --header n.h --weights-out sub/../w.bin",
+     "--weights-out would destroy what is read: sub/../w.bin is data of the model, too\nhelp: another file for "
+     "--weights-out"},
+    {"-o n.o --params-out link",
+     "--params-out would destroy what is read: link is the model, too\nhelp: another file for --params-out"},
+    {"-o n.o --header w.npz --weights w.npz",
+     "--header would destroy what is read: w.npz is --weights, too\nhelp: another file for --header"},
+  };
+  lathe_error e;
+  make_folder();
+  MUST("mkdir sub; printf 0123 > w.bin; echo no archive > w.npz; ln -s n.lathe link; printf '%%s\n' "
+       "'network n(x: f32[1]) -> y {' '  const w: f32[1] = data(\"w.bin\", 0, 4)' '  y = x + w' '}' > n.lathe; "
+       "md5sum n.lathe w.bin w.npz > sums");
+  ck_assert_int_eq(chdir(folder), 0);
+  lathe_graph *g = lathe_load("n.lathe", NULL, &e);
+  ck_assert_msg(g != NULL, "%s", e.message);
+  for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+    ck_assert_int_eq(lathe_emit(g, NULL, calls[i].opts, &e), LATHE_E_INVALID);
+    ck_assert_str_eq(e.message, calls[i].says);
+  }
+  MUST("md5sum -c sums && test ! -e n.o && test ! -e n.h && test -L link");
+  ck_assert_msg(lathe_emit(g, NULL, "-o n.o --header n.h --depfile /dev/null", &e) == 0, "%s", e.message);
+  lathe_graph_free(g);
+  remove_folder();
+}
+END_TEST
+
+START_TEST(distinct_files) {
+  lathe_error e;
+  make_folder();
+  MUST("mkdir sub");
+  ck_assert_int_eq(chdir(folder), 0);
+  lathe_file all[] = {{"new", "the first", 1},
+                      {"sub/new", "the second", 1},
+                      {"/dev/null", "a", 1},
+                      {"/dev/null", "b", 1},
+                      {NULL, "c", 1}};
+  ck_assert_int_eq(lathe_files_distinct(all, 5, &e), 0);
+  ck_assert_int_eq(lathe_files_distinct(NULL, 0, NULL), 0);
+  all[1].path = "sub/../new";
+  ck_assert_int_eq(lathe_files_distinct(all, 5, &e), LATHE_E_INVALID);
+  ck_assert_str_eq(e.message,
+                   "the first would be written over: new is the second, too\nhelp: another file for the first");
+  all[0].written = all[1].written = 0;
+  ck_assert_int_eq(lathe_files_distinct(all, 5, &e), 0);
+  remove_folder();
+}
+END_TEST
+
 /* ---- size: beyond the weights, LeNet-5 takes at most this ---- */
 
 START_TEST(sizes) {
@@ -396,6 +452,8 @@ static Suite *object_suite(void) {
   tcase_add_test(c, freestanding);
   tcase_add_test(c, rejects);
   tcase_add_test(c, files);
+  tcase_add_test(c, distinct);
+  tcase_add_test(c, distinct_files);
   tcase_add_test(c, sizes);
   suite_add_tcase(s, c);
   return s;

@@ -103,6 +103,11 @@ static void list_body(lt_job *job, void *arg) {
   lt_options_read(&o, job, a, p->opts, TO_WEIGHTS);
   if (o.output && !p->g)
     lt_fail(job, LATHE_E_INVALID, NULL, "--output: weights are written as a network has them, and none is given");
+  if (o.output) {
+    const lathe_file file[] = {{lt_weights_file(a, p->path, NULL), "the file of weights", 0},
+                               {o.output, "--output", 1}};
+    lt_files_distinct(job, file, LT_COUNT(file));
+  }
   if (p->g) match_file(job, &out, p, &o);
   else lt_weights_open(&w, job, a, p->path), list_file(&out, &w);
   p->out = lt_text_out(job, &out);

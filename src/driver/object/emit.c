@@ -232,25 +232,39 @@ static void put_path(lt_str *s, const char *path) { /* as make reads it */
 
 static bool is_file(const char *path) { return path && *path != '<' && strcmp(path, "-"); }
 
-typedef LT_VEC(const char *) file_list;
+typedef LT_VEC(lathe_file) file_list;
 
-static void add_file(lt_arena *a, file_list *all, const char *path) {
+static void add_made_of(lt_arena *a, file_list *all, const char *path, const char *what) {
   if (!is_file(path)) return;
   for (uint32_t i = 0; i < all->n; i++)
-    if (!strcmp(all->at[i], path)) return;
-  lt_vec_push(a, all, path);
+    if (!strcmp(all->at[i].path, path)) return;
+  lt_vec_push(a, all, ((lathe_file){path, what, 0}));
 }
 
 /* The text, the weights, and what the text takes data from. */
 static file_list made_of(const lt_emission *e, const lathe_graph *g) {
   file_list all = {0};
-  add_file(e->a, &all, g->source.file);
-  if (e->o->weights) add_file(e->a, &all, lt_weights_file(e->a, e->o->weights, NULL));
+  add_made_of(e->a, &all, g->source.file, "the model");
+  if (e->o->weights) add_made_of(e->a, &all, lt_weights_file(e->a, e->o->weights, NULL), "--weights");
   for (uint32_t i = 0; i < g->g->nodes.n; i++) {
     const lt_data *d = lt_data_in(g->g->nodes.at[i]);
-    if (d) add_file(e->a, &all, d->path);
+    if (d) add_made_of(e->a, &all, d->path, "data of the model");
   }
   return all;
+}
+
+/* Two outputs of one spelling are still two. */
+static void check_files(const lt_emission *e, const lathe_graph *g) {
+  const lt_options *o = e->o;
+  const lathe_file made[] = {{o->output, "--output", 1},
+                             {o->header, "--header", 1},
+                             {o->depfile, "--depfile", 1},
+                             {o->weights_out, "--weights-out", 1},
+                             {o->params_out, "--params-out", 1}};
+  file_list all = made_of(e, g);
+  for (size_t i = 0; i < LT_COUNT(made); i++)
+    if (is_file(made[i].path)) lt_vec_push(e->a, &all, made[i]);
+  lt_files_distinct(e->job, all.at, all.n);
 }
 
 /* Each file that the object was made of is also a target of nothing, as of gcc -MP: make goes on when it has been
@@ -264,9 +278,9 @@ static void write_depfile(const lt_emission *e, const lathe_graph *g) {
   for (size_t i = 0; i < LT_COUNT(made); i++)
     if (made[i]) lt_str_puts(&s, i ? " " : ""), put_path(&s, made[i]);
   lt_str_puts(&s, ":");
-  for (uint32_t i = 0; i < of.n; i++) lt_str_puts(&s, " "), put_path(&s, of.at[i]);
+  for (uint32_t i = 0; i < of.n; i++) lt_str_puts(&s, " "), put_path(&s, of.at[i].path);
   lt_str_puts(&s, "\n");
-  for (uint32_t i = 0; i < of.n; i++) put_path(&s, of.at[i]), lt_str_puts(&s, ":\n");
+  for (uint32_t i = 0; i < of.n; i++) put_path(&s, of.at[i].path), lt_str_puts(&s, ":\n");
   lt_file_write(e->job, o->depfile, s.at, s.n);
 }
 
@@ -317,6 +331,7 @@ static void emit_body(lt_job *job, void *arg) {
   if (!e.o->output) lt_fail(job, LATHE_E_INVALID, NULL, "no file to write is given\nhelp: add -o F.o");
   if (p->weights && (e.o->weights || e.o->given[LT_OPT_seed]))
     lt_fail(job, LATHE_E_INVALID, NULL, "weights come from an instance here: --weights and --seed say otherwise");
+  check_files(&e, p->g);
   choose_prefix(&e);
   e.source = p->g->source.file ? base_name(p->g->source.file) : m->name;
   lt_target_cross(&e.target, job, e.a, e.o->target, e.o->cpu, e.o->features);
