@@ -100,8 +100,8 @@ LATHE_API int lathe_shape(const lathe_graph *g, lathe_value v, lathe_dtype *dtyp
 
 /* ---- graphs: typed constructors (lathe/build.h, generated from the tables of ops and layers; docs/c-api.md) ----
  * lathe_NAME(g, operands…, attrs) for every op and composite, lathe_NAME_layer(g, x, attrs) for every layer with
- * weights of its own, attrs being a struct with a field for each attribute and `name`. They do what lathe_op does with
- * the same as text.
+ * weights of its own, attrs being a struct with a field for each attribute and `name`: a pointer to it, in C++ also the
+ * struct itself, {.axis = 1}. They do what lathe_op does with the same as text.
  *
  * The rule of zero: a field left zero is an attribute that is not given. It has its default, or is reported as missing.
  * Where zero itself is meant, say so: LATHE_ZERO (whole numbers), LATHE_FZERO (floats), LATHE_NO (flags). attrs NULL:

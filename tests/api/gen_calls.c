@@ -38,13 +38,14 @@ static void put_code(const gen_attr *a) {
 
 static unsigned operand_count(const gen_row *r) { return gen_is_variadic(r) ? 2 : gen_count(r->operands); }
 
-static void put_arguments(const gen_row *r) {
-  printf("(g");
+/* attrs: as they are passed, where there are any. */
+static void put_apply(const gen_row *r, const char *attrs) {
+  printf("  %slathe_%s%s(g", gen_count(r->results) > 1 ? "" : "out[0] = ", r->name, r->suffix);
   if (gen_is_variadic(r)) printf(", in, 2");
   else
     for (unsigned i = 0; i < operand_count(r); i++) printf(", in[%u]", i);
-  if (r->attrs->name) printf(", null ? NULL : &a");
-  printf(gen_count(r->results) > 1 ? ", out);\n}\n" : ");\n}\n");
+  if (r->attrs->name) printf(", %s", attrs);
+  printf(gen_count(r->results) > 1 ? ", out);\n" : ");\n");
 }
 
 static void put_call(const gen_row *r) {
@@ -62,8 +63,13 @@ static void put_call(const gen_row *r) {
   } else {
     printf("  (void)set, (void)null;\n");
   }
-  printf("  %slathe_%s%s", gen_count(r->results) > 1 ? "" : "out[0] = ", r->name, r->suffix);
-  put_arguments(r);
+  if (r->attrs->name) { /* the overload with a reference */
+    printf("#ifdef __cplusplus\n  if (!null) {\n");
+    put_apply(r, "a");
+    printf("    return;\n  }\n#endif\n");
+  }
+  put_apply(r, "null ? NULL : &a");
+  printf("}\n");
 }
 
 static void put_string(const char *s) {

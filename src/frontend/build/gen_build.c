@@ -1,7 +1,8 @@
 /* gen_build.c: writes lathe/build.h, the typed constructors, from ops.def and layers.def. Runs while Lathe is built.
  *
  * For each row a struct of its attributes, a table of where they lie in it, and an inline function that hands both to
- * lathe_apply. C99 and C++; nothing of ours but lathe.h, which includes it. */
+ * lathe_apply; for C++, which has no address of a temporary, the same function with a reference to the struct. C99 and
+ * C++; nothing of ours but lathe.h, which includes it. */
 #include "frontend/build/gen_rows.h"
 
 #include <stdio.h>
@@ -32,7 +33,7 @@ static const char *word_for_zero(const gen_attr *a) {
 static void put_field(FILE *f, const gen_attr *a) {
   unsigned k = kind_of(a);
   const char *zero = word_for_zero(a);
-  fprintf(f, "  %s%s%s; /* %s", kinds[k].before, a->name, kinds[k].after, a->doc);
+  fprintf(f, "  %s%s%s LATHE_UNGIVEN; /* %s", kinds[k].before, a->name, kinds[k].after, a->doc);
   if (!a->def[0]) fprintf(f, "; must be given");
   if (zero) fprintf(f, "; left zero: %s (%s)", a->def, zero);
   fprintf(f, " */\n");
@@ -42,13 +43,14 @@ static void put_struct(FILE *f, const gen_row *r) {
   if (!r->attrs->name) return;
   fprintf(f, "typedef struct lathe_%s%s_attrs {\n", r->name, r->suffix);
   for (const gen_attr *a = r->attrs; a->name; a++) put_field(f, a);
-  fprintf(f, "  const char *name; /* %s */\n",
+  fprintf(f, "  const char *name LATHE_UNGIVEN; /* %s */\n",
           *r->suffix ? "its weights are NAME.W …; NULL: made from the layer's"
                      : "for messages and tables; may be NULL");
   fprintf(f, "} lathe_%s%s_attrs;\n", r->name, r->suffix);
 }
 
-static void put_parameters(FILE *f, const gen_row *r) {
+/* as_attrs: how the struct is passed, "*" or "&". */
+static void put_parameters(FILE *f, const gen_row *r, const char *as_attrs) {
   int n;
   const char *p;
   fprintf(f, "lathe_graph *graph");
@@ -58,7 +60,7 @@ static void put_parameters(FILE *f, const gen_row *r) {
   } else {
     for (unsigned i = 0; (p = gen_word(r->operands, i, &n)) != NULL; i++) fprintf(f, ", lathe_value %.*s", n, p);
   }
-  if (r->attrs->name) fprintf(f, ", const lathe_%s%s_attrs *attrs", r->name, r->suffix);
+  if (r->attrs->name) fprintf(f, ", const lathe_%s%s_attrs %sattrs", r->name, r->suffix, as_attrs);
   if (gen_count(r->results) > 1) fprintf(f, ", lathe_value out[%u]", gen_count(r->results));
 }
 
@@ -94,13 +96,35 @@ static void put_body(FILE *f, const gen_row *r) {
   fprintf(f, ", %sout, %u);\n%s}\n", results == 1 ? "&" : "", results, results == 1 ? "  return out;\n" : "");
 }
 
+static void put_head(FILE *f, const gen_row *r, const char *as_attrs) {
+  fprintf(f, "static inline %s lathe_%s%s(", gen_count(r->results) == 1 ? "lathe_value" : "void", r->name, r->suffix);
+  put_parameters(f, r, as_attrs);
+  fprintf(f, ") {\n");
+}
+
 static void put_row(FILE *f, const gen_row *r) {
   fprintf(f, "\n/* %s: %s */\n", r->name, r->doc);
   put_struct(f, r);
-  fprintf(f, "static inline %s lathe_%s%s(", gen_count(r->results) == 1 ? "lathe_value" : "void", r->name, r->suffix);
-  put_parameters(f, r);
-  fprintf(f, ") {\n");
+  put_head(f, r, "*");
   put_body(f, r);
+}
+
+static void put_overload(FILE *f, const gen_row *r) {
+  const char *p;
+  int n;
+  if (!r->attrs->name) return;
+  put_head(f, r, "&");
+  fprintf(f, "  %slathe_%s%s(graph", gen_count(r->results) == 1 ? "return " : "", r->name, r->suffix);
+  for (unsigned i = 0; (p = gen_word(r->operands, i, &n)) != NULL; i++)
+    fprintf(f, ", %.*s%s%.*s", n, p, gen_is_variadic(r) ? ", n_" : "", gen_is_variadic(r) ? n : 0, p);
+  fprintf(f, ", &attrs%s);\n}\n", gen_count(r->results) > 1 ? ", out" : "");
+}
+
+static void put_overloads(FILE *f) {
+  fprintf(f, "\n#ifdef __cplusplus\nextern \"C++\" { /* the same with a struct as it is, also a temporary one */\n");
+  for (unsigned i = 0; i < GEN_ROWS; i++)
+    if (gen_has_constructor(&gen_rows[i])) put_overload(f, &gen_rows[i]);
+  fprintf(f, "}\n#endif\n");
 }
 
 /* What this program cannot write must not be passed over. */
@@ -119,14 +143,19 @@ static int check_row(const gen_row *r) {
 int main(int argc, char **argv) {
   FILE *f = argc == 2 ? fopen(argv[1], "w") : NULL;
   if (!f) return fprintf(stderr, "usage: gen_build build.h (a file that can be written)\n"), 2;
-  fprintf(f, "/* lathe/build.h: a typed constructor for every op and layer. Made from their tables, included by "
-             "lathe.h, which tells\n"
-             " * what a field left zero means. */\n#ifndef LATHE_BUILD_H\n#define LATHE_BUILD_H\n");
+  fprintf(f,
+          "/* lathe/build.h: a typed constructor for every op and layer. Made from their tables, included by "
+          "lathe.h, which tells\n"
+          " * what a field left zero means. */\n#ifndef LATHE_BUILD_H\n#define LATHE_BUILD_H\n\n"
+          "/* Where C++ has designated initializers, it warns of fields without one, but for those with a default. */\n"
+          "#if defined(__cplusplus) && __cplusplus >= 202002L\n#define LATHE_UNGIVEN = {}\n"
+          "#else\n#define LATHE_UNGIVEN\n#endif\n");
   for (unsigned i = 0; i < GEN_ROWS; i++) {
     if (!gen_has_constructor(&gen_rows[i])) continue;
     if (!check_row(&gen_rows[i])) return 1;
     put_row(f, &gen_rows[i]);
   }
-  fprintf(f, "#endif\n");
+  put_overloads(f);
+  fprintf(f, "#undef LATHE_UNGIVEN\n#endif\n");
   return fclose(f) ? perror(argv[1]), 1 : 0;
 }
