@@ -21,7 +21,7 @@ typedef struct job { const char *compile, *open, *entry; char weights[64]; const
 /* An object of it instead. */
 static int object(const job *j, lathe_error *e) {
   char opts[256];
-  snprintf(opts, sizeof opts, "%s -o %s --header %s", j->emit, j->weights, j->weights);
+  snprintf(opts, sizeof opts, "%s -o %s --header %s.h", j->emit, j->weights, j->weights);
   lathe_graph *g = lathe_parse(text, sizeof text - 1, "net.lathe", "", e);
   int rc = g ? lathe_emit(g, NULL, opts, e) : e->status;
   lathe_object *o = rc ? NULL : lathe_object_load(j->weights, e);
@@ -67,6 +67,8 @@ static void every_allocation(job *j, bool forever) {
   ck_assert_msg(rc == 0, "%s", e.message);
   ck_assert_uint_gt(n, 20);
   ck_assert_msg(whole_way(j, &e) == 0, "%s", e.message);
+  unlink(j->weights);
+  strcat(j->weights, ".h");
   unlink(j->weights);
 }
 
