@@ -114,13 +114,16 @@ bool lt_is_seed(const lt_image_item *x) {
   return !strcmp(x->name, "seed") && !x->is_param && x->type.dtype == LT_I64 && !x->type.rank;
 }
 
-static void init_weights(lathe_instance *s) {
+void lt_instance_draw_item(lathe_instance *s, uint32_t i) {
   const lathe_model *m = s->model;
-  for (uint32_t i = 0; i < m->image.n; i++) {
-    const lt_image_item *item = &m->image.item[i];
-    lt_init_fill(&m->init[i], &item->type, item->name, s->seed, s->image + item->offset);
-    if (lt_is_seed(item)) memcpy(s->image + item->offset, &s->seed, sizeof s->seed);
-  }
+  const lt_image_item *item = &m->image.item[i];
+  lt_init_fill(&m->init[i], &item->type, item->name, s->seed, s->image + item->offset);
+  if (lt_is_seed(item)) memcpy(s->image + item->offset, &s->seed, sizeof s->seed);
+}
+
+void lt_instance_draw(lathe_instance *s) {
+  for (uint32_t i = 0; !s->drawn && i < s->model->image.n; i++) lt_instance_draw_item(s, i);
+  s->drawn = true;
 }
 
 int lathe_repack(lathe_instance *s) {
@@ -135,7 +138,6 @@ lathe_instance *lt_instance_images(lt_job *job, const lathe_model *m, lt_pack_fn
   s->pack = pack;
   s->seed = seed;
   make_images(s, job);
-  init_weights(s);
   return s;
 }
 
@@ -156,8 +158,8 @@ static void open_body(lt_job *job, void *arg) {
   make_cells(s, job);
   make_regions(s, job);
   if (o.threads > 1 && !(s->pool = lathe_pool_new((int)o.threads))) lt_fail_nomem(job);
-  init_weights(s);
   if (o.weights) lt_weights_load(job, s, o.weights, (lt_load_options){o.weights_partial, o.flatten_order});
+  lt_instance_draw(s);
   int status = lathe_repack(s);
   if (status) lt_fail(job, LATHE_E_INTERNAL, NULL, "packing the weights failed: %s", lathe_status_text(status));
   p->out = s;

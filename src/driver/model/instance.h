@@ -37,6 +37,7 @@ struct lathe_instance {
   void **grads;         /* gradient images, by entry of the model; NULL: no halves */
   void *scratch;
   lathe_pool *pool;
+  bool drawn; /* weights have their initial values, or a file's */
   bool stale; /* params were loaded: pack before the next run */
   uint64_t seed;
   int64_t step; /* calls of train entries so far, also those of the instance whose weights were loaded */
@@ -49,6 +50,10 @@ void *lt_instance_hidden(lathe_instance *s, const char *name);
 /* One with images alone, without inputs, outputs and scratch: enough for weights, which `pack` packs. Freed by the job
  * when it fails. */
 lathe_instance *lt_instance_images(lt_job *job, const lathe_model *m, lt_pack_fn pack, uint64_t seed);
+/* The initial value of weight i; of all that have none yet. lt_weights_load into an instance that has none draws only
+ * what the file lacks. */
+void lt_instance_draw_item(lathe_instance *s, uint32_t i);
+void lt_instance_draw(lathe_instance *s);
 
 bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed itself */
 

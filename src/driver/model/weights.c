@@ -85,10 +85,12 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_o
   lt_match_begin(&r.match, job, a, s->model, &r.w);
   r.match.partial = o.partial, r.match.flatten_order = o.flatten_order;
   match_all(&r);
-  unsigned char *made = lt_arena_alloc(a, (size_t)image->bytes + 1); /* all or nothing */
-  memcpy(made, s->image, (size_t)image->bytes);
+  bool fresh = !s->drawn; /* nobody has it yet: what fails half-way is freed */
+  unsigned char *made = fresh ? s->image : lt_arena_alloc(a, (size_t)image->bytes + 1); /* else all or nothing */
+  if (!fresh) memcpy(made, s->image, (size_t)image->bytes);
   for (uint32_t i = 0; i < image->n; i++) {
     const lt_match *x = &r.match.item[i];
+    if (fresh && !x->weight) lt_instance_draw_item(s, i);
     if (x->weight)
       convert(&r, x->weight, x->array, (lathe_dtype)image->item[i].type.dtype, made + image->item[i].offset);
   }
@@ -96,7 +98,8 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_o
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i]) convert(&r, r.hidden[i], r.hidden[i]->array, LATHE_I64, &hidden[i]);
   check_step(&r, made, hidden);
-  memcpy(s->image, made, (size_t)image->bytes);
+  if (!fresh) memcpy(s->image, made, (size_t)image->bytes);
+  s->drawn = true;
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i]) memcpy(lt_instance_hidden(s, hidden_names[i]), &hidden[i], sizeof hidden[i]);
   s->stale = true;
