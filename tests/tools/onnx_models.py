@@ -110,3 +110,18 @@ model("branch", [h.make_node("Constant", [], ["yes"], value=nh.from_array(np.arr
                  h.make_node("Constant", [], ["none"], value=nh.from_array(np.zeros(0, np.int64))), 
                  h.make_node("ReduceSum", ["v`1", "none"], ["all"], keepdims=0), h.make_node("Reshape", ["all", "none"], ["y"])],
       {"x": (T.FLOAT, [2, 3])}, {"y": (T.FLOAT, [])}, {}, feeds={"x": w(2, 3)}, check=False)
+
+# Whole numbers, angles, the error function, remainders, places that are computed, losses with weights and ignored labels.
+s = rng.uniform(-0.9, 0.9, (3, 4, 5)).astype(np.float32)
+model("classes", [
+    h.make_node("Mul", ["x", "three"], ["x3"]), h.make_node("Floor", ["x"], ["fl"]), h.make_node("Ceil", ["x"], ["ce"]), h.make_node("Round", ["x3"], ["ro"]),
+    h.make_node("Erf", ["x"], ["er"]), h.make_node("Gelu", ["x"], ["ge"]),
+    h.make_node("Asin", ["x"], ["as"]), h.make_node("Acos", ["x"], ["ac"]), h.make_node("Atan", ["x3"], ["at"]),
+    h.make_node("Mod", ["x3", "part"], ["mo"], fmod=1), h.make_node("Sum", ["fl", "ce", "ro", "er", "ge", "as", "ac", "at", "mo"], ["y"]),
+    h.make_node("Mod", ["labels", "two"], ["m"]), h.make_node("Gather", ["x", "m"], ["g"], axis=1),
+    h.make_node("SoftmaxCrossEntropyLoss", ["x", "labels", "weights"], ["loss", "logs"], ignore_index=-1),
+    h.make_node("NegativeLogLikelihoodLoss", ["logs", "labels"], ["each"], reduction="none", ignore_index=-1)],
+    {"x": (T.FLOAT, [3, 4, 5]), "labels": (T.INT64, [3, 5])},
+    {"y": (T.FLOAT, [3, 4, 5]), "g": (T.FLOAT, [3, 3, 5, 5]), "loss": (T.FLOAT, []), "each": (T.FLOAT, [3, 5])},
+    {"three": np.array(3, np.float32), "part": np.array(0.37, np.float32), "two": np.array(2), "weights": np.abs(w(4)) + np.float32(0.1)},
+    feeds={"x": s, "labels": rng.integers(-1, 4, (3, 5))})

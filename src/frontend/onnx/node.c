@@ -78,7 +78,7 @@ lt_value lt_ox_slice(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t
   return lt_emit(c->g, LT_OP_slice, &a, &x, 1);
 }
 
-/* gather is of floats: others are joined of slices, runs of indices at a time. */
+/* take is of floats: others are joined of slices, runs of indices at a time. */
 static lt_value take_slices(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, int64_t n) {
   enum { MOST = 1024 };
   lt_value *part = LT_NEW_ARRAY(c->arena, lt_value, MOST);
@@ -91,18 +91,15 @@ static lt_value take_slices(lt_onnx *c, lt_value x, int64_t axis, const int64_t 
   return lt_ox_concat(c, part, parts, axis);
 }
 
-/* One after another is a slice; else gather, whose index stands along axis and is repeated along the others. */
+/* One after another is a slice. */
 lt_value lt_ox_take(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, int64_t n) {
-  lt_type t = lt_ox_of(c, x);
-  int64_t dim[LT_MAX_RANK], i = 1;
+  int64_t i = 1;
   while (i < n && index[i] == index[0] + i) i++;
   if (i == n) return lt_ox_slice(c, x, axis, index[0], index[0] + n);
-  if (!lt_is_float(t.dtype)) return take_slices(c, x, axis, index, n);
-  for (unsigned k = 0; k < t.rank; k++) dim[k] = 1;
-  dim[axis] = t.dim[axis] = n;
-  lt_value at = lt_broadcast_to(c->g, lt_ox_ints_const(c, LT_I32, t.rank, dim, index), &t);
-  lt_gather_attrs a = {.axis = axis};
-  return lt_emit(c->g, LT_OP_gather, &a, (lt_value[]){x, at}, 2);
+  if (!lt_is_float(lt_type_of(c->g, x)->dtype)) return take_slices(c, x, axis, index, n);
+  lt_take_attrs a = {.axis = axis};
+  lt_value at = lt_ox_ints_const(c, LT_I32, 1, &n, index);
+  return lt_emit(c->g, LT_OP_take, &a, (lt_value[]){x, at}, 2);
 }
 
 lt_value lt_ox_concat(lt_onnx *c, const lt_value *v, unsigned n, int64_t axis) {

@@ -1,5 +1,5 @@
 /* ops_index.c: ops that pick elements: slices with any step, borders, gathers. Where the places are known, each axis is
- * a slice or a gather along it (lt_ox_take); otherwise ours does it with the index that is computed. */
+ * a slice or is taken from (lt_ox_take); otherwise ours does it with the index that is computed. */
 #include "frontend/onnx/import.h"
 
 /* ---- Slice ------------------------------------------------------------------------------------------------------- */
@@ -143,19 +143,13 @@ static lt_value gather_known(lt_onnx *c, lt_value x, int64_t axis, const lt_tens
   return lt_ox_take(c, x, axis, index, n);
 }
 
-/* The index, of any shape, stands along the axis and is repeated along the others. */
 static lt_value gather_computed(lt_onnx *c, lt_value x, int64_t axis, lt_value at) {
-  lt_type t = lt_ox_of(c, x), i = lt_ox_of(c, at);
-  int64_t dim[LT_MAX_RANK];
+  lt_type t = lt_ox_of(c, x);
+  lt_take_attrs a = {.axis = axis};
   if (!lt_is_float(t.dtype))
     lt_ox_refuse(c, "it picks %s by computed indices; floats are picked", lt_dtype_name(t.dtype));
-  for (unsigned k = 0; k < t.rank; k++) dim[k] = 1;
-  dim[axis] = lt_type_count(&i);
-  at = lt_ox_reshape(c, from_start(c, at, t.dim[axis]), t.rank, dim);
-  t.dim[axis] = dim[axis];
-  lt_gather_attrs a = {.axis = axis};
-  at = lt_broadcast_to(c->g, at, &t);
-  return lt_emit(c->g, LT_OP_gather, &a, (lt_value[]){x, at}, 2);
+  at = from_start(c, at, t.dim[axis]);
+  return lt_emit(c->g, LT_OP_take, &a, (lt_value[]){x, at}, 2);
 }
 
 void lt_onnx_gather(lt_onnx *c) {

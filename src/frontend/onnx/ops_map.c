@@ -283,14 +283,18 @@ void lt_onnx_mish(lt_onnx *c) {
   lt_ox_result(c, 0, bin(c, LT_OP_mul, x, t));
 }
 
-/* 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))); the exact form takes erf, which is no op here. */
+/* 0.5 x (1 + erf(x/√2)), or 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))). */
 void lt_onnx_gelu(lt_onnx *c) {
   const char *form = lt_ox_text(c, "approximate", "none");
-  if (strcmp(form, "tanh")) lt_ox_refuse(c, "approximate=%.20s takes erf, which is no op here", form);
-  lt_value x = lt_ox_in(c, 0), cube = bin(c, LT_OP_mul, bin(c, LT_OP_mul, x, x), x);
-  lt_value inner = bin(c, LT_OP_add, x, with(c, LT_OP_mul, cube, 0.044715));
-  lt_value t = un(c, LT_OP_tanh, with(c, LT_OP_mul, inner, 0.7978845608028654));
-  lt_value half = with(c, LT_OP_mul, x, 0.5);
+  bool exact = !strcmp(form, "none");
+  if (!exact && strcmp(form, "tanh")) lt_ox_refuse(c, "approximate=%.20s is unknown", form);
+  lt_value x = lt_ox_in(c, 0), inner = x;
+  if (!exact) {
+    lt_value cube = bin(c, LT_OP_mul, bin(c, LT_OP_mul, x, x), x);
+    inner = bin(c, LT_OP_add, x, with(c, LT_OP_mul, cube, 0.044715));
+  }
+  inner = with(c, LT_OP_mul, inner, exact ? 0.70710678118654752440 : 0.7978845608028654);
+  lt_value t = un(c, exact ? LT_OP_erf : LT_OP_tanh, inner), half = with(c, LT_OP_mul, x, 0.5);
   lt_ox_result(c, 0, bin(c, LT_OP_mul, half, with(c, LT_OP_add, t, 1)));
 }
 
@@ -308,6 +312,38 @@ void lt_onnx_shrink(lt_onnx *c) {
 }
 
 void lt_onnx_reciprocal(lt_onnx *c) { lt_ox_result(c, 0, from(c, LT_OP_div, 1, lt_ox_in(c, 0))); }
+
+/* ---- whole numbers and remainders -------------------------------------------------------------------------------- */
+
+void lt_onnx_ceil(lt_onnx *c) {
+  lt_ox_result(c, 0, un(c, LT_OP_neg, un(c, LT_OP_floor, un(c, LT_OP_neg, lt_ox_in(c, 0)))));
+}
+
+/* a - b·(a/b cut towards zero), which has the sign of a; without fmod that of b, so b is added where they differ. Of
+ * floats the quotient is a rounded one: exact while it is below 2^fraction. */
+void lt_onnx_mod(lt_onnx *c) {
+  lt_value a, b;
+  bool as_c = lt_ox_int(c, "fmod", 0);
+  two(c, &a, &b);
+  lt_value q = bin(c, LT_OP_div, a, b);
+  if (floats(c, a)) q = bin(c, LT_OP_mul, un(c, LT_OP_sign, q), un(c, LT_OP_floor, un(c, LT_OP_abs, q)));
+  lt_value rest = bin(c, LT_OP_sub, a, bin(c, LT_OP_mul, q, b));
+  if (floats(c, a)) rest = choose(c, with(c, LT_OP_equal, q, 0), a, rest); /* 5 mod inf is 5 */
+  if (!as_c) {
+    lt_value differ = with(c, LT_OP_less, bin(c, LT_OP_mul, un(c, LT_OP_sign, rest), un(c, LT_OP_sign, b)), 0);
+    rest = choose(c, differ, bin(c, LT_OP_add, rest, b), rest);
+  }
+  lt_ox_result(c, 0, rest);
+}
+
+/* ---- inverse functions of angles --------------------------------------------------------------------------------- */
+
+/* atan(x / √(1 - x²)); acos is what is missing to a quarter turn. */
+void lt_onnx_asin_acos(lt_onnx *c) {
+  lt_value x = lt_ox_in(c, 0), under = from(c, LT_OP_sub, 1, bin(c, LT_OP_mul, x, x));
+  lt_value y = un(c, LT_OP_atan, bin(c, LT_OP_div, x, un(c, LT_OP_sqrt, under)));
+  lt_ox_result(c, 0, c->row->op == LT_OP_sub ? from(c, LT_OP_sub, 1.57079632679489661923, y) : y);
+}
 
 /* ---- hyperbolic functions ---------------------------------------------------------------------------------------- */
 
