@@ -125,3 +125,13 @@ model("classes", [
     {"y": (T.FLOAT, [3, 4, 5]), "g": (T.FLOAT, [3, 3, 5, 5]), "loss": (T.FLOAT, []), "each": (T.FLOAT, [3, 5])},
     {"three": np.array(3, np.float32), "part": np.array(0.37, np.float32), "two": np.array(2), "weights": np.abs(w(4)) + np.float32(0.1)},
     feeds={"x": s, "labels": rng.integers(-1, 4, (3, 5))})
+
+# Places over several axes, computed ones among them; elements put there, added, or put in the place of others.
+model("places", [
+    h.make_node("GatherND", ["x", "at"], ["picked"], batch_dims=1), h.make_node("Add", ["at", "one"], ["next"]),
+    h.make_node("ScatterND", ["x", "pairs", "rows"], ["put"]),
+    h.make_node("ScatterElements", ["x", "next", "few"], ["added"], axis=2, reduction="add")],
+    {"x": (T.FLOAT, [2, 3, 5]), "at": (T.INT64, [2, 2, 2]), "rows": (T.FLOAT, [2, 5]), "few": (T.FLOAT, [2, 2, 2])},
+    {"picked": (T.FLOAT, [2, 2]), "put": (T.FLOAT, [2, 3, 5]), "added": (T.FLOAT, [2, 3, 5])},
+    {"one": np.array(1), "pairs": np.array([[1, 0], [0, -1]])},
+    feeds={"x": w(2, 3, 5), "at": np.array([[[0, 1], [2, -2]], [[1, 3], [-1, 0]]]), "rows": w(2, 5), "few": w(2, 2, 2)})

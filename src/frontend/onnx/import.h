@@ -93,6 +93,7 @@ lt_value lt_ox_reshape(lt_onnx *c, lt_value x, unsigned rank, const int64_t *dim
 lt_value lt_ox_slice(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t to); /* x itself if all of it */
 /* x[…, index[i], …] along axis; index in [0, size) */
 lt_value lt_ox_take(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, int64_t n);
+lt_value lt_ox_from_start(lt_onnx *c, lt_value index, int64_t n); /* indices that may count from the end of n, from 0 */
 lt_value lt_ox_concat(lt_onnx *c, const lt_value *v, unsigned n, int64_t axis);
 lt_value lt_ox_reduce(lt_onnx *c, lt_op op, lt_value x, const lt_ints *axes, bool keepdims);
 /* A vector [C] as [C, 1, 1, …] beside x [N, C, …]. */

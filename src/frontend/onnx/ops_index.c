@@ -125,8 +125,7 @@ void lt_onnx_center_crop_pad(lt_onnx *c) {
 
 /* ---- gathers ----------------------------------------------------------------------------------------------------- */
 
-/* Indices that count from the end, too; computed ones are turned where they are negative. */
-static lt_value from_start(lt_onnx *c, lt_value index, int64_t n) {
+lt_value lt_ox_from_start(lt_onnx *c, lt_value index, int64_t n) {
   lt_value zero = lt_ox_number(c, index, 0), size = lt_ox_number(c, index, (double)n);
   lt_value below = lt_binary(c->g, LT_OP_less, index, zero), up = lt_binary(c->g, LT_OP_add, index, size);
   return lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){below, up, index}, 3);
@@ -148,7 +147,7 @@ static lt_value gather_computed(lt_onnx *c, lt_value x, int64_t axis, lt_value a
   lt_take_attrs a = {.axis = axis};
   if (!lt_is_float(t.dtype))
     lt_ox_refuse(c, "it picks %s by computed indices; floats are picked", lt_dtype_name(t.dtype));
-  at = from_start(c, at, t.dim[axis]);
+  at = lt_ox_from_start(c, at, t.dim[axis]);
   return lt_emit(c->g, LT_OP_take, &a, (lt_value[]){x, at}, 2);
 }
 
@@ -175,7 +174,7 @@ void lt_onnx_gather_elements(lt_onnx *c) {
   lt_gather_attrs a = {.axis = lt_ox_axis(c, lt_ox_int(c, "axis", 0), t.rank)};
   if (i.rank != t.rank)
     lt_ox_refuse(c, "x is %s, its indices %s", lt_type_text(c->arena, &t), lt_type_text(c->arena, &i));
-  at = from_start(c, at, t.dim[a.axis]);
+  at = lt_ox_from_start(c, at, t.dim[a.axis]);
   for (unsigned k = 0; k < t.rank; k++)
     if (k != a.axis) x = lt_ox_slice(c, x, k, 0, LT_MIN(i.dim[k], t.dim[k]));
   lt_ox_result(c, 0, lt_emit(c->g, LT_OP_gather, &a, (lt_value[]){x, at}, 2));
@@ -192,7 +191,7 @@ void lt_onnx_one_hot(lt_onnx *c) {
   for (int64_t k = 0; k < n; k++) i[k] = k;
   for (int64_t k = 0; k <= t.rank; k++)
     dim[k] = k < axis ? t.dim[k] : k > axis ? t.dim[k - 1] : 1, line[k] = k == axis ? n : 1;
-  at = lt_ox_reshape(c, from_start(c, lt_cast(c->g, at, LT_I64), n), t.rank + 1u, dim);
+  at = lt_ox_reshape(c, lt_ox_from_start(c, lt_cast(c->g, at, LT_I64), n), t.rank + 1u, dim);
   lt_value place = lt_ox_ints_const(c, LT_I64, t.rank + 1u, line, i), hot = lt_binary(c->g, LT_OP_equal, at, place);
   lt_value off = lt_ox_reshape(c, lt_ox_slice(c, values, 0, 0, 1), 0, NULL);
   lt_value on = lt_ox_reshape(c, lt_ox_slice(c, values, 0, 1, 2), 0, NULL);
