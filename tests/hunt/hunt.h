@@ -32,7 +32,7 @@ typedef struct ht_net {
   unsigned n, output[HT_OUTPUTS], n_outputs;
 } ht_net;
 
-/* What is compared, beside the proof of every entry (lathe_prove), which is always made. */
+/* What is compared, beside the results of every entry with the interpreter's, which always are. */
 enum {
   HT_THREADS = 1, /* bits of 1 thread and of 3 */
   HT_WIDTHS = 2,  /* bits of this CPU and of AVX2 */
@@ -41,7 +41,8 @@ enum {
   HT_DUMPS = 16,  /* the text after each pass reads back and prints the same */
   HT_SLOPES = 32, /* directional differences against the entry `grad` */
   HT_HALVES = 64, /* bits of a step and of its halves */
-  HT_CHECKS = 7
+  HT_NODES = 128, /* every node, fused and not fused: lathe_prove */
+  HT_CHECKS = 8
 };
 extern const char *const ht_check_names[HT_CHECKS];
 typedef struct ht_plan {
@@ -87,6 +88,8 @@ unsigned ht_coverage(uint64_t first, unsigned count);
 
 /* kind "" is none. Two findings are the same when their kinds are equal. */
 typedef struct ht_finding { char stage[64], kind[120], text[4000]; } ht_finding;
+/* What every network needs of LLVM is set up here once, for all children of this process. */
+void ht_warm_up(void);
 /* In a process of its own, with limits of time and memory. */
 void ht_try(const char *text, const ht_plan *p, ht_finding *f);
 

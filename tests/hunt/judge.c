@@ -3,6 +3,8 @@
  * plan: threads, vector widths, object, halves, dumps, slopes. An error is a finding as well: networks are valid. */
 #include "hunt.h"
 
+#include "driver/prove/probe.h"
+
 #include <errno.h>
 #include <math.h>
 #include <setjmp.h>
@@ -431,13 +433,27 @@ static void check_slopes(judge *j) {
 
 /* ---- one network ------------------------------------------------------------------------------------------------- */
 
+/* Values here are near 1. What is zero but for rounding comes near that, and its square, which optimizers keep. */
+static const char *least(const judge *j) { return strstr(j->text, "f32") ? "--atol 1e-9" : "--atol 1e-14"; }
+
+/* Results alone. What fails may be a decision that rounding turned over: the whole proof knows. A mean of values near 1
+ * that cancel is known to the last bit of 1, so of f32 no better than that is asked here. */
+static bool results_hold(judge *j, const char *entry) {
+  lathe_error e;
+  bool ok = true;
+  stage(j, "results", entry);
+  lathe_proof *p = must(j, lt_prove_ends(j->g, j->s, entry, strstr(j->text, "f32") ? "--atol 1e-7" : least(j), &e), &e);
+  for (size_t i = 0; i < p->n; i++) ok &= p->point[i].ok;
+  lathe_free(p);
+  return ok;
+}
+
 static void prove(judge *j, const char *entry) {
   lathe_error e;
   char kind[200];
+  if (!(j->plan->checks & HT_NODES) && results_hold(j, entry)) return;
   stage(j, "prove", entry);
-  /* Values here are near 1. What is zero but for rounding comes near that, and its square, which optimizers keep. */
-  const char *least = strstr(j->text, "f32") ? "--atol 1e-9" : "--atol 1e-14";
-  lathe_proof *p = must(j, lathe_prove(j->g, j->s, entry, least, &e), &e);
+  lathe_proof *p = must(j, lathe_prove(j->g, j->s, entry, least(j), &e), &e);
   for (size_t i = 0; i < p->n; i++) {
     if (p->point[i].ok) continue;
     snprintf(kind, sizeof kind, "%s", p->point[i].what);
@@ -461,11 +477,19 @@ static void run_judge(judge *j) {
   j->s = open_like(j, j->m, "", NULL);
   for (unsigned i = 0; i < j->n_entries; i++) prove(j, j->entry[i]);
   for (int i = 0; i < HT_CHECKS; i++)
-    if (j->plan->checks >> i & 1) checks[i](j);
+    if (j->plan->checks >> i & 1 && checks[i]) checks[i](j);
   lathe_instance_free(j->s);
   lathe_model_free(j->m);
   lathe_graph_free(j->g);
   stage(j, "done", "");
+}
+
+void ht_warm_up(void) {
+  static const char text[] = "network warm(x: f32[3]) -> y { y = relu(x) }";
+  lathe_error e;
+  lathe_graph *g = lathe_parse(text, sizeof text - 1, "warm", NULL, &e);
+  lathe_model_free(g ? lathe_compile(g, "", &e) : NULL); /* what fails here fails again where it is reported */
+  lathe_graph_free(g);
 }
 
 static void limit(int what, rlim_t most) { setrlimit(what, &(struct rlimit){most, most}); }

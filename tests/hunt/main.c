@@ -2,6 +2,7 @@
  *
  *   hunt N [--seed S] [--jobs J] [--folder D] [--tap] [--first]   N networks of the seeds
  *                                                       S, S+1, …; the first failure ends it
+ *                                                       --thorough: every node of each
  *   hunt --show --seed S                                the network of a seed
  *   hunt FILE.lathe                                     one that was written down before
  *   hunt --coverage N                                   does every op, layer and attribute come up among N?
@@ -18,7 +19,7 @@
 typedef struct options {
   unsigned long n, seed, jobs, tries;
   const char *folder, *file;
-  bool tap, show, coverage, first;
+  bool tap, show, coverage, first, thorough;
 } options;
 
 typedef struct counts { unsigned long done, failed, statements; double tried[8]; } counts; /* shared by the workers */
@@ -59,6 +60,7 @@ static void write_down(const options *o, const ht_case *c, const ht_finding *f) 
 static bool try_seed(const options *o, ht_case *c, unsigned long seed) {
   ht_finding f, small;
   ht_make(c, seed);
+  if (o->thorough) c->plan.checks |= HT_NODES;
   char *text = ht_text(&c->net, NULL, NULL);
   ht_try(text, &c->plan, &f);
   free(text);
@@ -77,6 +79,7 @@ static bool try_seed(const options *o, ht_case *c, unsigned long seed) {
 
 static void work(const options *o, unsigned long job, counts *shared) {
   ht_case *c = malloc(sizeof *c);
+  ht_warm_up();
   for (unsigned long i = job; i < o->n; i += o->jobs) {
     if (o->first && shared->failed) break;
     bool ok = try_seed(o, c, o->seed + i);
@@ -133,6 +136,7 @@ static int try_file(const char *path) {
   fclose(in);
   if (!ht_plan_read(&p, text))
     printf("# %s has no line `# hunt: checks=… seed=… opts=…`: a run alone is checked\n", path);
+  p.checks |= HT_NODES;
   ht_try(text, &p, &f);
   if (*f.kind) printf("%s\n%s\n", f.kind, f.text);
   printf("1 networks, %d failures\n", *f.kind != 0);
@@ -140,10 +144,9 @@ static int try_file(const char *path) {
 }
 
 static int usage(void) {
-  fprintf(
-    stderr,
-    "usage: hunt N [--seed S] [--jobs J] [--tries T] [--folder D] [--tap] [--first] | hunt --show --seed S | hunt "
-    "FILE.lathe | hunt --coverage N\n");
+  fprintf(stderr, "usage: hunt N [--seed S] [--jobs J] [--tries T] [--folder D] [--tap] [--first] [--thorough] | hunt "
+                  "--show --seed S | hunt "
+                  "FILE.lathe | hunt --coverage N\n");
   return 2;
 }
 
@@ -166,6 +169,7 @@ static bool read_args(options *o, int argc, char **argv) {
     } else if (!strcmp(a, "--folder")) o->folder = next, i++;
     else if (!strcmp(a, "--tap")) o->tap = true;
     else if (!strcmp(a, "--first")) o->first = true;
+    else if (!strcmp(a, "--thorough")) o->thorough = true;
     else if (!strcmp(a, "--show")) o->show = true;
     else if (!strcmp(a, "--coverage")) o->coverage = true;
     else if (strstr(a, ".lathe")) o->file = a;

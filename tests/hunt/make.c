@@ -31,15 +31,17 @@ static unsigned start(maker *m, bool image) {
 
 static void add_network(maker *m, bool image) {
   unsigned x = start(m, image);
-  for (int i = 0, n = 1 + (int)pick(m, 5) / 2; i < n && x && !m->broken; i++) {
+  for (int i = 0, n = m->large ? 1 + (int)pick(m, 5) / 2 : 1; i < n && x && !m->broken; i++) {
     make_structure(m, &x);
-    if (chance(m, 25)) add_any(m);
+    if (chance(m, m->large ? 25 : 10)) add_any(m);
   }
   if (x && chance(m, 50)) m->loss = make_head(m, x);
 }
 
 static void add_soup(maker *m) {
-  for (int i = 0, n = 2 + (int)pick(m, chance(m, 20) ? 16 : 6); i < n && !m->broken; i++) add_any(m);
+  for (int i = 0, n = m->large ? 2 + (int)pick(m, chance(m, 20) ? 16 : 6) : 1 + (int)pick(m, 2); i < n && !m->broken;
+       i++)
+    add_any(m);
 }
 
 /* A state that follows what is computed. */
@@ -190,7 +192,7 @@ typedef struct share { unsigned check; int percent; } share;
 
 static void make_plan(maker *m, ht_plan *p, unsigned loss_output) {
   static const share shares[] = {
-    {HT_THREADS, 60}, {HT_WIDTHS, 15}, {HT_NARROW, 6}, {HT_OBJECT, 15}, {HT_DUMPS, 8},
+    {HT_THREADS, 60}, {HT_WIDTHS, 6}, {HT_NARROW, 2}, {HT_OBJECT, 6}, {HT_DUMPS, 8}, {HT_NODES, 6},
   };
   int64_t kind = pick(m, 100);
   *p = (ht_plan){.seed = m->seed};
@@ -200,7 +202,7 @@ static void make_plan(maker *m, ht_plan *p, unsigned loss_output) {
   if (!*p->opts || kind < 3) say(p, " --entry run");
   for (size_t i = 0; i < LT_COUNT(shares); i++)
     if (chance(m, shares[i].percent)) p->checks |= shares[i].check;
-  if (grads && m->dtype == LT_F64 && smooth(m->net) && chance(m, 40)) p->checks |= HT_SLOPES;
+  if (grads && m->dtype == LT_F64 && smooth(m->net) && chance(m, 15)) p->checks |= HT_SLOPES;
   if (chance(m, 25)) say(p, " --verify-each");
 }
 
@@ -218,11 +220,12 @@ void ht_make(ht_case *c, uint64_t seed) {
   maker m = {.net = &c->net, .seed = lt_random_step(seed, 77)};
   m.dtype = chance(&m, 65) ? LT_F64 : LT_F32;
   m.budget = chance(&m, 10) ? 1000000 : 200000;
-  int64_t kind = pick(&m, 10);
+  m.large = chance(&m, 5);
+  int64_t kind = pick(&m, m.large ? 10 : 24);
   if (kind < 4) add_network(&m, true);
   else if (kind < 6) add_network(&m, false);
-  if (kind >= 6 || chance(&m, 20)) add_soup(&m);
-  if (!m.broken && chance(&m, 60)) m.loss = sink_sum(&m);
+  if (kind >= 6 || chance(&m, m.large ? 20 : 5)) add_soup(&m);
+  if (!m.broken && chance(&m, m.large ? 60 : 40)) m.loss = sink_sum(&m);
   else m.loss = 0;
   if (m.loss && chance(&m, 20)) m.loss = with_penalty(&m, m.loss);
   if (chance(&m, 12)) add_update(&m);

@@ -12,6 +12,7 @@ typedef struct maker {
   lt_dtype dtype; /* of most floats here */
   int64_t work;   /* multiplications so far, about */
   int64_t budget;
+  bool large;  /* one in twenty is; the others are a block or an op or two, so that many are tried in an hour */
   bool broken; /* a statement that was meant to be valid is refused: the finding */
   unsigned grads, loss;
 } maker;

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-const char *const ht_check_names[HT_CHECKS] = {"threads", "widths", "narrow", "object", "dumps", "slopes", "halves"};
+const char *const ht_check_names[HT_CHECKS] = {"threads", "widths", "narrow", "object",
+                                               "dumps",   "slopes", "halves", "nodes"};
 
 static const char *const leaf_words[] = {
   [HT_INPUT] = "", [HT_PARAM] = "param ", [HT_STATE] = "state ", [HT_CONST] = "const "};

@@ -194,7 +194,7 @@ static void put_layer(maker *m, ht_statement *s, int64_t channels, bool image) {
   if (chance(m, 20)) put_attr(s, "bias", "false");
   else if (chance(m, 15)) put_attr(s, "nobias", "true");
   if (chance(m, 10)) put_attr(s, "dtype", "%s", lt_dtype_name(m->dtype));
-  if (image && chance(m, 10)) put_attr(s, "in_channels", "%lld", (long long)channels);
+  if (image && chance(m, 30)) put_attr(s, "in_channels", "%lld", (long long)channels);
 }
 
 bool layer_conv2d(maker *m) {

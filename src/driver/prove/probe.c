@@ -133,7 +133,7 @@ static void call_probe(lt_probe *p, lt_graph *shown) {
             lathe_status_text(status));
 }
 
-void lt_probe_open(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_instance *s, const char *entry) {
+void lt_probe_plan(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_instance *s, const char *entry) {
   if (!s || !network) lt_fail(job, LATHE_E_INVALID, NULL, "the instance or the graph is NULL");
   const lt_callable *c = lt_model_find(s->model, entry);
   if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", entry ? entry : "");
@@ -143,11 +143,15 @@ void lt_probe_open(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_i
   *p = (lt_probe){.job = job, .a = lt_arena_new(job), .s = s, .entry = c->entry};
   lt_graph_check(job, network);
   make_graphs(p, network);
-  lt_graph *shown = show_all(p);
+  p->shown = show_all(p);
   p->before = block(p, image_bytes(s), 0);
   memcpy(p->before, s->image, (size_t)image_bytes(s));
   find_leaves(p);
-  if (p->g->outputs.n) call_probe(p, shown);
+}
+
+void lt_probe_open(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_instance *s, const char *entry) {
+  lt_probe_plan(p, job, network, s, entry);
+  if (p->g->outputs.n) call_probe(p, p->shown);
 }
 
 /* Whatever is not written shows: it stays NaN. */

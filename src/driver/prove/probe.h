@@ -16,6 +16,7 @@ typedef struct lt_probe {
   lt_arena *a; /* of the call */
   lathe_instance *s;
   const lt_model_entry *entry;
+  lt_graph *shown;     /* g with every value as an output, after the last passes */
   lt_graph *meant, *g; /* g without outputs and updates of its own: they are the next two */
   const lt_output *output;
   uint32_t n_output;
@@ -26,6 +27,8 @@ typedef struct lt_probe {
   unsigned char *after;  /* and after a call of the model's own code; NULL: not called yet */
 } lt_probe;
 
+/* The graphs and what the leaves hold; nothing is compiled, and only leaves have values. */
+void lt_probe_plan(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_instance *s, const char *entry);
 /* Compile and call the probe on what the instance holds. Fails when the model was not compiled from this network. */
 void lt_probe_open(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_instance *s, const char *entry);
 /* Call the entry itself: its outputs are in the instance's buffers; params and states are put back. */
@@ -41,6 +44,10 @@ const void *lt_probe_result_bytes(const lt_probe *p, uint32_t i);
 typedef LT_VEC(lathe_point) lt_points;
 /* Call the entry and compare: all points of lathe_prove. */
 lt_points lt_prove(lt_probe *p, const lt_options *o);
+/* lathe_prove without the probe, whose code takes as long to make as the entry's: the points `passes` and `results`
+ * alone. Decisions that rounding has turned over count as errors here; lathe_prove then knows better. */
+lathe_proof *lt_prove_ends(const lathe_graph *g, lathe_instance *s, const char *entry, const char *opts,
+                           lathe_error *e);
 
 /* ---- noise.c ---- */
 

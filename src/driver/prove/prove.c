@@ -22,6 +22,7 @@ typedef struct proof {
   double *noise; /* by result; NULL: not known yet */
   double worst;
   uint32_t worst_at; /* largest error of a result, relative to its largest element */
+  bool ends;         /* nothing is known of what stands between leaves and results */
   uint32_t vague;    /* results that are known no better than by their noise */
 } proof;
 
@@ -69,7 +70,7 @@ static uint32_t count_turned(proof *f, const lt_eval *free) {
 
 /* The double-precision values of what is compiled, with the decisions that the compiled code has taken. */
 static lt_eval *follow_decisions(proof *f, lt_eval *free, uint32_t *turned) {
-  *turned = count_turned(f, free);
+  *turned = f->ends ? 0 : count_turned(f, free);
   if (!*turned) return free;
   lt_eval *e = open_eval(f, f->p->g);
   for (lt_value v = 1; v < f->p->g->values.n; v++)
@@ -253,6 +254,15 @@ lt_points lt_prove(lt_probe *p, const lt_options *o) {
   return f.found;
 }
 
+static lt_points prove_ends(lt_probe *p, const lt_options *o) {
+  proof f = {.p = p, .o = o, .a = p->a, .ends = true};
+  lt_probe_call_entry(p);
+  lt_eval *means = evaluate_all(&f, p->meant), *compiled = evaluate_all(&f, p->g);
+  check_passes(&f, means, compiled);
+  check_results(&f, compiled);
+  return f.found;
+}
+
 /* ---- handing out ------------------------------------------------------------------------------------------------- */
 
 /* One block: the list, the points, their texts. */
@@ -280,6 +290,7 @@ typedef struct prove_args {
   const lathe_graph *g;
   lathe_instance *s;
   const char *entry, *opts;
+  bool ends;
   lathe_proof *out;
 } prove_args;
 
@@ -288,12 +299,18 @@ static void prove_body(lt_job *job, void *arg) {
   lt_options o;
   lt_probe p;
   lt_options_read(&o, job, lt_arena_new(job), args->opts, TO_PROVE);
-  lt_probe_open(&p, job, args->g, args->s, args->entry);
-  lt_points found = lt_prove(&p, &o);
+  (args->ends ? lt_probe_plan : lt_probe_open)(&p, job, args->g, args->s, args->entry);
+  lt_points found = (args->ends ? prove_ends : lt_prove)(&p, &o);
   args->out = pack(job, &found);
 }
 
 lathe_proof *lathe_prove(const lathe_graph *g, lathe_instance *s, const char *entry, const char *opts, lathe_error *e) {
   prove_args p = {.g = g, .s = s, .entry = entry, .opts = opts};
+  return lt_protect(e, prove_body, &p) ? NULL : p.out;
+}
+
+lathe_proof *lt_prove_ends(const lathe_graph *g, lathe_instance *s, const char *entry, const char *opts,
+                           lathe_error *e) {
+  prove_args p = {.g = g, .s = s, .entry = entry, .opts = opts, .ends = true};
   return lt_protect(e, prove_body, &p) ? NULL : p.out;
 }
