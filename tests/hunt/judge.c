@@ -280,16 +280,16 @@ static void call_object(judge *j, lathe_object *o, const char *entry, lathe_inst
   char name[64];
   const void *io[128] = {NULL};
   size_t n = 0, bytes = 0;
-  bool trains = !strcmp(entry, "train");
   snprintf(name, sizeof name, "hunt_%s", entry);
   find_into(j, o, name, &fn);
   lathe_model_stats(j->m, entry, &stats);
+  const bool stateful = stats.state_bytes > 0;
   for (size_t i = 0; lathe_model_port(j->m, entry, i, &p) && n + 2 < LT_COUNT(io); i++) {
     if (is_kind(&p, "output")) io[n++] = block((size_t)p.bytes);
     else if (is_kind(&p, "input") || is_kind(&p, "hyper")) io[n++] = lathe_buffer(s, p.name, NULL);
   }
   void *region = lathe_region(s, entry, &bytes), *state = block(bytes), *scratch = block((size_t)stats.scratch_bytes);
-  if (trains) {
+  if (stateful) {
     memcpy(state, region, bytes);
     find_into(j, o, "hunt_state_init", &init);
     void *fresh = block(bytes);
@@ -297,14 +297,14 @@ static void call_object(judge *j, lathe_object *o, const char *entry, lathe_inst
     memcpy(state, fresh, LATHE_IMAGE_HEADER); /* whose model this is */
     free(fresh);
   }
-  must_do(j, fn(io, trains ? state : NULL, scratch));
+  must_do(j, fn(io, stateful ? state : NULL, scratch));
   must_do(j, lathe_call(s, entry));
   n = 0;
   for (size_t i = 0; lathe_model_port(j->m, entry, i, &p); i++) {
     if (is_kind(&p, "output")) same_port(j, "the object", &p, lathe_buffer(s, p.name, NULL), io[n]);
     if (is_kind(&p, "output")) free((void *)(uintptr_t)io[n]);
     n += is_kind(&p, "output") || is_kind(&p, "input") || is_kind(&p, "hyper");
-    if (trains && p.offset >= 0)
+    if (stateful && p.offset >= 0)
       same_port(j, "the object", &p, lathe_buffer(s, p.name, NULL), (char *)state + p.offset);
   }
   free(state), free(scratch);
@@ -330,7 +330,6 @@ static void check_object(judge *j) {
   unlink(path);
   must(j, o, &e);
   for (unsigned i = 0; i < j->n_entries; i++) {
-    if (strstr(j->plan->opts, "--mode train") && strstr(j->text, "dropout(")) continue; /* wants a state of its own */
     stage(j, "object", j->entry[i]);
     call_object(j, o, j->entry[i], s);
   }

@@ -48,7 +48,7 @@ int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out)
   for (uint32_t i = 0; i < p->n_kernel; i++) out->gflop += p->kernel[i].flop * 1e-9;
   out->weights_bytes = e->split ? p->region_bytes : 0;
   out->params_bytes = m->image.params_bytes;
-  out->state_bytes = e->spec.kind == LT_ENTRY_TRAIN ? m->image.bytes : 0;
+  out->state_bytes = e->stateful ? m->image.bytes : 0;
   out->grads_bytes = e->halves ? e->halves->grads.bytes : 0;
   return 1;
 }

@@ -43,7 +43,7 @@ struct lathe_instance {
   int64_t step; /* calls of train entries so far, also those of the instance whose weights were loaded */
 };
 
-static inline bool lt_instance_trains(const lathe_instance *s) { return s->model->image_kind == LT_IMAGE_STATE; }
+static inline bool lt_instance_trains(const lathe_instance *s) { return s->model->trains; }
 /* What a training needs to go on beside its states: the i64 "step" and "seed", where it has no states of those names
  * (no optimizer that counts, no dropout). NULL for other names, and for models that do not train. */
 void *lt_instance_hidden(lathe_instance *s, const char *name);

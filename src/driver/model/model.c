@@ -70,7 +70,7 @@ static void read_entries(lathe_model *m, lt_job *job) {
   m->image_kind = LT_IMAGE_PARAMS;
   for (uint32_t i = 0; i < specs.n; i++) {
     m->entry[i].spec = lt_entry_parse(job, &m->arena, specs.at[i]);
-    if (m->entry[i].spec.kind == LT_ENTRY_TRAIN) m->image_kind = LT_IMAGE_STATE;
+    m->trains |= m->entry[i].spec.kind == LT_ENTRY_TRAIN;
   }
   check_names(m, job);
 }

@@ -26,6 +26,7 @@ typedef struct lt_model_entry {
   lt_graph *graph; /* after all passes: plans point into it */
   lt_plan plan;
   bool split;        /* a run entry: reads the packed image */
+  bool stateful;     /* reads more than the network's own weights: a train entry, one that draws random numbers */
   lt_halves *halves; /* of train entries, where they are asked for and the step can be cut; NULL: none */
   lt_entry_fn run;
   lt_step_fn step; /* NULL without --profile */
@@ -65,6 +66,7 @@ struct lathe_model {
   lt_use *use;         /* by item: what reads it in the network */
   bool *network_own;   /* by item: in weight files; else what training adds (moments, step, seed) */
   uint32_t image_kind; /* lt_image_kind of a region made by an instance */
+  bool trains;         /* has a train entry */
   double compile_ms, seconds[LT_PASSES];
   bool timed;
 };

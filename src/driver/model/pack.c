@@ -39,6 +39,15 @@ static void share_pack(lathe_model *m, lt_job *job, lt_model_entry *e, lt_plan *
     if (e->plan.buffer[k].region == LT_REGION_STATE) e->plan.buffer[k].offset += at[i];
 }
 
+/* What stands behind the network's own weights is in no image of params: seed and step of dropout, moments. */
+static bool reads_beyond(const lt_plan *p, int64_t own_bytes) {
+  for (uint32_t i = 0; i < p->n_buffer; i++) {
+    const lt_buffer *b = &p->buffer[i];
+    if (b->region == LT_REGION_STATE && b->offset + b->bytes > own_bytes) return true;
+  }
+  return false;
+}
+
 void lt_model_plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_packing *all) {
   e->split = e->spec.kind == LT_ENTRY_RUN;
   if (e->split) {
@@ -48,7 +57,9 @@ void lt_model_plan_entry(lathe_model *m, lt_job *job, lt_model_entry *e, lt_pack
     return;
   }
   lt_plan_single(&e->plan, &m->arena, e->graph, &m->image, e->spec.name);
-  identify(m, &e->plan, e->spec.kind == LT_ENTRY_TRAIN ? 1u << LT_IMAGE_STATE : lt_model_pack_kinds());
+  e->stateful = e->spec.kind == LT_ENTRY_TRAIN || reads_beyond(&e->plan, m->own_bytes);
+  if (e->stateful) m->image_kind = LT_IMAGE_STATE;
+  identify(m, &e->plan, e->stateful ? 1u << LT_IMAGE_STATE : lt_model_pack_kinds());
 }
 
 /* Once all entries are planned: scratch of packing inside the image, and who reads what. A packed image is known by the

@@ -16,7 +16,7 @@ typedef struct lt_emission {
   lt_module_entry *unit;
   size_t n_unit;
   lt_state_code state;
-  bool trains;
+  bool stateful;       /* some entry wants a state: the object can fill one */
   int64_t grads_bytes; /* of the largest gradient image; 0: no step in two halves */
   lt_emitted out;
 } lt_emission;

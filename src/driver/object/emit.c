@@ -82,7 +82,7 @@ static void list_units(lt_emission *e) {
     e->unit[i].symbol = symbol(e, m->unit[i].plan->name);
   }
   for (uint32_t i = 0; i < m->n_entry; i++) {
-    e->trains |= m->entry[i].spec.kind == LT_ENTRY_TRAIN;
+    e->stateful |= m->entry[i].stateful;
     if (m->entry[i].halves) e->grads_bytes = LT_MAX(e->grads_bytes, m->entry[i].halves->grads.bytes);
   }
 }
@@ -179,7 +179,7 @@ static lt_bytes packed_image(const lt_emission *e) {
 
 static bool has_grad_entry(const lathe_model *m) {
   for (uint32_t i = 0; i < m->n_entry; i++)
-    if (m->entry[i].spec.kind == LT_ENTRY_GRAD && m->entry[i].plan.region_bytes) return true;
+    if (m->entry[i].spec.kind == LT_ENTRY_GRAD && m->entry[i].plan.region_bytes && !m->entry[i].stateful) return true;
   return false;
 }
 
@@ -339,7 +339,7 @@ static void emit_body(lt_job *job, void *arg) {
   e.target.small = e.o->opt && !strcmp(e.o->opt, "size");
   e.object = (lt_object){.prefix = e.prefix, .parallel = e.o->parallel};
   list_units(&e);
-  if (e.trains) describe_state(&e);
+  if (e.stateful) describe_state(&e);
   check_limits(&e);
   read_weights(&e, p->weights);
   make_code(&e);

@@ -106,7 +106,7 @@ static void print_sizes(printing *p) {
   define(p, "ALIGN", LT_ALIGN, "the alignment");
   define(p, "WEIGHTS_BYTES", m->pack.out_bytes, "the size of the packed weights");
   define(p, "PARAMS_BYTES", m->image.n ? m->own_bytes : 0, "the size of the params");
-  define(p, "STATE_BYTES", e->trains ? m->image.bytes : 0, "the size of the state");
+  define(p, "STATE_BYTES", e->stateful ? m->image.bytes : 0, "the size of the state");
   define(p, "GRADS_BYTES", e->grads_bytes, "the size of the gradients");
   define(p, "SCRATCH_BYTES", most, "the largest scratch");
   define(p, "STACK_BYTES", e->out.stack, "the stack");
@@ -189,6 +189,7 @@ static void print_entry(printing *p, const lt_model_entry *x) {
   if (x->halves) define_scratch(p, &x->halves->backward.plan), define_scratch(p, &x->halves->apply.plan);
   print_struct(p, name, &x->plan);
   const char *region = x->spec.kind == LT_ENTRY_TRAIN ? "void *state"
+                       : x->stateful                  ? "const void *state"
                        : x->split                     ? "const void *weights"
                                                       : "const void *params";
   prototype(p, name, lt_arena_printf(p->a, "%s, %s, void *scratch", io, region));
@@ -219,7 +220,7 @@ static void print_images(printing *p) {
   lt_str_puts(p->out, "\n/* ---- weights and state ---- */\n");
   print_embedded(p);
   if (e->m->pack.out_bytes) prototype(p, "pack", "void *weights, const void *params_or_state");
-  if (e->trains)
+  if (e->stateful)
     prototype(p, "state_init", "void *state, uint64_t seed"),
       prototype(p, "state_load", "void *state, const void *params_or_state");
 }
