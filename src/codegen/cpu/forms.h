@@ -24,6 +24,10 @@ static inline LLVMValueRef absolute(lt_ll *l, LLVMValueRef a) {
   return lt_ll_intrinsic(l, "llvm.fabs", LLVMTypeOf(a), &a, 1);
 }
 
+static inline LLVMValueRef with_sign(lt_ll *l, LLVMValueRef size, LLVMValueRef of) {
+  return lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(of), (LLVMValueRef[]){size, of}, 2);
+}
+
 /* What the programs below take from the format of a float. */
 typedef struct format {
   unsigned bits, fraction, bias;                    /* of a number, behind the point, of the exponent */

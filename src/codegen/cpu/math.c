@@ -64,7 +64,7 @@ static LLVMValueRef emit_tanh(lt_ll *l, LLVMValueRef x) {
   LLVMValueRef t = exp_small(l, s.r);
   t = lt_ll_fma(l, scale, t, sub(l, scale, num(l, x, 1)));
   LLVMValueRef r = quot(l, t, add(l, t, num(l, x, 2)));
-  return lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(x), (LLVMValueRef[]){r, x}, 2);
+  return with_sign(l, r, x);
 }
 
 /* With e = exp(-|x|): 1 / (1 + e) or, below 0, e / (1 + e). */
@@ -142,7 +142,7 @@ static LLVMValueRef pow_f64(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef y = lt_emit_exp(l, pick(l, at_one, zero, e));
   LLVMValueRef whole = is_whole(l, power), even = is_whole(l, mul(l, power, num(l, a, 0.5)));
   LLVMValueRef odd = LLVMBuildAnd(l->b, whole, LLVMBuildNot(l->b, even, ""), "");
-  LLVMValueRef signed_y = lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(a), (LLVMValueRef[]){y, a}, 2);
+  LLVMValueRef signed_y = with_sign(l, y, a);
   y = pick(l, odd, signed_y, y);
   LLVMValueRef negative = fcmp(l, LLVMRealOLT, a, zero);
   negative = LLVMBuildAnd(l->b, negative, fcmp(l, LLVMRealOLT, size, inf), "");

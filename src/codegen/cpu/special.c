@@ -4,10 +4,6 @@
 
 /* ---- whole numbers: behind 2^fraction every number is one, and adding that much rounds to one ---- */
 
-static LLVMValueRef with_sign(lt_ll *l, LLVMValueRef size, LLVMValueRef of) {
-  return lt_ll_intrinsic(l, "llvm.copysign", LLVMTypeOf(of), (LLVMValueRef[]){size, of}, 2);
-}
-
 LLVMValueRef lt_emit_round(lt_ll *l, LLVMValueRef x) {
   LLVMValueRef a = absolute(l, x), large = num(l, x, ldexp(1, (int)format_of(l, x)->fraction));
   LLVMValueRef y = with_sign(l, sub(l, add(l, a, large), large), x);

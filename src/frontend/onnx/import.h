@@ -89,6 +89,7 @@ int64_t lt_ox_axis(lt_onnx *c, int64_t axis, unsigned rank);                    
 
 lt_value lt_ox_number(lt_onnx *c, lt_value like, double v); /* a scalar of its element type */
 lt_value lt_ox_ints_const(lt_onnx *c, lt_dtype t, unsigned rank, const int64_t *dim, const int64_t *v);
+static inline lt_value lt_ox_binary(lt_onnx *c, lt_op op, lt_value a, lt_value b) { return lt_binary(c->g, op, a, b); }
 lt_value lt_ox_reshape(lt_onnx *c, lt_value x, unsigned rank, const int64_t *dim);
 lt_value lt_ox_slice(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t to); /* x itself if all of it */
 /* x[…, index[i], …] along axis; index in [0, size) */

@@ -5,14 +5,12 @@
  * A label that is left out has no weight; so has a class that is picked with index -1 (take, gather: 0 there). */
 #include "frontend/onnx/import.h"
 
-static lt_value bin(lt_onnx *c, lt_op op, lt_value a, lt_value b) { return lt_binary(c->g, op, a, b); }
-
 /* The labels, -1 where they are ignored. */
 static lt_value counted(lt_onnx *c, lt_value labels) {
   lt_onnx_attr *a = lt_ox_attr(c, "ignore_index");
   if (!a) return labels;
   lt_value ignored = lt_ox_number(c, labels, (double)lt_ox_int(c, "ignore_index", 0));
-  lt_value out = bin(c, LT_OP_equal, labels, ignored), none = lt_ox_number(c, labels, -1);
+  lt_value out = lt_ox_binary(c, LT_OP_equal, labels, ignored), none = lt_ox_number(c, labels, -1);
   return lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){out, none, labels}, 3);
 }
 
@@ -23,7 +21,7 @@ static lt_value weights(lt_onnx *c, lt_value x, lt_value labels) {
   if (lt_ox_has(c, 2)) return lt_emit(c->g, LT_OP_take, &a, (lt_value[]){lt_ox_in(c, 2), labels}, 2);
   if (!lt_ox_attr(c, "ignore_index")) return 0;
   lt_value zero = lt_ox_number(c, labels, 0);
-  return lt_cast(c->g, bin(c, LT_OP_less_equal, zero, labels), t);
+  return lt_cast(c->g, lt_ox_binary(c, LT_OP_less_equal, zero, labels), t);
 }
 
 /* x at the labels: [N, d…] of [N, C, d…]. */
@@ -45,12 +43,12 @@ static lt_value loss_of(lt_onnx *c, lt_value logs) {
   const char *how = lt_ox_text(c, "reduction", "mean");
   lt_value labels = counted(c, lt_ox_in(c, 1)), w = weights(c, logs, labels);
   lt_value each = lt_unary(c->g, LT_OP_neg, at_labels(c, logs, labels));
-  if (w) each = bin(c, LT_OP_mul, each, w);
+  if (w) each = lt_ox_binary(c, LT_OP_mul, each, w);
   if (!strcmp(how, "none")) return each;
   if (!strcmp(how, "sum")) return total(c, each);
   if (strcmp(how, "mean")) lt_ox_refuse(c, "reduction=%.20s is unknown", how);
   lt_value n = w ? total(c, w) : lt_ox_number(c, each, (double)lt_type_count(lt_type_of(c->g, each)));
-  return bin(c, LT_OP_div, total(c, each), n);
+  return lt_ox_binary(c, LT_OP_div, total(c, each), n);
 }
 
 void lt_onnx_nll_loss(lt_onnx *c) { lt_ox_result(c, 0, loss_of(c, lt_ox_in(c, 0))); }

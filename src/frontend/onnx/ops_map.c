@@ -6,16 +6,15 @@
 #include <math.h>
 
 static lt_value un(lt_onnx *c, lt_op op, lt_value x) { return lt_unary(c->g, op, x); }
-static lt_value bin(lt_onnx *c, lt_op op, lt_value a, lt_value b) { return lt_binary(c->g, op, a, b); }
 /* x op v */
 static lt_value with(lt_onnx *c, lt_op op, lt_value x, double v) {
   lt_value k = lt_ox_number(c, x, v);
-  return bin(c, op, x, k);
+  return lt_ox_binary(c, op, x, k);
 }
 /* v op x */
 static lt_value from(lt_onnx *c, lt_op op, double v, lt_value x) {
   lt_value k = lt_ox_number(c, x, v);
-  return bin(c, op, k, x);
+  return lt_ox_binary(c, op, k, x);
 }
 static lt_value choose(lt_onnx *c, lt_value where, lt_value a, lt_value b) {
   return lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){where, a, b}, 3);
@@ -52,26 +51,26 @@ static void two(lt_onnx *c, lt_value *a, lt_value *b) {
 void lt_onnx_binary(lt_onnx *c) {
   lt_value a, b;
   two(c, &a, &b);
-  lt_ox_result(c, 0, bin(c, c->row->op, a, b));
+  lt_ox_result(c, 0, lt_ox_binary(c, c->row->op, a, b));
 }
 
 /* Greater is less with its operands exchanged. */
 void lt_onnx_exchanged(lt_onnx *c) {
   lt_value a, b;
   two(c, &a, &b);
-  lt_ox_result(c, 0, bin(c, c->row->op, b, a));
+  lt_ox_result(c, 0, lt_ox_binary(c, c->row->op, b, a));
 }
 
 /* Max, Min, Sum: any number of operands, one after another. */
 void lt_onnx_chain(lt_onnx *c) {
   lt_value y = lt_ox_operand(c, 0);
-  for (unsigned i = 1; i < c->n->in.n; i++) y = bin(c, c->row->op, y, lt_ox_operand(c, i));
+  for (unsigned i = 1; i < c->n->in.n; i++) y = lt_ox_binary(c, c->row->op, y, lt_ox_operand(c, i));
   lt_ox_result(c, 0, y);
 }
 
 void lt_onnx_mean(lt_onnx *c) {
   lt_value y = lt_ox_operand(c, 0);
-  for (unsigned i = 1; i < c->n->in.n; i++) y = bin(c, LT_OP_add, y, lt_ox_operand(c, i));
+  for (unsigned i = 1; i < c->n->in.n; i++) y = lt_ox_binary(c, LT_OP_add, y, lt_ox_operand(c, i));
   lt_ox_result(c, 0, with(c, LT_OP_div, y, c->n->in.n));
 }
 
@@ -85,13 +84,14 @@ void lt_onnx_power(lt_onnx *c) {
   if (k && k->type.rank > lt_type_of(c->g, a)->rank) v = 0; /* the exponent has the larger rank */
   if (v == 1) y = a;
   else if (v == 2 || v == 3) {
-    y = bin(c, LT_OP_mul, a, a);
-    if (v == 3) y = bin(c, LT_OP_mul, y, a);
+    y = lt_ox_binary(c, LT_OP_mul, a, a);
+    if (v == 3) y = lt_ox_binary(c, LT_OP_mul, y, a);
   } else {
     lt_dtype in = lt_is_float(base) ? base : floats(c, b) ? lt_type_of(c->g, b)->dtype : LT_F64;
     lt_value x = lt_cast(c->g, a, in), e = lt_cast(c->g, b, in);
-    y = bin(c, LT_OP_pow, x, e);
-    if (!lt_is_float(base) && !floats(c, b)) y = bin(c, LT_OP_add, y, with(c, LT_OP_mul, un(c, LT_OP_sign, y), 0.5));
+    y = lt_ox_binary(c, LT_OP_pow, x, e);
+    if (!lt_is_float(base) && !floats(c, b))
+      y = lt_ox_binary(c, LT_OP_add, y, with(c, LT_OP_mul, un(c, LT_OP_sign, y), 0.5));
     y = lt_cast(c->g, y, base); /* whole numbers to whole powers are rounded, not cut */
   }
   lt_ox_result(c, 0, y);
@@ -99,7 +99,9 @@ void lt_onnx_power(lt_onnx *c) {
 
 /* ---- truth values ------------------------------------------------------------------------------------------------ */
 
-static lt_value negated(lt_onnx *c, lt_value x) { return bin(c, LT_OP_equal, x, lt_const_scalar(c->g, LT_BOOL, 0)); }
+static lt_value negated(lt_onnx *c, lt_value x) {
+  return lt_ox_binary(c, LT_OP_equal, x, lt_const_scalar(c->g, LT_BOOL, 0));
+}
 
 void lt_onnx_not(lt_onnx *c) { lt_ox_result(c, 0, negated(c, lt_ox_in(c, 0))); }
 
@@ -114,7 +116,7 @@ void lt_onnx_or(lt_onnx *c) {
 }
 
 void lt_onnx_xor(lt_onnx *c) {
-  lt_value a = lt_ox_in(c, 0), b = lt_ox_in(c, 1), same = bin(c, LT_OP_equal, a, b);
+  lt_value a = lt_ox_in(c, 0), b = lt_ox_in(c, 1), same = lt_ox_binary(c, LT_OP_equal, a, b);
   lt_ox_result(c, 0, negated(c, same));
 }
 
@@ -125,7 +127,7 @@ void lt_onnx_where(lt_onnx *c) {
 
 void lt_onnx_isnan(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0);
-  lt_ox_result(c, 0, negated(c, bin(c, LT_OP_equal, x, x)));
+  lt_ox_result(c, 0, negated(c, lt_ox_binary(c, LT_OP_equal, x, x)));
 }
 
 void lt_onnx_isinf(lt_onnx *c) {
@@ -200,8 +202,8 @@ void lt_onnx_clip(lt_onnx *c) {
     lt_ox_result(c, 0, limited(c, x, lo, hi));
     return;
   }
-  if (lt_ox_has(c, 1)) x = bin(c, LT_OP_max, x, lt_ox_in(c, 1));
-  if (lt_ox_has(c, 2)) x = bin(c, LT_OP_min, x, lt_ox_in(c, 2));
+  if (lt_ox_has(c, 1)) x = lt_ox_binary(c, LT_OP_max, x, lt_ox_in(c, 1));
+  if (lt_ox_has(c, 2)) x = lt_ox_binary(c, LT_OP_min, x, lt_ox_in(c, 2));
   lt_ox_result(c, 0, x);
 }
 
@@ -222,7 +224,7 @@ void lt_onnx_prelu(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), slope = lt_ox_weight(c, 1);
   lt_type t = lt_ox_of(c, x), s = lt_ox_of(c, slope);
   if (c->opset < 7 && s.rank == 1 && t.rank > 1 && s.dim[0] == t.dim[1]) slope = lt_ox_per_channel(c, slope, t.rank);
-  lt_ox_result(c, 0, positive_or(c, x, bin(c, LT_OP_mul, x, slope)));
+  lt_ox_result(c, 0, positive_or(c, x, lt_ox_binary(c, LT_OP_mul, x, slope)));
 }
 
 /* gain·(x or alpha·(e^(x/over) - 1) below zero) */
@@ -268,19 +270,19 @@ void lt_onnx_hard_sigmoid(lt_onnx *c) {
 
 void lt_onnx_hard_swish(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0);
-  lt_ox_result(c, 0, bin(c, LT_OP_mul, x, hard(c, x, 1.0 / 6, 0.5)));
+  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_mul, x, hard(c, x, 1.0 / 6, 0.5)));
 }
 
 void lt_onnx_swish(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0);
   double alpha = lt_ox_float(c, "alpha", 1);
   lt_value s = un(c, LT_OP_sigmoid, alpha == 1 ? x : with(c, LT_OP_mul, x, alpha));
-  lt_ox_result(c, 0, bin(c, LT_OP_mul, x, s));
+  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_mul, x, s));
 }
 
 void lt_onnx_mish(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), t = un(c, LT_OP_tanh, un(c, LT_OP_softplus, x));
-  lt_ox_result(c, 0, bin(c, LT_OP_mul, x, t));
+  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_mul, x, t));
 }
 
 /* 0.5 x (1 + erf(x/√2)), or 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))). */
@@ -290,17 +292,17 @@ void lt_onnx_gelu(lt_onnx *c) {
   if (!exact && strcmp(form, "tanh")) lt_ox_refuse(c, "approximate=%.20s is unknown", form);
   lt_value x = lt_ox_in(c, 0), inner = x;
   if (!exact) {
-    lt_value cube = bin(c, LT_OP_mul, bin(c, LT_OP_mul, x, x), x);
-    inner = bin(c, LT_OP_add, x, with(c, LT_OP_mul, cube, 0.044715));
+    lt_value cube = lt_ox_binary(c, LT_OP_mul, lt_ox_binary(c, LT_OP_mul, x, x), x);
+    inner = lt_ox_binary(c, LT_OP_add, x, with(c, LT_OP_mul, cube, 0.044715));
   }
   inner = with(c, LT_OP_mul, inner, exact ? 0.70710678118654752440 : 0.7978845608028654);
   lt_value t = un(c, exact ? LT_OP_erf : LT_OP_tanh, inner), half = with(c, LT_OP_mul, x, 0.5);
-  lt_ox_result(c, 0, bin(c, LT_OP_mul, half, with(c, LT_OP_add, t, 1)));
+  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_mul, half, with(c, LT_OP_add, t, 1)));
 }
 
 void lt_onnx_softsign(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), under = with(c, LT_OP_add, un(c, LT_OP_abs, x), 1);
-  lt_ox_result(c, 0, bin(c, LT_OP_div, x, under));
+  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_div, x, under));
 }
 
 void lt_onnx_shrink(lt_onnx *c) {
@@ -325,13 +327,13 @@ void lt_onnx_mod(lt_onnx *c) {
   lt_value a, b;
   bool as_c = lt_ox_int(c, "fmod", 0);
   two(c, &a, &b);
-  lt_value q = bin(c, LT_OP_div, a, b);
-  if (floats(c, a)) q = bin(c, LT_OP_mul, un(c, LT_OP_sign, q), un(c, LT_OP_floor, un(c, LT_OP_abs, q)));
-  lt_value rest = bin(c, LT_OP_sub, a, bin(c, LT_OP_mul, q, b));
+  lt_value q = lt_ox_binary(c, LT_OP_div, a, b);
+  if (floats(c, a)) q = lt_ox_binary(c, LT_OP_mul, un(c, LT_OP_sign, q), un(c, LT_OP_floor, un(c, LT_OP_abs, q)));
+  lt_value rest = lt_ox_binary(c, LT_OP_sub, a, lt_ox_binary(c, LT_OP_mul, q, b));
   if (floats(c, a)) rest = choose(c, with(c, LT_OP_equal, q, 0), a, rest); /* 5 mod inf is 5 */
   if (!as_c) {
-    lt_value differ = with(c, LT_OP_less, bin(c, LT_OP_mul, un(c, LT_OP_sign, rest), un(c, LT_OP_sign, b)), 0);
-    rest = choose(c, differ, bin(c, LT_OP_add, rest, b), rest);
+    lt_value differ = with(c, LT_OP_less, lt_ox_binary(c, LT_OP_mul, un(c, LT_OP_sign, rest), un(c, LT_OP_sign, b)), 0);
+    rest = choose(c, differ, lt_ox_binary(c, LT_OP_add, rest, b), rest);
   }
   lt_ox_result(c, 0, rest);
 }
@@ -340,8 +342,8 @@ void lt_onnx_mod(lt_onnx *c) {
 
 /* atan(x / √(1 - x²)); acos is what is missing to a quarter turn. */
 void lt_onnx_asin_acos(lt_onnx *c) {
-  lt_value x = lt_ox_in(c, 0), under = from(c, LT_OP_sub, 1, bin(c, LT_OP_mul, x, x));
-  lt_value y = un(c, LT_OP_atan, bin(c, LT_OP_div, x, un(c, LT_OP_sqrt, under)));
+  lt_value x = lt_ox_in(c, 0), under = from(c, LT_OP_sub, 1, lt_ox_binary(c, LT_OP_mul, x, x));
+  lt_value y = un(c, LT_OP_atan, lt_ox_binary(c, LT_OP_div, x, un(c, LT_OP_sqrt, under)));
   lt_ox_result(c, 0, c->row->op == LT_OP_sub ? from(c, LT_OP_sub, 1.57079632679489661923, y) : y);
 }
 
@@ -349,18 +351,18 @@ void lt_onnx_asin_acos(lt_onnx *c) {
 
 void lt_onnx_sinh_cosh(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), up = un(c, LT_OP_exp, x), down = un(c, LT_OP_exp, un(c, LT_OP_neg, x));
-  lt_ox_result(c, 0, with(c, LT_OP_mul, bin(c, c->row->op, up, down), 0.5));
+  lt_ox_result(c, 0, with(c, LT_OP_mul, lt_ox_binary(c, c->row->op, up, down), 0.5));
 }
 
 /* sign(x)·log(|x| + √(x² + 1)); log(x + √(x² - 1)) */
 void lt_onnx_asinh_acosh(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), magnitude = un(c, LT_OP_abs, x);
-  lt_value square = bin(c, LT_OP_mul, x, x), root = un(c, LT_OP_sqrt, with(c, c->row->op, square, 1));
-  lt_value y = un(c, LT_OP_log, bin(c, LT_OP_add, magnitude, root));
-  lt_ox_result(c, 0, c->row->op == LT_OP_sub ? y : bin(c, LT_OP_mul, un(c, LT_OP_sign, x), y));
+  lt_value square = lt_ox_binary(c, LT_OP_mul, x, x), root = un(c, LT_OP_sqrt, with(c, c->row->op, square, 1));
+  lt_value y = un(c, LT_OP_log, lt_ox_binary(c, LT_OP_add, magnitude, root));
+  lt_ox_result(c, 0, c->row->op == LT_OP_sub ? y : lt_ox_binary(c, LT_OP_mul, un(c, LT_OP_sign, x), y));
 }
 
 void lt_onnx_atanh(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), up = with(c, LT_OP_add, x, 1), down = from(c, LT_OP_sub, 1, x);
-  lt_ox_result(c, 0, with(c, LT_OP_mul, un(c, LT_OP_log, bin(c, LT_OP_div, up, down)), 0.5));
+  lt_ox_result(c, 0, with(c, LT_OP_mul, un(c, LT_OP_log, lt_ox_binary(c, LT_OP_div, up, down)), 0.5));
 }

@@ -5,8 +5,6 @@
  * A scatter that replaces elements keeps x where nothing is put: where as many ones, scattered alike, give zero. */
 #include "frontend/onnx/import.h"
 
-static lt_value bin(lt_onnx *c, lt_op op, lt_value a, lt_value b) { return lt_binary(c->g, op, a, b); }
-
 static int64_t product(const int64_t *dim, unsigned n) {
   int64_t p = 1;
   for (unsigned i = 0; i < n; i++) p *= dim[i];
@@ -37,8 +35,8 @@ static lt_value places(lt_onnx *c, lt_value x, lt_value at, unsigned batch, int6
     int64_t n = t.dim[batch + a];
     lt_value one = lt_ox_reshape(c, lt_ox_slice(c, at, 1, a, a + 1), 1, &rows);
     lt_value all = lt_ox_number(c, sum, (double)n);
-    sum = bin(c, LT_OP_mul, sum, all);
-    sum = bin(c, LT_OP_add, sum, lt_ox_from_start(c, one, n));
+    sum = lt_ox_binary(c, LT_OP_mul, sum, all);
+    sum = lt_ox_binary(c, LT_OP_add, sum, lt_ox_from_start(c, one, n));
   }
   *size = product(t.dim, batch + (unsigned)k);
   return sum;
@@ -76,9 +74,9 @@ static lt_value scatter(lt_onnx *c, lt_value x, lt_value updates, lt_value at, i
   if (strcmp(how, "none") && strcmp(how, "add")) lt_ox_refuse(c, "reduction=%.20s is not read, none and add are", how);
   need_floats(c, x, "puts");
   lt_value y = scattered(c, updates, at, axis, size);
-  if (how[0] == 'a') return bin(c, LT_OP_add, x, y);
+  if (how[0] == 'a') return lt_ox_binary(c, LT_OP_add, x, y);
   lt_value ones = lt_broadcast_to(c->g, lt_ox_number(c, updates, 1), &t);
-  lt_value none = lt_ox_number(c, y, 0), put = bin(c, LT_OP_less, none, scattered(c, ones, at, axis, size));
+  lt_value none = lt_ox_number(c, y, 0), put = lt_ox_binary(c, LT_OP_less, none, scattered(c, ones, at, axis, size));
   return lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){put, y, x}, 3);
 }
 
