@@ -285,7 +285,8 @@ typedef struct lathe_array {
   void *data; /* lathe_free */
 } lathe_array;
 /* .npy of any float kind, byte order and memory order is read into f32 (or f64 when want is LATHE_F64), any integer
- * kind into i32 (or i64) if all values fit, bool into bool. want -1: by kind. */
+ * kind into i32 (or i64) if all values fit, bool into bool. want -1: by kind. So is ONNX's TensorProto, where the
+ * name ends in .pb. */
 LATHE_API int lathe_npy_load(lathe_array *out, const char *path, int want, lathe_error *e);
 LATHE_API int lathe_npy_save(const lathe_array *a, const char *path, lathe_error *e);
 /* All arrays of an archive; one that holds text or Python objects has its name and data NULL. Each data, then *out:

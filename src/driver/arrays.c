@@ -1,5 +1,6 @@
 /* arrays.c: the public functions that read and write arrays in files (the formats are in base/npy.h). */
 #include "base/npy.h"
+#include "frontend/onnx/array.h"
 
 #include <stdio.h>
 
@@ -40,7 +41,7 @@ static void npy_load(lt_job *job, void *arg) {
   lt_arena *a = lt_arena_new(job);
   lt_elements npy;
   lt_array_where w = {p->path, NULL};
-  lt_npy_parse(&npy, job, w, lt_file_read(job, a, p->path, MAX_FILE));
+  lt_array_read(&npy, job, a, p->path, MAX_FILE);
   lathe_array result = {0};
   take_array(&result, job, w, &npy, p->want);
   *p->out = result;

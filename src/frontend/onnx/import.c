@@ -5,7 +5,7 @@
  * what nobody needs, and what was computed from constants alone stands as constants. */
 #include "frontend/onnx/import.h"
 
-#include "base/npy.h"
+#include "frontend/onnx/array.h"
 #include "ir/pass/pass.h"
 
 #include <stdio.h>
@@ -141,9 +141,8 @@ static void pin(lt_onnx *c, const lt_onnx_port *p, const char *file) {
   if (!lt_onnx_dtype(p->type, &t))
     fail(c, LATHE_E_UNSUPPORTED, "the input `%.80s` is of %s, which is no element type here", p->name,
          lt_onnx_type_name(p->type));
-  lt_bytes b = lt_file_read(c->job, c->arena, file, (size_t)1 << 32);
   lt_array_where where = {.file = file};
-  lt_npy_parse(&x, c->job, where, b);
+  lt_array_read(&x, c->job, c->arena, file, (size_t)1 << 32);
   lt_type type = {.dtype = t, .rank = x.rank};
   for (unsigned i = 0; i < x.rank; i++) type.dim[i] = x.dim[i];
   bool fits = !p->shaped || p->rank == x.rank;

@@ -71,11 +71,10 @@ static void check_shape(const lt_wire *w, lt_onnx_tensor *x) {
       lt_wire_fail(w, x->at, "the size of %s makes no sense", lt_onnx_tensor_text(w->arena, x));
 }
 
-static void read_tensor(lt_onnx_model *m, lt_onnx_tensor *x, const lt_wire_cursor *c, const lt_wire_field *field) {
-  lt_wire_cursor t = lt_wire_enter(c, field, "TensorProto");
+static void read_tensor_at(lt_onnx_model *m, lt_onnx_tensor *x, lt_wire_cursor t, size_t at) {
   lt_wire_field f;
-  *x = (lt_onnx_tensor){.name = "", .at = field->at, .message = field->span, .length = -1};
-  count_item(m, field->at, 1);
+  *x = (lt_onnx_tensor){.name = "", .at = at, .message = {t.next, t.end - t.next}, .length = -1};
+  count_item(m, at, 1);
   while (lt_wire_next(&t, &f)) {
     switch (f.number) {
     case 1: lt_wire_numbers(&t, &f, LT_WIRE_VARINT, "dims", put_dim, x); break;
@@ -93,6 +92,14 @@ static void read_tensor(lt_onnx_model *m, lt_onnx_tensor *x, const lt_wire_curso
     }
   }
   check_shape(&m->wire, x);
+}
+
+static void read_tensor(lt_onnx_model *m, lt_onnx_tensor *x, const lt_wire_cursor *c, const lt_wire_field *field) {
+  read_tensor_at(m, x, lt_wire_enter(c, field, "TensorProto"), field->at);
+}
+
+void lt_onnx_read_tensor(lt_onnx_model *m, lt_onnx_tensor *x) {
+  read_tensor_at(m, x, lt_wire_start(&m->wire, "TensorProto"), 0);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------------------------- */

@@ -113,6 +113,8 @@ typedef struct lt_onnx_model {
 void lt_onnx_read_model(lt_onnx_model *m, const lt_wire *w);
 /* The graph of an attribute, where a node has one. */
 void lt_onnx_read_graph(lt_onnx_model *m, lt_onnx_graph *g, lt_span where);
+/* The file is one tensor; of m only the wire is set. */
+void lt_onnx_read_tensor(lt_onnx_model *m, lt_onnx_tensor *x);
 int64_t lt_onnx_opset_of(const lt_onnx_model *m, const char *domain); /* 0: not imported */
 
 /* ---- tensors (tensor.c), other files (external.c) ---------------------------------------------------------------- */
