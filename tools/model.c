@@ -56,8 +56,10 @@ lathe_model *compile(const cli *c, const lathe_graph *g, const char *extra) {
 lathe_instance *open_instance(const cli *c, lathe_model *m) {
   lathe_error e;
   char *opts = opts_for(c, TO_OPEN, NULL);
+  double begin = now();
   lathe_instance *s = lathe_open(m, opts, &e);
   if (!s) fail_api(c, &e);
+  if (has(c, "time-passes")) fprintf(stderr, "%10.3f ms  opening: weights read and packed\n", (now() - begin) * 1e3);
   free(opts);
   return s;
 }

@@ -38,6 +38,8 @@
 void *lt_mem_alloc(size_t bytes);           /* NULL when out of memory; bytes 0 counts as 1 */
 void *lt_mem_resize(void *p, size_t bytes); /* like realloc */
 void *lt_mem_aligned(size_t bytes);         /* 64-aligned; freed with lt_mem_free like the others */
+void *lt_mem_zeroed(size_t bytes);          /* 64-aligned zeros, in large pages where they are many */
+void lt_mem_zeroed_free(void *p);
 void lt_mem_free(void *p);
 int64_t lt_mem_of_machine(void); /* bytes; INT64_MAX: the system does not say */
 /* Test hooks, process-wide and thread-safe: fail the n-th allocation from now (1 is the next; 0 turns it off); with
@@ -77,6 +79,10 @@ void lt_defer_failed(lt_job *job, void (*fn)(void *), void *p);
 void lt_defer_cancel(lt_job *job, void *p); /* forget what was deferred last for p: it has been released early */
 /* Fill an error without unwinding (for code outside a job). Truncates at a character, always terminates. */
 void lt_error_set(lathe_error *error, int status, const lt_loc *loc, const char *fmt, ...) LT_PRINTF(4, 5);
+
+/* ---- time (clock.c) ------------------------------------------------------------------------------------------ */
+
+double lt_seconds(void); /* since some moment; never goes back */
 
 /* ---- arena (arena.c) ----------------------------------------------------------------------------------------- */
 

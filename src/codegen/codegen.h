@@ -27,6 +27,9 @@ void *lt_code_find(const lt_code *c, const char *symbol); /* "run", "run_step"; 
 /* An object file's bytes as code; `path` is for messages. Symbols are looked up one by one, by one thread at a time. */
 lt_code *lt_jit_file(lt_job *job, const char *path, lt_bytes file);
 void *lt_code_look(const lt_code *c, const char *symbol); /* NULL: none */
+/* Seconds that it took: kernels and entries as LLVM's IR, LLVM's code of it, the object in this process. */
+typedef struct lt_code_times { double emission, llvm, loading; } lt_code_times;
+lt_code_times lt_code_took(const lt_code *c);
 uint32_t lt_code_functions(const lt_code *c); /* kernels that are functions of their own, equal ones counted once */
 void lt_code_free(lt_code *c);
 /* The module as a relocatable object for the target, in `keep`: what the JIT loads. */

@@ -14,6 +14,7 @@ struct lt_code {
   LLVMOrcLLJITRef jit;
   char problem[256]; /* what ORC reported: it knows more than the error it returns */
   uint32_t functions;
+  lt_code_times took;
   size_t n;
   symbol symbol[];
 };
@@ -75,11 +76,14 @@ static void load(lt_job *job, lt_code *c, LLVMMemoryBufferRef object) { /* takes
 
 lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol_name, size_t n) {
   lt_code *c = new_code(job, n);
+  double begin = lt_seconds();
   LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
+  c->took.llvm = lt_seconds() - begin;
   c->functions = m->functions;
   check_closed(job, m->l.arena, object);
   load(job, c, object);
   for (size_t i = 0; i < n; i++) find_symbol(job, c, symbol_name[i]);
+  c->took.loading = lt_seconds() - begin - c->took.llvm;
   return c;
 }
 
@@ -91,7 +95,12 @@ lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, s
     symbol_name[symbols++] = entry[i].plan->name;
     if (entry[i].steps) symbol_name[symbols++] = lt_arena_printf(a, "%s_step", entry[i].plan->name);
   }
-  return lt_jit_load(job, lt_module_of(job, a, t, entry, n, false), symbol_name, symbols);
+  double begin = lt_seconds();
+  lt_module *m = lt_module_of(job, a, t, entry, n, false);
+  double emission = lt_seconds() - begin;
+  lt_code *c = lt_jit_load(job, m, symbol_name, symbols);
+  c->took.emission = emission;
+  return c;
 }
 
 void *lt_code_find(const lt_code *c, const char *name) {
@@ -132,6 +141,7 @@ void *lt_code_look(const lt_code *c, const char *name) {
   return error ? NULL : (void *)(uintptr_t)at;
 }
 
+lt_code_times lt_code_took(const lt_code *c) { return c->took; }
 uint32_t lt_code_functions(const lt_code *c) { return c->functions; }
 
 void lt_emit_text(lt_str *out, lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n, bool assembly) {

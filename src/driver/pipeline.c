@@ -14,8 +14,6 @@
  *             object/emit.c       lathe_emit: for any machine, into files */
 #include "driver/pipeline.h"
 
-#include <time.h>
-
 /* ---- graph to graph ---------------------------------------------------------------------------------------------- */
 
 /* Folding and simplifying make work for each other; twice is enough for every network in the tests to come to rest. */
@@ -59,7 +57,9 @@ lt_graph *lt_optimise(lt_job *job, lt_graph *entry, const lt_entry_spec *spec, l
 /* The entry's graph; returns it as it is after `mode` alone. */
 static lt_graph *build_entry(lathe_model *m, lt_job *job, const lathe_graph *g, lt_model_entry *e) {
   lt_pass_options po = {.verify_each = m->options.verify_each, .time_passes = m->options.time_passes};
+  double begin = lt_seconds();
   lt_graph *entry = lt_network_entry(job, g, &e->spec, &m->options);
+  m->entry_seconds += lt_seconds() - begin;
   if (m->options.verify_each) lt_verify(entry, "the entry's construction");
   lt_graph *settled = lt_apply_mode(job, entry, &e->spec, &po);
   lt_graph_drop(job, entry);
@@ -97,6 +97,7 @@ lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, 
   lt_graph **settled = LT_NEW_ARRAY(&m->arena, lt_graph *, m->n_entry);
   m->halves = call == TO_EMIT || m->options.halves;
   for (uint32_t i = 0; i < m->n_entry; i++) settled[i] = build_entry(m, job, g, &m->entry[i]);
+  double begin = lt_seconds();
   lt_model_image(m, job, g->g);
   lt_packing *packing = lt_packing_begin(m);
   for (uint32_t i = 0; i < m->n_entry; i++) plan_entry(m, job, &m->entry[i], packing, settled[i]);
@@ -105,16 +106,11 @@ lathe_model *lt_model_plan(lt_job *job, const lathe_graph *g, const char *opts, 
     lt_model_check_memory(m, job, m->entry[i].graph, &m->entry[i].plan, m->entry[i].split);
   if (m->options.halves) check_halves(m, job);
   lt_model_list(m, job);
+  m->plan_seconds = lt_seconds() - begin;
   return m;
 }
 
 /* ---- code for this machine --------------------------------------------------------------------------------------- */
-
-static double milliseconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
 
 typedef struct compile_args {
   const lathe_graph *g;
@@ -124,11 +120,11 @@ typedef struct compile_args {
 
 static void compile_body(lt_job *job, void *arg) {
   compile_args *p = arg;
-  double begin = milliseconds();
+  double begin = lt_seconds();
   lathe_model *m = lt_model_plan(job, p->g, p->opts, TO_COMPILE);
   lt_target_host(&m->target, job, &m->arena, m->options.cpu, m->options.features);
   lt_model_jit(m, job);
-  m->compile_ms = milliseconds() - begin;
+  m->compile_seconds = lt_seconds() - begin;
   p->out = m;
 }
 

@@ -5,8 +5,6 @@
  * slows. */
 #include "codegen/module.h"
 
-#include <time.h>
-
 enum { REPEAT = 4, FREE_REGS = 4, MOST_ACCS = 16, BURST = 20000, RUN_MS = 20 };
 
 typedef void (*peak_fn)(void *accs, int64_t times);
@@ -29,17 +27,11 @@ static void emit_peak(lt_ll *l, const shape *p, lt_dtype t) {
   LLVMBuildRetVoid(l->b);
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static double best_burst(peak_fn fn, void *accs) {
-  double best = 1e9, start = now();
+  double best = 1e9, start = lt_seconds();
   for (double from = start, to; from - start < RUN_MS * 1e-3; from = to) {
     fn(accs, BURST);
-    to = now();
+    to = lt_seconds();
     best = LT_MIN(best, to - from);
   }
   return best;

@@ -41,7 +41,7 @@ int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out)
   if (!c) return 0;
   const lt_model_entry *e = c->entry;
   const lt_plan *p = lt_callable_plan(c);
-  *out = (lathe_stats){.compile_ms = m->compile_ms,
+  *out = (lathe_stats){.compile_ms = m->compile_seconds * 1e3,
                        .scratch_bytes = p->scratch_bytes,
                        .kernels = (int32_t)p->n_kernel,
                        .functions = (int32_t)lt_code_functions(m->code)};
@@ -96,14 +96,20 @@ typedef struct report_args {
   char *out;
 } report_args;
 
+static void put_seconds(lt_str *s, double seconds, const char *what) {
+  lt_str_printf(s, "%10.3f ms  %s\n", seconds * 1e3, what);
+}
+
 static void report_passes(lt_str *s, lt_job *job, const lathe_model *m) {
   if (!m->timed) lt_fail(job, LATHE_E_INVALID, NULL, "passes were not timed\nhelp: compile with --time-passes");
-  double all = 0;
-  for (int i = 1; i < LT_PASSES; i++) {
-    lt_str_printf(s, "%10.3f ms  %s\n", m->seconds[i] * 1e3, lt_pass_name((lt_pass)i));
-    all += m->seconds[i] * 1e3;
-  }
-  lt_str_printf(s, "%10.3f ms  planning and code\n%10.3f ms  in all\n", m->compile_ms - all, m->compile_ms);
+  const lt_code_times code = lt_code_took(m->code);
+  put_seconds(s, m->entry_seconds, "entries");
+  for (int i = 1; i < LT_PASSES; i++) put_seconds(s, m->seconds[i], lt_pass_name((lt_pass)i));
+  put_seconds(s, m->plan_seconds, "planning");
+  put_seconds(s, code.emission, "emission");
+  put_seconds(s, code.llvm, "LLVM");
+  put_seconds(s, code.loading, "loading");
+  put_seconds(s, m->compile_seconds, "in all");
 }
 
 static void report_plan(lt_str *s, const lathe_model *m) {

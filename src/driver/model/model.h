@@ -67,7 +67,7 @@ struct lathe_model {
   bool *network_own;   /* by item: in weight files; else what training adds (moments, step, seed) */
   uint32_t image_kind; /* lt_image_kind of a region made by an instance */
   bool trains;         /* has a train entry */
-  double compile_ms, seconds[LT_PASSES];
+  double seconds[LT_PASSES], entry_seconds, plan_seconds, compile_seconds; /* where compiling took them */
   bool timed;
 };
 

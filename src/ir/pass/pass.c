@@ -1,8 +1,6 @@
 /* pass.c: the table of passes and their runner: print, verify, time. */
 #include "ir/pass/pass.h"
 
-#include <time.h>
-
 static const struct { const char *name, *doc; lt_pass_fn run; } passes[LT_PASSES] = {
 #define PASS(name, doc) [LT_PASS_##name] = {#name, doc, lt_pass_##name},
 #include "ir/pass/passes.def"
@@ -23,12 +21,6 @@ lt_pass lt_pass_find(const char *name) {
   for (unsigned i = 1; i < LT_PASSES; i++)
     if (strcmp(passes[i].name, name) == 0) return (lt_pass)i;
   return LT_PASS_none;
-}
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static lt_graph *empty_like(lt_job *job, const lt_graph *from) {
@@ -65,10 +57,10 @@ static lt_graph *sweep(lt_job *job, lt_graph *g) {
 
 static lt_graph *run_one(lt_job *job, const lt_graph *from, lt_pass p, lt_pass_options *o) {
   lt_graph *to = empty_like(job, from);
-  double begin = o->time_passes ? now() : 0;
+  double begin = o->time_passes ? lt_seconds() : 0;
   passes[p].run(to, from);
   to = sweep(job, to);
-  if (o->time_passes) o->seconds[p] += now() - begin;
+  if (o->time_passes) o->seconds[p] += lt_seconds() - begin;
   to->label = to->origin = NULL;
   to->loc = (lt_loc){0};
   if (o->verify_each) lt_verify(to, passes[p].name);
