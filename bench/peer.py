@@ -113,4 +113,5 @@ def main():
               f"lathe takes {min(ours) / min(theirs):.2f} of its time", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

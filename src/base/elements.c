@@ -153,6 +153,22 @@ LT_NORETURN static void fail_element(const lt_elements *n, lt_job *job, lt_array
                 negative ? (uint64_t)0 - (uint64_t)v : (uint64_t)v, negative ? " below zero" : "", type);
 }
 
+/* The same elements in the same order with fewer axes: neighbours that are one walk become one. */
+static lt_elements merged(const lt_elements *n) {
+  lt_elements out = *n;
+  out.rank = 0;
+  for (unsigned k = 0; k < n->rank; k++) {
+    unsigned last = out.rank - 1u;
+    if (n->dim[k] == 1) continue;
+    if (out.rank && out.stride[last] == n->dim[k] * n->stride[k]) {
+      out.dim[last] *= n->dim[k], out.stride[last] = n->stride[k];
+      continue;
+    }
+    out.dim[out.rank] = n->dim[k], out.stride[out.rank++] = n->stride[k];
+  }
+  return out;
+}
+
 /* Elements that are ours already, but for the order of their axes. Loads do not depend on alignment. */
 static void copy_floats(const lt_elements *n, float *to) {
   int64_t index[LATHE_MAX_RANK] = {0}, offset = 0;
@@ -177,7 +193,8 @@ void lt_elements_convert(const lt_elements *n, lt_job *job, lt_array_where w, la
   const int64_t most = INT64_MAX >> (64 - 8 * to.size), least = -most - 1;
   check_kind(n, job, w, want);
   if (want == LATHE_F32 && n->kind == 'f' && n->size == 4 && !n->big && LITTLE_ENDIAN_HERE) {
-    copy_floats(n, data);
+    const lt_elements walk = merged(n);
+    copy_floats(&walk, data);
     return;
   }
   int64_t index[LATHE_MAX_RANK] = {0}, offset = 0;

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static _Atomic int64_t live;
@@ -51,6 +52,55 @@ void *lt_mem_aligned(size_t bytes) {
   if (must_fail(bytes)) return NULL;
   void *p = NULL;
   return posix_memalign(&p, 64, bytes ? bytes : 1) ? NULL : counted(p);
+}
+
+/* ---- zeros ------------------------------------------------------------------------------------------------------- */
+
+/* In front of the block: how many bytes of pages it is the begin of; 0: it is from malloc. */
+typedef struct head { _Alignas(64) size_t pages; } head;
+
+#if defined(__SANITIZE_ADDRESS__) /* which sees what malloc gives */
+enum { LARGE = 0 };
+#else
+enum { LARGE = 4 << 20 };
+#endif
+static const size_t PAGE = (size_t)2 << 20;
+
+/* Fresh pages, in which the system has put zeros already, from a multiple of PAGE on. */
+static void *map_pages(size_t bytes) {
+  size_t n = (bytes + PAGE - 1) / PAGE * PAGE;
+  if (n < bytes || n + PAGE < n) return NULL;
+  char *all = mmap(NULL, n + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED) return NULL;
+  size_t before = (PAGE - (uintptr_t)all % PAGE) % PAGE;
+  if (before) munmap(all, before);
+  munmap(all + before + n, PAGE - before);
+#ifdef MADV_HUGEPAGE
+  madvise(all + before, n, MADV_HUGEPAGE);
+#endif
+  ((head *)(void *)(all + before))->pages = n;
+  return all + before;
+}
+
+static void *zeros_of_malloc(size_t bytes) {
+  void *p = NULL;
+  if (posix_memalign(&p, 64, bytes)) return NULL;
+  return memset(p, 0, bytes);
+}
+
+void *lt_mem_zeroed(size_t bytes) {
+  size_t all = bytes + sizeof(head);
+  if (must_fail(bytes) || all < bytes) return NULL;
+  head *h = counted(LARGE && bytes >= LARGE ? map_pages(all) : zeros_of_malloc(all));
+  return h ? h + 1 : NULL;
+}
+
+void lt_mem_zeroed_free(void *p) {
+  if (!p) return;
+  head *h = (head *)p - 1;
+  atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+  if (h->pages) munmap(h, h->pages);
+  else free(h);
 }
 
 void lt_mem_free(void *p) {

@@ -1,5 +1,6 @@
 /* Tests of src/base: failure and what it undoes, memory accounting, arenas, maps, numbers_and_words, files. */
 #include "base/base.h"
+#include "base/elements.h"
 #include "check_main.h"
 
 #include <math.h>
@@ -144,6 +145,53 @@ START_TEST(memory) {
 }
 END_TEST
 
+/* From malloc and as pages of its own. */
+START_TEST(zeroed_memory) {
+  static const size_t sizes[] = {0, 1, 100, (4 << 20) - 1, 4 << 20, (6 << 20) + 7};
+  for (size_t i = 0; i < LT_COUNT(sizes); i++) {
+    unsigned char *p = lt_mem_zeroed(sizes[i]);
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq((uintptr_t)p % 64, 0);
+    for (size_t k = 0; k < sizes[i]; k++) ck_assert_uint_eq(p[k], 0);
+    memset(p, 0xee, sizes[i]);
+    ck_assert_int_eq(lt_mem_live(), 1);
+    lt_mem_zeroed_free(p);
+    ck_assert_int_eq(lt_mem_live(), 0);
+    lt_mem_fail_at(1, false);
+    ck_assert_ptr_null(lt_mem_zeroed(sizes[i]));
+  }
+  ck_assert_ptr_null(lt_mem_zeroed(SIZE_MAX - 7));
+  ck_assert_ptr_null(lt_mem_zeroed(SIZE_MAX - (2 << 20)));
+  lt_mem_zeroed_free(NULL);
+  ck_assert_int_eq(lt_mem_live(), 0);
+}
+END_TEST
+
+/* Every order of four axes, some of them 1, element by element. */
+static void body_turned(lt_job *job, void *arg) {
+  static const int64_t dims[][4] = {{2, 3, 4, 5}, {1, 3, 1, 5}, {4, 1, 1, 1}, {1, 1, 1, 1}, {3, 2, 1, 1}};
+  float from[120], to[120];
+  for (int i = 0; i < 120; i++) from[i] = (float)i;
+  for (size_t d = 0; d < LT_COUNT(dims); d++)
+    for (unsigned order = 0; order < 256; order++) {
+      uint8_t perm[4] = {order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6};
+      if ((1u << perm[0] | 1u << perm[1] | 1u << perm[2] | 1u << perm[3]) != 15) continue;
+      lt_elements e = {.kind = 'f', .size = 4, .rank = 4, .data = (const unsigned char *)from};
+      memcpy(e.dim, dims[d], sizeof dims[d]);
+      ck_assert(lt_elements_lay(&e));
+      const lt_elements t = lt_elements_turn(&e, 4, perm);
+      lt_elements_convert(&t, job, (lt_array_where){"f", NULL}, LATHE_F32, to);
+      for (int64_t i = 0; i < t.count; i++) {
+        int64_t at = 0, rest = i;
+        for (unsigned k = 4; k-- > 0; rest /= t.dim[k]) at += rest % t.dim[k] * t.stride[k];
+        ck_assert_int_eq((int64_t)to[i], at);
+      }
+    }
+}
+
+START_TEST(turned_arrays) { ck_assert_int_eq(lt_protect(NULL, body_turned, NULL), LATHE_OK); }
+END_TEST
+
 static void body_map(lt_job *job, void *arg) {
   lt_arena *a = lt_arena_new(job);
   lt_map m = {0};
@@ -249,5 +297,6 @@ START_TEST(file_errors) {
 END_TEST
 
 LT_SUITE(base, failure, nested_failure, messages_hold_text_only, long_lists_keep_their_ends,
-         message_is_cut_at_a_character, arenas, out_of_memory, memory, maps, numbers_and_words, files, file_errors)
+         message_is_cut_at_a_character, arenas, out_of_memory, memory, zeroed_memory, turned_arrays, maps,
+         numbers_and_words, files, file_errors)
 LT_TEST_MAIN(base)

@@ -4,17 +4,16 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 static void instance_delete(void *p) {
   lathe_instance *s = p;
-  for (uint32_t i = 0; i < s->n_cell; i++) lt_mem_free(s->cell[i].own);
-  lt_mem_free(s->image);
-  lt_mem_free(s->packed);
-  for (uint32_t i = 0; s->grads && i < s->model->n_entry; i++) lt_mem_free(s->grads[i]);
-  lt_mem_free(s->scratch);
+  for (uint32_t i = 0; i < s->n_cell; i++) lt_mem_zeroed_free(s->cell[i].own);
+  lt_mem_zeroed_free(s->image);
+  lt_mem_zeroed_free(s->packed);
+  for (uint32_t i = 0; s->grads && i < s->model->n_entry; i++) lt_mem_zeroed_free(s->grads[i]);
+  lt_mem_zeroed_free(s->scratch);
   lathe_pool_free(s->pool);
   lt_model_release(s->model);
   lt_arena_free(&s->arena);
@@ -37,9 +36,8 @@ static lathe_instance *instance_alloc(lt_job *job, const lathe_model *m) {
 }
 
 static void *zeroed(lt_job *job, int64_t bytes) {
-  void *p = lt_mem_aligned((size_t)bytes);
+  void *p = lt_mem_zeroed((size_t)bytes);
   if (!p) lt_fail_nomem(job);
-  memset(p, 0, (size_t)bytes);
   return p;
 }
 
@@ -301,12 +299,6 @@ int lathe_fill(lathe_instance *s, const char *name, uint64_t seed, int64_t limit
 
 /* ---- timing kernels ---------------------------------------------------------------------------------------------- */
 
-static double seconds_now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 typedef struct profile_args {
   lathe_instance *s;
   const char *entry;
@@ -319,13 +311,13 @@ static int profile_rounds(lathe_instance *s, const lt_call_args *c, double secon
   uint32_t n = lt_callable_plan(c->callee)->n_kernel;
   lt_step_fn step = c->callee->half ? c->callee->half->step : c->callee->entry->step;
   for (uint32_t k = 0; k < n; k++) best[k] = INFINITY;
-  double begin = seconds_now();
-  for (int round = 0; round < 3 || seconds_now() - begin < seconds; round++)
+  double begin = lt_seconds();
+  for (int round = 0; round < 3 || lt_seconds() - begin < seconds; round++)
     for (uint32_t k = 0; k < n; k++) {
-      double before = seconds_now();
+      double before = lt_seconds();
       int status = step(c->io, c->region, c->callee->half ? c->grads : NULL, s->scratch, k);
       if (status) return status;
-      best[k] = LT_MIN(best[k], seconds_now() - before);
+      best[k] = LT_MIN(best[k], lt_seconds() - before);
     }
   return LATHE_OK;
 }
