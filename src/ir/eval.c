@@ -20,9 +20,18 @@ static void round_elements(lt_tensor *t) {
   for (int64_t i = 0, n = lt_type_count(&t->type); i < n; i++) t->f[i] = lt_dtype_round(t->type.dtype, t->f[i]);
 }
 
+/* What moves elements only rounds nothing. */
+static void stir_elements(const lt_node *n, unsigned which, lt_tensor *t) {
+  if (!lt_is_float(t->type.dtype) || lt_facts(n)->flags & LT_MOVE) return;
+  const double unit = t->type.dtype == LT_F32 ? 0x1p-23 : 0x1p-52;
+  for (int64_t i = 0, count = lt_type_count(&t->type); i < count; i++)
+    t->f[i] *= 1 + unit * (2 * lt_random_unit(n->id, which, (uint64_t)i) - 1);
+}
+
 void lt_eval_node(lt_eval *e, const lt_node *n, const lt_tensor *const *in, lt_tensor *const *out) {
   lt_op_table[n->op].eval(e, n, in, out);
-  for (unsigned i = 0; e->mode == LT_EVAL_ROUND && i < n->n_out; i++) round_elements(out[i]);
+  for (unsigned i = 0; e->mode == LT_EVAL_STIR && i < n->n_out; i++) stir_elements(n, i, out[i]);
+  for (unsigned i = 0; e->mode != LT_EVAL_DOUBLE && i < n->n_out; i++) round_elements(out[i]);
 }
 
 static void compute(lt_eval *e, const lt_node *n) {

@@ -20,8 +20,10 @@ double lt_tensor_at(const lt_tensor *t, int64_t i);    /* element i as double */
 void lt_tensor_set(lt_tensor *t, int64_t i, double v); /* rounded to whole for integers */
 
 /* LT_EVAL_DOUBLE: everything in double, the oracle. LT_EVAL_ROUND: f32 results are rounded to f32 after each node, as
- * constants must be when they are folded. */
-typedef enum lt_eval_mode { LT_EVAL_DOUBLE, LT_EVAL_ROUND } lt_eval_mode;
+ * constants must be when they are folded. LT_EVAL_STIR: results of any float type are moved at random by up to a unit
+ * in the last place and rounded: by so much may results of the whole differ from double's (Monte Carlo arithmetic,
+ * D. S. Parker 1997). */
+typedef enum lt_eval_mode { LT_EVAL_DOUBLE, LT_EVAL_ROUND, LT_EVAL_STIR } lt_eval_mode;
 typedef struct lt_eval {
   lt_job *job;
   lt_arena *arena; /* where results live */

@@ -8,7 +8,7 @@
  *
  * End to end, a comparison that goes the other way (x < 0 by a rounding error) moves a gradient elsewhere, and that is
  * not wrong. So the interpreter takes over what the compiled code has decided: those nodes have been checked, exactly,
- * one by one. And what is zero but for rounding (a bias before batch_norm has no gradient) is known as well as noise.c
+ * one by one. And what is zero but for rounding (a bias before batch_norm has no gradient) is known as well as noise_of
  * says. */
 #include "driver/prove/probe.h"
 
@@ -104,22 +104,33 @@ static const lt_tensor *result_tensor(const proof *f, uint32_t i) {
   return lt_tensor_import(f->a, lt_type_of(f->p->g, lt_probe_result(f->p, i)), lt_probe_result_bytes(f->p, i));
 }
 
+/* Double precision, but each node rounds as its type does; what is decided stays decided. */
+static void open_rounding(proof *f, const lt_eval *exact, lt_eval *e) {
+  const lt_graph *g = f->p->g;
+  lt_eval_init(e, f->p->job, f->a, g, LT_EVAL_STIR);
+  for (lt_value v = 1; v < g->values.n; v++)
+    if (exact->value[v] && (lt_is_leaf(g, v) || decides(g, lt_node_of(g, v)))) lt_eval_set(e, v, exact->value[v]);
+}
+
 /* How well each result is determined: what a change in the last bits of all inputs makes of it, in the compiled code
- * and in double precision. Costs a call and an interpretation, so only when something seems wrong. */
+ * and in double precision, and what rounding each node makes of it: where tanh is near 1, the f32 beside it has
+ * another 1 - tanh². Costs a call and two interpretations, so only when something seems wrong. */
 static double noise_of(proof *f, lt_eval *exact, uint32_t i) {
   uint32_t n = lt_probe_results(f->p);
   int64_t at;
   if (f->noise) return f->noise[i];
   f->noise = LT_NEW_ARRAY(f->a, double, n + 1);
   lt_stirred moved = lt_probe_stir(f->p);
-  lt_eval e;
+  lt_eval e, rounding;
   lt_eval_init(&e, f->p->job, f->a, f->p->g, LT_EVAL_DOUBLE);
   for (lt_value v = 1; v < f->p->g->values.n; v++)
     if (moved.leaf[v]) lt_eval_set(&e, v, moved.leaf[v]);
+  open_rounding(f, exact, &rounding);
   for (uint32_t k = 0; k < n; k++) {
     lt_value v = lt_probe_result(f->p, k);
-    f->noise[k] =
-      error_of(moved.result[k], result_tensor(f, k), &at) + error_of(lt_eval_get(&e, v), lt_eval_get(exact, v), &at);
+    const lt_tensor *want = lt_eval_get(exact, v);
+    f->noise[k] = error_of(moved.result[k], result_tensor(f, k), &at) + error_of(lt_eval_get(&e, v), want, &at) +
+                  error_of(lt_eval_get(&rounding, v), want, &at);
   }
   return f->noise[i];
 }
