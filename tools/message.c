@@ -58,14 +58,14 @@ static char *read_text(const char *path, size_t *bytes) {
   return text;
 }
 
-/* Bytes of the character of UTF-8 at p; 0: it is none. */
+/* Bytes of the character of UTF-8 at p; 0: it is none, or one of the control characters after 0x7F. */
 static size_t character(const char *p, size_t n) {
   const unsigned char *c = (const unsigned char *)p;
   size_t want = c[0] < 0x80 ? 1 : c[0] < 0xC2 ? 0 : c[0] < 0xE0 ? 2 : c[0] < 0xF0 ? 3 : c[0] < 0xF5 ? 4 : 0;
   if (want > n) return 0;
   for (size_t i = 1; i < want; i++)
     if ((c[i] & 0xC0) != 0x80) return 0;
-  return want;
+  return want == 2 && c[0] == 0xC2 && c[1] < 0xA0 ? 0 : want;
 }
 
 /* The line with a caret below column `column` (counted in bytes from 1). Long lines are shown around the column. */

@@ -79,6 +79,8 @@ void lt_defer_failed(lt_job *job, void (*fn)(void *), void *p);
 void lt_defer_cancel(lt_job *job, void *p); /* forget what was deferred last for p: it has been released early */
 /* Fill an error without unwinding (for code outside a job). Truncates at a character, always terminates. */
 void lt_error_set(lathe_error *error, int status, const lt_loc *loc, const char *fmt, ...) LT_PRINTF(4, 5);
+/* Bytes of the character at p that may be shown; 0: none may (broken UTF-8, control characters but newline and tab). */
+size_t lt_character(const char *p, size_t n);
 
 /* ---- time (clock.c) ------------------------------------------------------------------------------------------ */
 

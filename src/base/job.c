@@ -44,8 +44,7 @@ int lt_protect(lathe_error *error, void (*body)(lt_job *job, void *arg), void *a
 /* ---- messages: text of files may be in them, so bytes that are no text are shown as \xNN; long lists lose their
  * middle --- */
 
-/* Bytes of the character at p, 0: it is none that may be shown (control characters but newline, broken UTF-8). */
-static size_t character(const char *p, size_t n) {
+size_t lt_character(const char *p, size_t n) {
   const unsigned char *c = (const unsigned char *)p;
   if (c[0] < 0x80) return (c[0] >= ' ' && c[0] != 0x7f) || c[0] == '\n' || c[0] == '\t';
   size_t want = c[0] >= 0xC2 && c[0] < 0xE0 ? 2 : c[0] >= 0xE0 && c[0] < 0xF0 ? 3 : c[0] >= 0xF0 && c[0] < 0xF5 ? 4 : 0;
@@ -65,7 +64,7 @@ static size_t show(char *to, size_t room, const char *text, size_t n) {
   size_t used = 0;
   for (size_t i = 0; i < n;) {
     char code[8];
-    size_t take = character(text + i, n - i), put = take ? take : 4;
+    size_t take = lt_character(text + i, n - i), put = take ? take : 4;
     if (!take) snprintf(code, sizeof code, "\\x%02x", (unsigned char)text[i]);
     if (used + put > room) break;
     if (to) memcpy(to + used, take ? text + i : code, put);

@@ -152,13 +152,19 @@ lt_value lt_emit(lt_graph *g, lt_op op, const void *attrs, const lt_value *in, u
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
+const char *lt_name_misfit(const char *name, size_t n) {
+  for (size_t i = 0, take; i < n; i += take) {
+    take = lt_character(name + i, n - i);
+    if (!take || name[i] == '`' || name[i] == '\n' || name[i] == '\t') return name + i;
+  }
+  return NULL;
+}
+
 static void check_name(lt_graph *g, const char *name) {
   size_t n = strlen(name);
   if (n > LT_MAX_NAME)
     lt_fail(g->job, LATHE_E_INVALID, &g->loc, "a name of %zu bytes is too long; %d is the most", n, (int)LT_MAX_NAME);
-  for (const char *p = name; *p; p++)
-    if (*p == '`' || (unsigned char)*p < 32 || *p == 127)
-      lt_fail(g->job, LATHE_E_INVALID, &g->loc, "a name may hold no backtick and no control character");
+  if (lt_name_misfit(name, n)) lt_fail(g->job, LATHE_E_INVALID, &g->loc, "a name may hold " LT_NAME_RULE);
 }
 
 void lt_set_name(lt_graph *g, lt_value v, const char *name) {

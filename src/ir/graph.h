@@ -110,6 +110,8 @@ bool lt_is_leaf(const lt_graph *g, lt_value v);
  * with a message naming op, label, shapes. Returns the first result. in[i] may be 0 for optional operands. */
 lt_value lt_emit(lt_graph *g, lt_op op, const void *attrs, const lt_value *in, unsigned n_in);
 enum { LT_MAX_NAME = 255 };
+#define LT_NAME_RULE "no backtick, no control character and nothing that is not UTF-8"
+const char *lt_name_misfit(const char *name, size_t n); /* the first byte against that rule; NULL: none */
 /* Name a value. The name must be free (lt_find); an empty or NULL name does nothing. */
 void lt_set_name(lt_graph *g, lt_value v, const char *name);
 /* A name like base, made unique with ".1", ".2" … when taken. */

@@ -48,16 +48,14 @@ static inline char *test_message(const lathe_error *e, const char *text, size_t 
     if (length > TEST_WIDTH && column > TEST_WIDTH / 2) from = column - TEST_WIDTH / 2;
     if (length > from + TEST_WIDTH) length = from + TEST_WIDTH;
     fputs("  ", f);
-    for (size_t i = from; i < length; i++) {
-      unsigned char c = (unsigned char)at[i];
-      /* as in the texts of tests/bad */
-      bool lone = c >= 0xC0 && (i + 1 == length || ((unsigned char)at[i + 1] & 0xC0) != 0x80);
-      fputc(c == '\t' ? ' ' : c < 32 || c == 127 || lone ? '?' : c, f);
+    size_t columns = 0, take;
+    for (size_t i = from; i < length; i += take) {
+      take = at[i] == '\t' ? 0 : lt_character(at + i, length - i);
+      if (take) fwrite(at + i, 1, take, f);
+      else fputc(at[i] == '\t' ? ' ' : '?', f), take = 1;
+      if (i < column) columns++;
     }
-    fputs("\n  ", f);
-    for (size_t i = from; i < column; i++)
-      if (((unsigned char)at[i] & 0xC0) != 0x80) fputc(' ', f);
-    fputs("^\n", f);
+    fprintf(f, "\n  %*s^\n", (int)columns, "");
   }
   if (help) fprintf(f, "%s\n", help + 1);
   fclose(f);

@@ -183,6 +183,8 @@ static void no_operand(lt_graph *g) { x_of(g), lt_binary(g, LT_OP_add, 1, 0); }
 static void foreign(lt_graph *g) { lt_unary(g, LT_OP_relu, 7); }
 static void name_twice(lt_graph *g) { x_of(g), x_of(g); }
 static void name_backtick(lt_graph *g) { lt_set_name(g, x_of(g), "a`b"); }
+static void name_latin1(lt_graph *g) { lt_set_name(g, x_of(g), "a\xe9"); }
+static void name_c1(lt_graph *g) { lt_set_name(g, x_of(g), "a\xc2\x9b"); } /* a terminal takes it for ESC [ */
 static void name_long(lt_graph *g) {
   char name[300];
   memset(name, 'a', sizeof name);
@@ -217,7 +219,9 @@ static const mistake mistakes[] = {
   {no_operand, "add: operand b is missing"},
   {foreign, "relu: operand x is not a value of this graph"},
   {name_twice, "the name `x` is used twice"},
-  {name_backtick, "a name may hold no backtick and no control character"},
+  {name_backtick, "a name may hold " LT_NAME_RULE},
+  {name_latin1, "a name may hold " LT_NAME_RULE},
+  {name_c1, "a name may hold " LT_NAME_RULE},
   {name_long, "a name of 299 bytes is too long; 255 is the most"},
   {output_twice, "two outputs are named `y`"},
   {update_of_input, "`x` cannot be updated: it is no param or state"},

@@ -16,13 +16,14 @@ typedef struct list_args {
 
 /* Text from a file: what is none, or steers a terminal, is \xNN. */
 static const char *shown(lt_arena *a, const char *key) {
-  bool text = lt_is_utf8(key, strlen(key));
   lt_str s;
   lt_str_init(&s, a);
   lt_str_puts(&s, "");
-  for (const unsigned char *p = (const unsigned char *)key; *p; p++)
-    if (*p < ' ' || *p == 127 || (*p > 127 && !text)) lt_str_printf(&s, "\\x%02x", *p);
-    else lt_str_put(&s, (const char *)p, 1);
+  for (size_t take, left = strlen(key); left; key += take, left -= take) {
+    take = *key == '\n' || *key == '\t' ? 0 : lt_character(key, left);
+    if (take) lt_str_put(&s, key, take);
+    else lt_str_printf(&s, "\\x%02x", (unsigned char)*key), take = 1;
+  }
   return s.at;
 }
 

@@ -21,15 +21,14 @@ lt_onnx_slot *lt_onnx_slot_new(lt_onnx *c, const char *name) {
   return s;
 }
 
-/* Backticks and control characters become `_`; long names are cut where a character begins. */
+/* What no name may hold becomes `_`; long names are cut where a character begins. */
 const char *lt_onnx_legal_name(lt_onnx *c, const char *name) {
   enum { MOST = 200 };
   size_t n = strlen(name);
   if (n > MOST)
     for (n = MOST; n > 0 && ((unsigned char)name[n] & 0xC0) == 0x80;) n--;
   char *own = lt_arena_strndup(c->arena, name, n);
-  for (char *p = own; *p; p++)
-    if (*p == '`' || (unsigned char)*p < 32 || *p == 127) *p = '_';
+  for (const char *p = own; (p = lt_name_misfit(p, strlen(p)));) own[p - own] = '_';
   return lt_free_name(c->g, *own ? own : "_");
 }
 

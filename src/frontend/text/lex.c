@@ -120,9 +120,10 @@ static void lex_quoted(lt_lexer *l, lt_token *t) {
   }
   char *text = lt_arena_alloc(l->arena, (size_t)(close - l->at) + 1);
   size_t n = 0;
+  const char *misfit = quote == '`' ? lt_name_misfit(l->at, (size_t)(close - l->at)) : NULL;
   for (; *l->at != quote; l->at++) {
     char c = *l->at;
-    if (c == 0 || (quote == '`' && ((unsigned char)c < 32 || c == 127)))
+    if (c == 0 || l->at == misfit)
       fail_at(l, l->at, "the byte 0x%02X cannot stand in a %s", (unsigned char)c, quote == '`' ? "name" : "text");
     text[n++] = c == '\\' && quote == '"' ? lex_escape(l) : c;
   }

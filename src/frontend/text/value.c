@@ -138,9 +138,7 @@ static const char *explicit_name(lt_elab *e, const lt_expr *x) {
     lt_elab_fail(e, v.pos, "`name` must be a string, not %s", lt_attr_value_text(e->arena, &v));
   const char *name = lt_elab_text(e, v.text, v.pos);
   if (!name[0]) lt_elab_fail(e, v.pos, "`name` is empty");
-  for (const char *p = name; *p; p++)
-    if (*p == '`' || (unsigned char)*p < 32 || *p == 127)
-      lt_elab_fail(e, v.pos, "a name may hold no backtick and no control character");
+  if (lt_name_misfit(name, strlen(name))) lt_elab_fail(e, v.pos, "a name may hold " LT_NAME_RULE);
   return name;
 }
 
