@@ -19,7 +19,7 @@ bool rule_reshape(maker *m) {
     if (n && chance(m, 35)) d[n - 1] *= t.dim[i];
     else if (chance(m, 25)) d[n++] = t.dim[i] / k, d[n++] = k;
     else d[n++] = t.dim[i];
-    if (i + 1 < t.rank && n == 5)
+    if (i + 1 < t.rank && n >= 5)
       for (i++; i < t.rank; i++) d[n - 1] *= t.dim[i];
   }
   if (n < 4 && (!n || chance(m, 15))) d[n++] = 1;
