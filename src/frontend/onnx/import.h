@@ -82,6 +82,8 @@ int64_t lt_ox_int(lt_onnx *c, const char *name, int64_t otherwise);
 double lt_ox_float(lt_onnx *c, const char *name, double otherwise);
 const char *lt_ox_text(lt_onnx *c, const char *name, const char *otherwise);
 bool lt_ox_list(lt_onnx *c, const char *name, lt_ox_ints *out);                   /* false: not given */
+const lt_onnx_attr *lt_ox_floats(lt_onnx *c, const char *name);                   /* its `floats`; NULL: not given */
+const lt_onnx_attr *lt_ox_texts(lt_onnx *c, const char *name);                    /* its `strings`; NULL: not given */
 bool lt_ox_axes(lt_onnx *c, const char *name, unsigned operand, lt_ox_ints *out); /* an attribute, later an operand */
 int64_t lt_ox_axis(lt_onnx *c, int64_t axis, unsigned rank);                      /* ≥ 0, or refused */
 

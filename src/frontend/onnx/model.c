@@ -108,7 +108,7 @@ typedef struct numbers { lt_onnx_model *m; lt_onnx_attr *a; } numbers;
 
 static void check_numbers(const numbers *n) {
   count_item(n->m, n->a->at, 1);
-  if (n->a->ints.n >= LT_ONNX_NUMBERS || n->a->floats.n >= LT_ONNX_NUMBERS)
+  if (n->a->ints.n + n->a->floats.n + n->a->strings.n >= LT_ONNX_NUMBERS)
     lt_wire_fail(&n->m->wire, n->a->at, "an attribute has more than %d numbers", (int)LT_ONNX_NUMBERS);
 }
 
@@ -166,6 +166,11 @@ static void read_attr(lt_onnx_model *m, lt_onnx_attr *a, const lt_wire_cursor *c
     case 6: a->graph = lt_wire_bytes(&t, &f, "g"), seen(a, LT_ONNX_A_GRAPH); break;
     case 7: lt_wire_numbers(&t, &f, LT_WIRE_32, "floats", put_float, &n), seen(a, LT_ONNX_A_FLOATS); break;
     case 8: lt_wire_numbers(&t, &f, LT_WIRE_VARINT, "ints", put_int, &n), seen(a, LT_ONNX_A_INTS); break;
+    case 9:
+      check_numbers(&n);
+      lt_vec_push(m->wire.arena, &a->strings, lt_wire_text(&t, &f, "strings", 256));
+      seen(a, LT_ONNX_A_STRINGS);
+      break;
     case 20: kind = lt_wire_int(&t, &f, "type"); break;
     default: break;
     }

@@ -66,6 +66,7 @@ typedef struct lt_onnx_attr {
   const char *s;
   LT_VEC(int64_t) ints;
   LT_VEC(float) floats;
+  LT_VEC(const char *) strings;
   lt_onnx_tensor *tensor;
   lt_span graph;
   bool asked; /* by whoever imports the node: what nobody asks for is not understood */

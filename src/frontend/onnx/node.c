@@ -40,6 +40,14 @@ bool lt_ox_list(lt_onnx *c, const char *name, lt_ox_ints *out) {
   return a != NULL;
 }
 
+const lt_onnx_attr *lt_ox_floats(lt_onnx *c, const char *name) {
+  return of_kind(c, name, LT_ONNX_A_FLOATS, "a list of numbers");
+}
+
+const lt_onnx_attr *lt_ox_texts(lt_onnx *c, const char *name) {
+  return of_kind(c, name, LT_ONNX_A_STRINGS, "a list of strings");
+}
+
 bool lt_ox_axes(lt_onnx *c, const char *name, unsigned operand, lt_ox_ints *out) {
   if (lt_ox_list(c, name, out)) return true;
   if (!lt_ox_has(c, operand)) return false;

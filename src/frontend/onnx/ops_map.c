@@ -1,29 +1,9 @@
 /* ops_map.c: elementwise ops of ONNX: those that are ours, and those that a few of ours make. Operands of both
  * broadcast as NumPy's do. A curve that could overflow where it is not chosen gets a limited operand, so that its
  * gradient there is 0 and not 0·inf. */
-#include "frontend/onnx/import.h"
+#include "frontend/onnx/forms.h"
 
 #include <math.h>
-
-static lt_value un(lt_onnx *c, lt_op op, lt_value x) { return lt_unary(c->g, op, x); }
-/* x op v */
-static lt_value with(lt_onnx *c, lt_op op, lt_value x, double v) {
-  lt_value k = lt_ox_number(c, x, v);
-  return lt_ox_binary(c, op, x, k);
-}
-/* v op x */
-static lt_value from(lt_onnx *c, lt_op op, double v, lt_value x) {
-  lt_value k = lt_ox_number(c, x, v);
-  return lt_ox_binary(c, op, k, x);
-}
-static lt_value choose(lt_onnx *c, lt_value where, lt_value a, lt_value b) {
-  return lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){where, a, b}, 3);
-}
-static lt_value limited(lt_onnx *c, lt_value x, double lo, double hi) {
-  lt_clip_attrs a = {.lo = lo, .hi = hi};
-  return lt_emit(c->g, LT_OP_clip, &a, &x, 1);
-}
-static bool floats(lt_onnx *c, lt_value x) { return lt_is_float(lt_type_of(c->g, x)->dtype); }
 
 void lt_onnx_unary(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0);
@@ -273,11 +253,19 @@ void lt_onnx_hard_swish(lt_onnx *c) {
   lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_mul, x, hard(c, x, 1.0 / 6, 0.5)));
 }
 
-void lt_onnx_swish(lt_onnx *c) {
-  lt_value x = lt_ox_in(c, 0);
+static lt_value swish(lt_onnx *c, lt_value x) {
   double alpha = lt_ox_float(c, "alpha", 1);
-  lt_value s = un(c, LT_OP_sigmoid, alpha == 1 ? x : with(c, LT_OP_mul, x, alpha));
-  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_mul, x, s));
+  return lt_ox_binary(c, LT_OP_mul, x, un(c, LT_OP_sigmoid, alpha == 1 ? x : with(c, LT_OP_mul, x, alpha)));
+}
+
+void lt_onnx_swish(lt_onnx *c) { lt_ox_result(c, 0, swish(c, lt_ox_in(c, 0))); }
+
+void lt_onnx_swiglu(lt_onnx *c) {
+  lt_value gate = lt_ox_in(c, 0), x = lt_ox_in(c, 1);
+  lt_type t = lt_ox_of(c, gate), u = lt_ox_of(c, x);
+  if (!lt_type_eq(&t, &u))
+    lt_ox_refuse(c, "its gate is %s, what it lets through %s", lt_type_text(c->arena, &t), lt_type_text(c->arena, &u));
+  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_mul, swish(c, gate), x));
 }
 
 void lt_onnx_mish(lt_onnx *c) {
