@@ -141,3 +141,30 @@ model("places", [
     {"picked": (T.FLOAT, [2, 2]), "put": (T.FLOAT, [2, 3, 5]), "added": (T.FLOAT, [2, 3, 5])},
     {"one": np.array(1), "pairs": np.array([[1, 0], [0, -1]])},
     feeds={"x": w(2, 3, 5), "at": np.array([[[0, 1], [2, -2]], [[1, 3], [-1, 0]]]), "rows": w(2, 5), "few": w(2, 2, 2)})
+
+# Sequences in both directions that end early, with weights and peepholes; a GRU that resets behind the product, limited.
+model("steps", [
+    h.make_node("LSTM", ["x", "w", "r", "b", "n", "", "c0", "p"], ["l", "lh", "lc"], "lstm", hidden_size=4, direction="bidirectional"),
+    h.make_node("Slice", ["l", "zero", "one", "one"], ["lh2"]), h.make_node("Squeeze", ["lh2", "one"], ["ls"]),
+    h.make_node("GRU", ["ls", "gw", "gr", "gb"], ["g", "gh"], "gru", hidden_size=3, direction="reverse", linear_before_reset=1, clip=0.6,
+                activations=["HardSigmoid", "Softsign"], activation_alpha=[0.3], activation_beta=[0.4]),
+    h.make_node("RNN", ["x", "w1", "r1"], ["", "rh"], "rnn", hidden_size=2, activations=["LeakyRelu"], activation_alpha=[0.2])],
+    {"x": (T.FLOAT, [5, 3, 2]), "n": (T.INT32, [3])},
+    {"l": (T.FLOAT, [5, 2, 3, 4]), "lc": (T.FLOAT, [2, 3, 4]), "g": (T.FLOAT, [5, 1, 3, 3]), "rh": (T.FLOAT, [1, 3, 2])},
+    {"w": w(2, 16, 2), "r": w(2, 16, 4), "b": w(2, 32), "c0": w(2, 3, 4), "p": w(2, 12), "gw": w(1, 9, 4), "gr": w(1, 9, 3), "gb": w(1, 18),
+     "w1": w(1, 2, 2), "r1": w(1, 2, 2), "zero": np.array([0]), "one": np.array([1])},
+    feeds={"x": w(5, 3, 2), "n": np.array([5, 2, 4], np.int32)}, opset=17, ir=8)
+
+# Heads that share keys, an earlier cache, a mask that is short; pairs that are turned; products of three; whole numbers that are picked.
+model("heads", [
+    h.make_node("RotaryEmbedding", ["q", "cos", "sin", "ids"], ["qr"], "rope", num_heads=4),
+    h.make_node("Attention", ["qr", "k", "v", "mask", "pk", "pv"], ["y", "keys", "values"], "attention", q_num_heads=4, kv_num_heads=2, is_causal=1),
+    h.make_node("Einsum", ["y", "m", "d"], ["e"], equation="bij,jk,kk->bik"),
+    h.make_node("Gather", ["longs", "ids"], ["g"])],
+    {"q": (T.FLOAT, [2, 3, 16]), "k": (T.FLOAT, [2, 3, 8]), "v": (T.FLOAT, [2, 3, 8]), "mask": (T.BOOL, [3, 5]),
+     "pk": (T.FLOAT, [2, 2, 2, 4]), "pv": (T.FLOAT, [2, 2, 2, 4]), "ids": (T.INT64, [2, 3])},
+    {"y": (T.FLOAT, [2, 3, 16]), "values": (T.FLOAT, [2, 2, 5, 4]), "e": (T.FLOAT, [2, 3, 5]), "g": (T.INT64, [2, 3])},
+    {"cos": np.cos(np.arange(20).reshape(10, 2)).astype(np.float32), "sin": np.sin(np.arange(20).reshape(10, 2)).astype(np.float32),
+     "m": w(16, 5), "d": w(5, 5), "longs": (1 << 62) + 7 * np.arange(-5, 5)},
+    feeds={"q": w(2, 3, 16), "k": w(2, 3, 8), "v": w(2, 3, 8), "mask": rng.random((3, 5)) < 0.7, "pk": w(2, 2, 2, 4), "pv": w(2, 2, 2, 4),
+           "ids": np.array([[2, 3, 4], [7, 0, 9]])}, opset=23)

@@ -96,9 +96,14 @@ lt_value lt_ox_reshape(lt_onnx *c, lt_value x, unsigned rank, const int64_t *dim
 lt_value lt_ox_slice(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t to); /* x itself if all of it */
 /* x[…, index[i], …] along axis; index in [0, size) */
 lt_value lt_ox_take(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, int64_t n);
+lt_value lt_ox_pick(lt_onnx *c, lt_op op, lt_value x, int64_t axis, lt_value at); /* take or gather, of any numbers */
+typedef lt_value lt_ox_linear(lt_onnx *c, lt_value x, void *ctx);
+lt_value lt_ox_as_floats(lt_onnx *c, lt_value x, lt_ox_linear *f,
+                         void *ctx);                              /* f, which moves or adds, of any numbers */
 lt_value lt_ox_from_start(lt_onnx *c, lt_value index, int64_t n); /* indices that may count from the end of n, from 0 */
 lt_value lt_ox_concat(lt_onnx *c, const lt_value *v, unsigned n, int64_t axis);
 lt_value lt_ox_reduce(lt_onnx *c, lt_op op, lt_value x, const lt_ints *axes, bool keepdims);
+lt_value lt_ox_product_along(lt_onnx *c, lt_value x, int64_t axis); /* kept as 1 */
 /* A vector [C] as [C, 1, 1, …] beside x [N, C, …]. */
 lt_value lt_ox_per_channel(lt_onnx *c, lt_value v, unsigned rank);
 static inline lt_type lt_ox_of(const lt_onnx *c, lt_value v) { return *lt_type_of(c->g, v); }

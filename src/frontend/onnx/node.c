@@ -86,17 +86,30 @@ lt_value lt_ox_slice(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t
   return lt_emit(c->g, LT_OP_slice, &a, &x, 1);
 }
 
-/* take is of floats: others are joined of slices, runs of indices at a time. */
-static lt_value take_slices(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, int64_t n) {
-  enum { MOST = 1024 };
-  lt_value *part = LT_NEW_ARRAY(c->arena, lt_value, MOST);
-  unsigned parts = 0;
-  for (int64_t i = 0, k; i < n; i = k) {
-    for (k = i + 1; k < n && index[k] == index[i] + k - i;) k++;
-    if (parts == MOST) lt_ox_refuse(c, "it picks whole numbers in more than %d places", (int)MOST);
-    part[parts++] = lt_ox_slice(c, x, axis, index[i], index[i] + k - i);
-  }
-  return lt_ox_concat(c, part, parts, axis);
+/* Our takes, gathers and scatters are of floats. Whole numbers go through doubles, which hold 53 bits: those of 64 as
+ * two halves that are exact, x = high·2^31 + low. */
+lt_value lt_ox_as_floats(lt_onnx *c, lt_value x, lt_ox_linear *f, void *ctx) {
+  lt_dtype t = lt_type_of(c->g, x)->dtype;
+  if (lt_is_float(t)) return f(c, x, ctx);
+  if (t != LT_I64) return lt_cast(c->g, lt_cast(c->g, f(c, lt_cast(c->g, x, LT_F64), ctx), LT_I64), t);
+  lt_value by = lt_ox_number(c, x, 0x1p31), high = lt_binary(c->g, LT_OP_div, x, by);
+  lt_value low = lt_binary(c->g, LT_OP_sub, x, lt_binary(c->g, LT_OP_mul, high, by));
+  high = lt_cast(c->g, f(c, lt_cast(c->g, high, LT_F64), ctx), LT_I64);
+  low = lt_cast(c->g, f(c, lt_cast(c->g, low, LT_F64), ctx), LT_I64);
+  return lt_binary(c->g, LT_OP_add, lt_binary(c->g, LT_OP_mul, high, by), low);
+}
+
+typedef struct pick { lt_op op; int64_t axis; lt_value at; } pick;
+
+static lt_value picked(lt_onnx *c, lt_value x, void *ctx) {
+  const pick *p = ctx;
+  lt_take_attrs a = {.axis = p->axis}; /* gather's begin alike */
+  return lt_emit(c->g, p->op, &a, (lt_value[]){x, p->at}, 2);
+}
+
+lt_value lt_ox_pick(lt_onnx *c, lt_op op, lt_value x, int64_t axis, lt_value at) {
+  pick p = {op, axis, at};
+  return lt_ox_as_floats(c, x, picked, &p);
 }
 
 /* One after another is a slice. */
@@ -104,10 +117,7 @@ lt_value lt_ox_take(lt_onnx *c, lt_value x, int64_t axis, const int64_t *index, 
   int64_t i = 1;
   while (i < n && index[i] == index[0] + i) i++;
   if (i == n) return lt_ox_slice(c, x, axis, index[0], index[0] + n);
-  if (!lt_is_float(lt_type_of(c->g, x)->dtype)) return take_slices(c, x, axis, index, n);
-  lt_take_attrs a = {.axis = axis};
-  lt_value at = lt_ox_ints_const(c, LT_I32, 1, &n, index);
-  return lt_emit(c->g, LT_OP_take, &a, (lt_value[]){x, at}, 2);
+  return lt_ox_pick(c, LT_OP_take, x, axis, lt_ox_ints_const(c, LT_I32, 1, &n, index));
 }
 
 lt_value lt_ox_concat(lt_onnx *c, const lt_value *v, unsigned n, int64_t axis) {

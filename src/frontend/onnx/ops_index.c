@@ -6,7 +6,8 @@
 
 static int64_t between(int64_t v, int64_t lo, int64_t hi) { return LT_MIN(LT_MAX(v, lo), hi); }
 
-static lt_value slice_axis(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t to, int64_t step, bool *empty) {
+/* cut: the type so far, which may come to have no elements; x is then left as it is. */
+static lt_value slice_axis(lt_onnx *c, lt_value x, int64_t axis, int64_t from, int64_t to, int64_t step, lt_type *cut) {
   int64_t n = lt_type_of(c->g, x)->dim[axis];
   if (step == 0 || step < -INT64_MAX) lt_ox_refuse(c, "a step is %lld", (long long)step);
   if (from < 0) from += n;
@@ -15,7 +16,7 @@ static lt_value slice_axis(lt_onnx *c, lt_value x, int64_t axis, int64_t from, i
   to = step > 0 ? between(to, 0, n) : between(to, -1, n - 1);
   int64_t apart = step > 0 ? to - from : from - to, by = step > 0 ? step : -step;
   int64_t count = apart > 0 ? (apart - 1) / by + 1 : 0;
-  *empty |= !count;
+  cut->dim[axis] = count;
   if (!count) return x;
   if (step == 1) return lt_ox_slice(c, x, axis, from, to);
   int64_t *index = LT_NEW_ARRAY(c->arena, int64_t, (size_t)count);
@@ -31,7 +32,7 @@ void lt_onnx_slice(lt_onnx *c) {
     return;
   }
   lt_value x = lt_ox_in(c, 0);
-  lt_type t = lt_ox_of(c, x);
+  lt_type t = lt_ox_of(c, x), cut = t;
   if (!lt_ox_axes(c, "starts", 1, &from) || !lt_ox_axes(c, "ends", 2, &to))
     lt_ox_refuse(c, "starts or ends are missing");
   bool has_axes = lt_ox_axes(c, "axes", 3, &axes), has_steps = lt_ox_axes(c, "steps", 4, &steps);
@@ -39,10 +40,9 @@ void lt_onnx_slice(lt_onnx *c) {
     lt_ox_refuse(c, "starts, ends, axes and steps are not one each for an axis");
   for (int64_t i = 0; i < from.n; i++)
     x = slice_axis(c, x, has_axes ? lt_ox_axis(c, axes.v[i], t.rank) : i, from.v[i], to.v[i],
-                   has_steps ? steps.v[i] : 1, &empty);
-  if (empty && t.rank == 1) lt_ox_result_empty(c, 0, &(lt_type){.dtype = t.dtype, .rank = 1});
-  else if (empty)
-    lt_ox_refuse(c, "nothing is left of x %s, and values here have at least one element", lt_type_text(c->arena, &t));
+                   has_steps ? steps.v[i] : 1, &cut);
+  for (unsigned i = 0; i < t.rank; i++) empty |= !cut.dim[i];
+  if (empty) lt_ox_result_empty(c, 0, &cut);
   else lt_ox_result(c, 0, x);
 }
 
@@ -142,15 +142,6 @@ static lt_value gather_known(lt_onnx *c, lt_value x, int64_t axis, const lt_tens
   return lt_ox_take(c, x, axis, index, n);
 }
 
-static lt_value gather_computed(lt_onnx *c, lt_value x, int64_t axis, lt_value at) {
-  lt_type t = lt_ox_of(c, x);
-  lt_take_attrs a = {.axis = axis};
-  if (!lt_is_float(t.dtype))
-    lt_ox_refuse(c, "it picks %s by computed indices; floats are picked", lt_dtype_name(t.dtype));
-  at = lt_ox_from_start(c, at, t.dim[axis]);
-  return lt_emit(c->g, LT_OP_take, &a, (lt_value[]){x, at}, 2);
-}
-
 void lt_onnx_gather(lt_onnx *c) {
   lt_value x = lt_ox_weight(c, 0);
   lt_type t = lt_ox_of(c, x), i = *lt_ox_type(c, 1);
@@ -163,7 +154,8 @@ void lt_onnx_gather(lt_onnx *c) {
   }
   if (lt_ox_empty(c, 1)) lt_ox_refuse(c, "its indices are none");
   const lt_tensor *known = lt_ox_known(c, 1);
-  lt_value y = known ? gather_known(c, x, axis, known) : gather_computed(c, x, axis, lt_ox_in(c, 1));
+  lt_value y = known ? gather_known(c, x, axis, known) : 0;
+  if (!known) y = lt_ox_pick(c, LT_OP_take, x, axis, lt_ox_from_start(c, lt_ox_in(c, 1), t.dim[axis]));
   lt_ox_result(c, 0, lt_ox_reshape(c, y, rank, dim));
 }
 
@@ -171,13 +163,13 @@ void lt_onnx_gather(lt_onnx *c) {
 void lt_onnx_gather_elements(lt_onnx *c) {
   lt_value x = lt_ox_weight(c, 0), at = lt_ox_in(c, 1);
   lt_type t = lt_ox_of(c, x), i = lt_ox_of(c, at);
-  lt_gather_attrs a = {.axis = lt_ox_axis(c, lt_ox_int(c, "axis", 0), t.rank)};
+  unsigned axis = (unsigned)lt_ox_axis(c, lt_ox_int(c, "axis", 0), t.rank);
   if (i.rank != t.rank)
     lt_ox_refuse(c, "x is %s, its indices %s", lt_type_text(c->arena, &t), lt_type_text(c->arena, &i));
-  at = lt_ox_from_start(c, at, t.dim[a.axis]);
+  at = lt_ox_from_start(c, at, t.dim[axis]);
   for (unsigned k = 0; k < t.rank; k++)
-    if (k != a.axis) x = lt_ox_slice(c, x, k, 0, LT_MIN(i.dim[k], t.dim[k]));
-  lt_ox_result(c, 0, lt_emit(c->g, LT_OP_gather, &a, (lt_value[]){x, at}, 2));
+    if (k != axis) x = lt_ox_slice(c, x, k, 0, LT_MIN(i.dim[k], t.dim[k]));
+  lt_ox_result(c, 0, lt_ox_pick(c, LT_OP_gather, x, axis, at));
 }
 
 /* on where the index is the place along a new axis, else off. */

@@ -59,7 +59,7 @@ void lt_onnx_reduce_min(lt_onnx *c) {
 }
 
 /* Halves of an axis are multiplied until one element is left. */
-static lt_value product_along(lt_onnx *c, lt_value x, int64_t axis) {
+lt_value lt_ox_product_along(lt_onnx *c, lt_value x, int64_t axis) {
   for (int64_t n; (n = lt_type_of(c->g, x)->dim[axis]) > 1;) {
     lt_value low = lt_ox_slice(c, x, axis, 0, n / 2), high = lt_ox_slice(c, x, axis, n / 2, n / 2 * 2);
     lt_value part[2] = {lt_binary(c->g, LT_OP_mul, low, high)};
@@ -84,7 +84,7 @@ static lt_value without(lt_onnx *c, const reduction *r, lt_value x) {
 void lt_onnx_reduce_prod(lt_onnx *c) {
   reduction r = reduction_of(c);
   lt_value x = r.x;
-  for (int64_t i = 0; i < r.axes.n; i++) x = product_along(c, x, r.axes.v[i]);
+  for (int64_t i = 0; i < r.axes.n; i++) x = lt_ox_product_along(c, x, r.axes.v[i]);
   lt_ox_result(c, 0, without(c, &r, x));
 }
 

@@ -3,17 +3,14 @@
  * those axes as one, on values, so that it may be computed; what is known of it folds away.
  *
  * A scatter that replaces elements keeps x where nothing is put: where as many ones, scattered alike, give zero. */
-#include "frontend/onnx/import.h"
+#include <math.h>
+
+#include "frontend/onnx/forms.h"
 
 static int64_t product(const int64_t *dim, unsigned n) {
   int64_t p = 1;
   for (unsigned i = 0; i < n; i++) p *= dim[i];
   return p;
-}
-
-static void need_floats(lt_onnx *c, lt_value x, const char *what) {
-  lt_dtype t = lt_type_of(c->g, x)->dtype;
-  if (!lt_is_float(t)) lt_ox_refuse(c, "it %s %s; floats are", what, lt_dtype_name(t));
 }
 
 /* Of indices [batch…, q…, k] into axes batch to batch + k of x: the places [batch · q] among these axes and those
@@ -47,13 +44,10 @@ void lt_onnx_gather_nd(lt_onnx *c) {
   int64_t batch = lt_ox_int(c, "batch_dims", 0), size, dim[2 * LT_MAX_RANK];
   lt_type t = lt_ox_of(c, x), i = lt_ox_of(c, index);
   if (batch < 0 || batch > LT_MAX_RANK) lt_ox_refuse(c, "batch_dims is %lld", (long long)batch);
-  need_floats(c, x, "picks");
   lt_value at = places(c, x, index, (unsigned)batch, &size);
   unsigned inner = (unsigned)batch + (unsigned)i.dim[i.rank - 1], rank = 0;
   int64_t rest = product(t.dim + inner, t.rank - inner);
-  lt_take_attrs a = {.axis = 0};
-  lt_value flat = lt_ox_reshape(c, x, 2, (int64_t[]){size, rest});
-  lt_value y = lt_emit(c->g, LT_OP_take, &a, (lt_value[]){flat, at}, 2);
+  lt_value flat = lt_ox_reshape(c, x, 2, (int64_t[]){size, rest}), y = lt_ox_pick(c, LT_OP_take, flat, 0, at);
   for (unsigned k = 0; k + 1 < i.rank; k++) dim[rank++] = i.dim[k];
   for (unsigned k = inner; k < t.rank; k++) dim[rank++] = t.dim[k];
   lt_ox_result(c, 0, lt_ox_reshape(c, y, rank, dim));
@@ -61,23 +55,68 @@ void lt_onnx_gather_nd(lt_onnx *c) {
 
 /* ---- scatters ---------------------------------------------------------------------------------------------------- */
 
+typedef struct placement { lt_value at; int64_t axis, size; } placement;
+
+static lt_value scatter_floats(lt_onnx *c, lt_value updates, void *ctx) {
+  const placement *p = ctx;
+  lt_scatter_add_attrs a = {.axis = p->axis, .size = p->size};
+  return lt_emit(c->g, LT_OP_scatter_add, &a, (lt_value[]){updates, p->at}, 2);
+}
+
 static lt_value scattered(lt_onnx *c, lt_value updates, lt_value at, int64_t axis, int64_t size) {
-  lt_scatter_add_attrs a = {.axis = axis, .size = size};
-  return lt_emit(c->g, LT_OP_scatter_add, &a, (lt_value[]){updates, at}, 2);
+  placement p = {at, axis, size};
+  return lt_ox_as_floats(c, updates, scatter_floats, &p);
+}
+
+/* x as [before, n, behind] around the axis */
+static lt_value around(lt_onnx *c, lt_value x, int64_t axis, bool spread, int64_t *dim) {
+  lt_type t = lt_ox_of(c, x);
+  dim[0] = product(t.dim, (unsigned)axis), dim[1] = t.dim[axis];
+  if (spread) dim[2] = 1; /* an axis for the places */
+  dim[spread ? 3 : 2] = product(t.dim + axis + 1, t.rank - 1u - (unsigned)axis);
+  return lt_ox_reshape(c, x, spread ? 4 : 3, dim);
+}
+
+/* max, min, mul: every update meets every place, [before, updates, places, behind], and counts where its index says
+ * so. */
+static lt_value scatter_reduced(lt_onnx *c, lt_value x, lt_value updates, lt_value at, int64_t axis, const char *how) {
+  enum { MOST = 1 << 28 };
+  lt_type t = lt_ox_of(c, x);
+  int64_t n = t.dim[axis], flat[3], dim[4], all;
+  bool mul = how[1] == 'u', least = how[1] == 'i';
+  if (!lt_is_float(t.dtype)) lt_ox_refuse(c, "reduction=%.20s of %s is not read", how, lt_dtype_name(t.dtype));
+  lt_value flat_x = around(c, x, axis, false, flat), index = around(c, at, axis, true, dim), y;
+  updates = around(c, updates, axis, true, dim);
+  if (!lt_mul_ok(&all, dim[0] * dim[1], n) || !lt_mul_ok(&all, all, dim[3]) || all > MOST)
+    lt_ox_refuse(c, "reduction=%.20s compares %lld updates with %lld places each, more than are read", how,
+                 (long long)(dim[0] * dim[1] * dim[3]), (long long)n);
+  lt_value hit = lt_ox_binary(c, LT_OP_equal, index, iota(c, lt_ox_of(c, index).dtype, n, 4, 2));
+  if (least) updates = lt_unary(c->g, LT_OP_neg, updates), flat_x = lt_unary(c->g, LT_OP_neg, flat_x);
+  lt_value none = lt_ox_number(c, updates, mul ? 1 : -INFINITY);
+  lt_value met = choose(c, hit, updates, none);
+  if (mul) y = lt_ox_reshape(c, lt_ox_product_along(c, met, 1), 3, flat);
+  else y = lt_ox_reduce(c, LT_OP_reduce_max, met, &(lt_ints){1, {1}}, false);
+  y = lt_ox_binary(c, mul ? LT_OP_mul : LT_OP_max, flat_x, y);
+  return lt_ox_reshape(c, least ? lt_unary(c->g, LT_OP_neg, y) : y, t.rank, t.dim);
 }
 
 /* updates and at have the same shape, x's but for the axis. */
 static lt_value scatter(lt_onnx *c, lt_value x, lt_value updates, lt_value at, int64_t axis) {
+  static const char *const known[] = {"none", "add", "max", "min", "mul", NULL};
   const char *how = lt_ox_text(c, "reduction", "none");
   int64_t size = lt_type_of(c->g, x)->dim[axis];
   lt_type t = lt_ox_of(c, updates);
-  if (strcmp(how, "none") && strcmp(how, "add")) lt_ox_refuse(c, "reduction=%.20s is not read, none and add are", how);
-  need_floats(c, x, "puts");
+  unsigned k = 0;
+  while (known[k] && strcmp(known[k], how)) k++;
+  if (!known[k]) lt_ox_refuse(c, "reduction=%.20s is unknown", how);
+  if (k > 1) return scatter_reduced(c, x, updates, at, axis, how);
   lt_value y = scattered(c, updates, at, axis, size);
-  if (how[0] == 'a') return lt_ox_binary(c, LT_OP_add, x, y);
-  lt_value ones = lt_broadcast_to(c->g, lt_ox_number(c, updates, 1), &t);
-  lt_value none = lt_ox_number(c, y, 0), put = lt_ox_binary(c, LT_OP_less, none, scattered(c, ones, at, axis, size));
-  return lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){put, y, x}, 3);
+  if (k == 1 && t.dtype != LT_BOOL) return lt_ox_binary(c, LT_OP_add, x, y);
+  if (k == 1) lt_ox_refuse(c, "reduction=add of bool is not read");
+  t.dtype = LT_F32;
+  lt_value ones = lt_broadcast_to(c->g, lt_const_scalar(c->g, LT_F32, 1), &t);
+  lt_value put = with(c, LT_OP_less, lt_unary(c->g, LT_OP_neg, scattered(c, ones, at, axis, size)), 0);
+  return choose(c, put, y, x);
 }
 
 /* v with a border behind, up to x's extents but for the axis. */

@@ -109,9 +109,12 @@ void lt_onnx_split(lt_onnx *c) {
     lt_ox_refuse(c, "it splits into %lld parts and has %u results", (long long)(given ? sizes.n : parts), c->n->out.n);
   for (uint32_t i = 0; i < c->n->out.n; i++) {
     int64_t each = lt_ceil_div(all, parts), size = given ? sizes.v[i] : LT_MIN(each, all - at);
-    if (size < 1 || size > all - at)
+    lt_type none = lt_ox_of(c, x);
+    none.dim[axis] = 0;
+    if (size < 0 || size > all - at)
       lt_ox_refuse(c, "part %u has %lld elements of %lld", i + 1, (long long)size, (long long)all);
-    if (lt_ox_wants(c, i)) lt_ox_result(c, i, lt_ox_slice(c, x, axis, at, at + size));
+    if (!size) lt_ox_result_empty(c, i, &none);
+    else if (lt_ox_wants(c, i)) lt_ox_result(c, i, lt_ox_slice(c, x, axis, at, at + size));
     at += size;
   }
   if (at != all) lt_ox_refuse(c, "its parts have %lld elements of %lld", (long long)at, (long long)all);
