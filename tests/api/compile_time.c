@@ -5,9 +5,12 @@
 #include "check_main.h"
 #include "lathe/lathe.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { SLOWER = LT_ADDRESS_SANITIZER || LT_THREAD_SANITIZER ? 20 : 1 };
 
@@ -59,8 +62,8 @@ START_TEST(compile_time) {
 }
 END_TEST
 
-/* Time per layer of a deep training step, whose layers are all alike. */
-static double deep_ms(int layers) {
+/* Time per layer of a deep training step, whose layers are all alike, as code or as an object. */
+static double deep_ms(int layers, const char *object) {
   char path[512], dim[64];
   lathe_error e;
   snprintf(path, sizeof path, "%s/../bench/deep.lathe", getenv("LT_TESTS"));
@@ -70,8 +73,9 @@ static double deep_ms(int layers) {
     double start = cpu_ms();
     lathe_graph *g = lathe_load(path, dim, &e);
     ck_assert_msg(g != NULL, "%s: %s", path, e.message);
-    lathe_model *m = lathe_compile(g, "--entry train --optimizer adam", &e);
-    ck_assert_msg(m != NULL, "%d layers: %s", layers, e.message);
+    lathe_model *m = object ? NULL : lathe_compile(g, "--entry train --optimizer adam", &e);
+    bool made = object ? !lathe_emit(g, NULL, object, &e) : m != NULL;
+    ck_assert_msg(made, "%d layers: %s", layers, e.message);
     double ms = cpu_ms() - start;
     if (i == 0 || ms < best) best = ms;
     lathe_model_free(m), lathe_graph_free(g);
@@ -79,9 +83,25 @@ static double deep_ms(int layers) {
   return best;
 }
 
+static long peak_kilobytes(void) {
+  struct rusage use;
+  getrusage(RUSAGE_SELF, &use);
+  return use.ru_maxrss;
+}
+
 START_TEST(growth) {
-  double few = deep_ms(50), many = deep_ms(200);
-  fprintf(stderr, "# 50 layers %.0f ms, 200 layers %.0f ms\n", few, many);
+  char path[64], opts[128];
+  snprintf(path, sizeof path, "/tmp/lathe-growth-%ld.o", (long)getpid());
+  snprintf(opts, sizeof opts, "-o %s --seed 1 --entry train --optimizer adam", path);
+  const char *object = _i ? opts : NULL;
+  double few = deep_ms(50, object);
+  long least = peak_kilobytes();
+  double many = deep_ms(200, object);
+  long most = peak_kilobytes();
+  unlink(path);
+  fprintf(stderr, "# %s: 50 layers %.0f ms, %ld kB, 200 layers %.0f ms, %ld kB\n", _i ? "object" : "code", few, least,
+          many, most);
+  ck_assert_msg(most < least * 6, "200 layers take %ld kB, 50 %ld kB: more than in proportion", most, least);
   ck_assert_msg(many < few * 6, "200 layers take %.0f ms, 50 %.0f ms: more than in proportion", many, few);
 }
 END_TEST
@@ -91,7 +111,7 @@ static Suite *compile_time_suite(void) {
   TCase *c = tcase_create("compile_time");
   tcase_set_timeout(c, 250);
   tcase_add_loop_test(c, compile_time, 0, sizeof rows / sizeof rows[0]);
-  tcase_add_test(c, growth);
+  tcase_add_loop_test(c, growth, 0, 2);
   suite_add_tcase(s, c);
   return s;
 }
