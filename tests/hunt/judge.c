@@ -391,23 +391,61 @@ static double total(judge *j, slope *x, lathe_instance *from, double h) {
   return sum;
 }
 
-static double slope_of_gradients(judge *j, slope *x, double *size) {
-  lathe_port p, q;
+/* The outputs grad_NAME or hvp_NAME times the steps of the leaves. */
+static double along(judge *j, slope *x, const char *prefix, double *size) {
+  lathe_port p;
+  size_t n = strlen(prefix);
   double sum = 0;
   must_do(j, lathe_call(x->s, "grad"));
-  for (size_t i = 0; lathe_model_port(x->m, "grad", i, &p); i++) {
-    if (p.dtype != LATHE_F64 || (!is_kind(&p, "input") && !is_kind(&p, "param"))) continue;
-    for (size_t k = 0; lathe_model_port(x->m, "grad", k, &q); k++) {
-      if (!is_kind(&q, "output") || strncmp(q.name, "grad_", 5) || strcmp(q.name + 5, p.name)) continue;
-      const double *g = lathe_buffer(x->s, q.name, NULL);
-      for (int64_t e = 0; e < q.bytes / 8; e++)
-        sum += g[e] * step_of(j, &p, e), *size += fabs(g[e] * step_of(j, &p, e));
-    }
+  for (size_t k = 0; lathe_model_port(x->m, "grad", k, &p); k++) {
+    if (!is_kind(&p, "output") || strncmp(p.name, prefix, n) || p.dtype != LATHE_F64) continue;
+    const double *g = lathe_buffer(x->s, p.name, NULL);
+    p.name += n;
+    for (int64_t e = 0; e < p.bytes / 8; e++) sum += g[e] * step_of(j, &p, e), *size += fabs(g[e] * step_of(j, &p, e));
   }
   return sum;
 }
 
-/* Central differences over h and 2h, whose disagreement says how good they are. */
+/* Central differences over h and 2h, whose disagreement says how good they are: `at` holds those of -2h, -h, h, 2h. */
+static void compare_slopes(judge *j, const char *what, double got, double size, const double at[4], double h,
+                           double sizes) {
+  double d1 = (at[2] - at[1]) / (2 * h), d2 = (at[3] - at[0]) / (4 * h);
+  double want = (4 * d1 - d2) / 3, allowed = 1e-6 * size + 3 * fabs(d1 - d2) + 1e-14 * sizes / h;
+  char text[300], kind[80];
+  if (!isfinite(want) || fabs(got - want) <= allowed) return;
+  snprintf(kind, sizeof kind, "the %s are not the slope", what);
+  snprintf(text, sizeof text, "the slope of the %s is %.12g, of differences %.12g and %.12g (allowed %.3g)", what, got,
+           d1, d2, allowed);
+  found(j, kind, text);
+}
+
+/* By h along the directions of the Hessian's products, from where the first call stood. */
+static void move_along(judge *j, slope *x, lathe_instance *from, double h) {
+  lathe_port p;
+  for (size_t i = 0; lathe_model_port(x->m, "grad", i, &p); i++) {
+    if (p.dtype != LATHE_F64 || strncmp(p.name, "direction_", 10)) continue;
+    const double *d = lathe_buffer(from, p.name, NULL), *at = lathe_buffer(from, p.name + 10, NULL);
+    double *to = lathe_buffer(x->s, p.name + 10, NULL);
+    for (int64_t k = 0; to && at && k < p.bytes / 8; k++) to[k] = at[k] + h * d[k];
+  }
+  must_do(j, lathe_repack(x->s));
+}
+
+/* The Hessian's products are the slope of the gradients. */
+static void check_products(judge *j) {
+  if (!strstr(j->plan->opts, "--hvp") || strstr(j->plan->opts, "--mode")) return;
+  stage(j, "products", "");
+  slope x = {.m = j->m, .s = open_like(j, j->m, "", j->s)};
+  lathe_instance *from = open_like(j, j->m, "", j->s);
+  double h = 1e-4, size = 0, got = along(j, &x, "hvp_", &size), at[4];
+  for (int i = 0; i < 4; i++) {
+    move_along(j, &x, from, h * (i < 2 ? i - 2 : i - 1));
+    at[i] = along(j, &x, "grad_", &x.size);
+  }
+  compare_slopes(j, "products", got, size, at, h, x.size);
+  lathe_instance_free(from), lathe_instance_free(x.s);
+}
+
 static void check_slopes(judge *j) {
   lathe_error e;
   stage(j, "slopes", "");
@@ -417,18 +455,12 @@ static void check_slopes(judge *j) {
   lathe_instance *from = must(j, lathe_open(x.m, "--seed 5", &e), &e);
   x.s = must(j, lathe_open(x.m, "--seed 5", &e), &e);
   fill(&both, x.m, from), fill(&both, x.m, x.s);
-  double h = 1e-4, size = 0, g = slope_of_gradients(j, &x, &size);
-  double d1 = (total(j, &x, from, h) - total(j, &x, from, -h)) / (2 * h);
-  double d2 = (total(j, &x, from, 2 * h) - total(j, &x, from, -2 * h)) / (4 * h);
-  double want = (4 * d1 - d2) / 3, allowed = 1e-6 * size + 3 * fabs(d1 - d2) + 1e-14 * x.size / h;
-  if (isfinite(want) && !(fabs(g - want) <= allowed)) {
-    char text[300];
-    snprintf(text, sizeof text, "the slope of the gradients is %.12g, of differences %.12g and %.12g (allowed %.3g)", g,
-             d1, d2, allowed);
-    found(j, "the gradients are not the slope", text);
-  }
+  double h = 1e-4, size = 0, g = along(j, &x, "grad_", &size), at[4];
+  for (int i = 0; i < 4; i++) at[i] = total(j, &x, from, h * (i < 2 ? i - 2 : i - 1));
+  compare_slopes(j, "gradients", g, size, at, h, x.size);
   lathe_instance_free(from), lathe_instance_free(x.s);
   lathe_model_free(x.m);
+  check_products(j);
 }
 
 /* ---- one network ------------------------------------------------------------------------------------------------- */

@@ -188,6 +188,34 @@ static bool float_output(const ht_net *n) {
   return false;
 }
 
+/* Leaves that an output follows from, not only an update. */
+static void outputs_need(const ht_net *n, bool *needed) {
+  for (unsigned k = 0; k < n->n_outputs; k++) needed[ht_owner(n->output[k])] = true;
+  for (unsigned i = n->n; i-- > 0;)
+    for (unsigned k = 0; needed[i] && k < n->at[i].n_in; k++)
+      if (n->at[i].in[k]) needed[ht_owner(n->at[i].in[k])] = true;
+}
+
+/* Second order, too: the Hessian times a direction in one leaf, sometimes in two. The numbers are of a stream of their
+ * own, so that seeds keep their networks. */
+static void put_hvp(const maker *of, ht_plan *p) {
+  maker m = {.seed = lt_random_step(of->seed, 78)};
+  bool needed[HT_STATEMENTS] = {false};
+  unsigned at[HT_STATEMENTS], n = 0;
+  if (!strstr(p->opts, "--entry grad") || of->grads || of->work > of->budget / 4 || !chance(&m, 25)) return;
+  outputs_need(of->net, needed);
+  for (unsigned i = 0; i < of->net->n; i++) {
+    ht_kind kind = of->net->at[i].kind;
+    if (needed[i] && (kind == HT_INPUT || kind == HT_PARAM) && lt_is_float(of->net->at[i].type[0].dtype)) at[n++] = i;
+  }
+  for (int times = chance(&m, 20) ? 2 : 1; n && times; times--) {
+    unsigned k = (unsigned)pick(&m, n), i = at[k];
+    say(p, " --hvp %c%u", of->net->at[i].kind == HT_INPUT ? 'x' : 'w', i);
+    at[k] = at[--n];
+  }
+  if (of->dtype == LT_F64 && smooth(of->net)) p->checks |= HT_SLOPES;
+}
+
 typedef struct share { unsigned check; int percent; } share;
 
 static void make_plan(maker *m, ht_plan *p, unsigned loss_output) {
@@ -204,6 +232,7 @@ static void make_plan(maker *m, ht_plan *p, unsigned loss_output) {
     if (chance(m, shares[i].percent)) p->checks |= shares[i].check;
   if (grads && m->dtype == LT_F64 && smooth(m->net) && chance(m, 15)) p->checks |= HT_SLOPES;
   if (chance(m, 25)) say(p, " --verify-each");
+  put_hvp(m, p);
 }
 
 /* ---- one of a seed ----------------------------------------------------------------------------------------------- */
