@@ -2,6 +2,7 @@
 # tap.sh: what tests written in bash share. They source it, call check and skip, and end with `plan`. $dir is a folder of
 # their own, removed at the end; $dir/log holds what the last check printed.
 dir=$(mktemp -d)
+export LATHE_CACHE= # nothing is kept in anybody's home, and nothing found there
 trap 'rm -rf "$dir"' EXIT
 n=0
 

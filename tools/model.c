@@ -45,10 +45,13 @@ static void report_passes(const cli *c, const lathe_model *m) {
 
 lathe_model *compile(const cli *c, const lathe_graph *g, const char *extra) {
   lathe_error e;
-  char *opts = opts_for(c, TO_COMPILE, extra);
+  bool cached = (c->verb->bit & V_CACHE) && !has(c, "no-cache");
+  char *with = format("%s%s", extra ? extra : "", cached ? " --cache" : "");
+  char *opts = opts_for(c, TO_COMPILE, with);
   lathe_model *m = lathe_compile(g, opts, &e);
   if (!m) fail_api(c, &e);
   report_passes(c, m);
+  free(with);
   free(opts);
   return m;
 }

@@ -91,7 +91,7 @@ static void *zeros_of_malloc(size_t bytes) {
 void *lt_mem_zeroed(size_t bytes) {
   size_t all = bytes + sizeof(head);
   if (must_fail(bytes) || all < bytes) return NULL;
-  head *h = counted(LARGE && bytes >= LARGE ? map_pages(all) : zeros_of_malloc(all));
+  head *h = counted(LARGE > 0 && bytes >= LARGE ? map_pages(all) : zeros_of_malloc(all));
   return h ? h + 1 : NULL;
 }
 

@@ -23,13 +23,19 @@ typedef struct lt_code lt_code; /* JIT-compiled module; immutable, usable by any
 
 /* Compile plans into one module: kernels with equal keys are emitted once. Defers lt_code_free on failure. */
 lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n);
+/* The same out of the user's cache of code (base/cache.h) where it is there, and into it where not. */
+lt_code *lt_jit_kept(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n);
+/* All that the object depends on (code_key.c); false: this program does not know itself, and nothing may be kept. */
+bool lt_code_key(lt_str *out, const lt_target *t, const lt_module_entry *entry, size_t n);
 void *lt_code_find(const lt_code *c, const char *symbol); /* "run", "run_step"; NULL: none */
 /* An object file's bytes as code; `path` is for messages. Symbols are looked up one by one, by one thread at a time. */
 lt_code *lt_jit_file(lt_job *job, const char *path, lt_bytes file);
 void *lt_code_look(const lt_code *c, const char *symbol); /* NULL: none */
-/* Seconds that it took: kernels and entries as LLVM's IR, LLVM's code of it, the object in this process. */
-typedef struct lt_code_times { double emission, llvm, loading; } lt_code_times;
+/* Seconds that it took: kernels and entries as LLVM's IR, LLVM's code of it, the object in this process, key and files
+ * of the cache. */
+typedef struct lt_code_times { double emission, llvm, loading, cache; } lt_code_times;
 lt_code_times lt_code_took(const lt_code *c);
+const char *lt_code_cache(const lt_code *c);  /* "hit", "miss", or why it was not looked for */
 uint32_t lt_code_functions(const lt_code *c); /* kernels that are functions of their own, equal ones counted once */
 void lt_code_free(lt_code *c);
 /* The module as a relocatable object for the target, in `keep`: what the JIT loads. */

@@ -2,7 +2,8 @@
  *
  * Each lt_code has a JIT of its own, so that freeing it gives everything back; its symbols are looked up once, so that
  * it is immutable afterwards. The object must need nothing: what it leaves undefined is an error, never found in the
- * process. */
+ * process. So it may come from another process: lt_jit_kept looks in the cache first. */
+#include "base/cache.h"
 #include "codegen/module.h"
 
 #include <llvm-c/LLJIT.h>
@@ -10,11 +11,13 @@
 #include <stdio.h>
 
 typedef struct symbol { char name[64]; void *at; } symbol;
+typedef struct symbols { const char *const *at; size_t n; } symbols;
 struct lt_code {
   LLVMOrcLLJITRef jit;
   char problem[256]; /* what ORC reported: it knows more than the error it returns */
   uint32_t functions;
   lt_code_times took;
+  char cache[160]; /* what came of looking for it there */
   size_t n;
   symbol symbol[];
 };
@@ -74,32 +77,106 @@ static void load(lt_job *job, lt_code *c, LLVMMemoryBufferRef object) { /* takes
   check(job, c, LLVMOrcLLJITAddObjectFile(c->jit, LLVMOrcLLJITGetMainJITDylib(c->jit), object));
 }
 
+/* Takes the object, which `functions` kernels are in. */
+static lt_code *load_object(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object, uint32_t functions, symbols names) {
+  lt_defer_failed(job, dispose_buffer, object);
+  lt_code *c = new_code(job, names.n);
+  double begin = lt_seconds();
+  check_closed(job, a, object);
+  lt_defer_cancel(job, object);
+  load(job, c, object);
+  for (size_t i = 0; i < names.n; i++) find_symbol(job, c, names.at[i]);
+  c->functions = functions;
+  c->took.loading = lt_seconds() - begin;
+  return c;
+}
+
 lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol_name, size_t n) {
-  lt_code *c = new_code(job, n);
   double begin = lt_seconds();
   LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
-  c->took.llvm = lt_seconds() - begin;
-  c->functions = m->functions;
-  check_closed(job, m->l.arena, object);
-  load(job, c, object);
-  for (size_t i = 0; i < n; i++) find_symbol(job, c, symbol_name[i]);
-  c->took.loading = lt_seconds() - begin - c->took.llvm;
+  double llvm = lt_seconds() - begin;
+  lt_code *c = load_object(job, m->l.arena, object, m->functions, (symbols){symbol_name, n});
+  c->took.llvm = llvm;
+  return c;
+}
+
+/* ---- entries ----------------------------------------------------------------------------------------------------- */
+
+static symbols symbols_of(lt_arena *a, const lt_module_entry *entry, size_t n) {
+  const char **name = LT_NEW_ARRAY(a, const char *, 2 * n + 1);
+  size_t k = 0;
+  for (size_t i = 0; i < n; i++) {
+    name[k++] = entry[i].plan->name;
+    if (entry[i].steps) name[k++] = lt_arena_printf(a, "%s_step", entry[i].plan->name);
+  }
+  return (symbols){name, k};
+}
+
+/* What is kept of code: how many functions, and the object. */
+enum { FUNCTIONS = 8 };
+
+static lt_code *load_kept(lt_job *job, lt_arena *a, lt_bytes kept, symbols names) {
+  uint64_t functions;
+  if (kept.n <= FUNCTIONS) return NULL;
+  memcpy(&functions, kept.at, sizeof functions);
+  LLVMMemoryBufferRef object =
+    LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)kept.at + FUNCTIONS, kept.n - FUNCTIONS, "lathe");
+  return load_object(job, a, object, (uint32_t)functions, names);
+}
+
+/* Compiles, and keeps the object where there is a cache. */
+static lt_code *compile(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n,
+                        lt_cache *cache, lt_bytes key) {
+  lt_code_times took = {0};
+  double begin = lt_seconds();
+  lt_module *m = lt_module_of(job, a, t, entry, n, false);
+  took.emission = lt_seconds() - begin;
+  LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
+  lt_defer_failed(job, dispose_buffer, object);
+  took.llvm = lt_seconds() - begin - took.emission;
+  uint64_t functions = m->functions;
+  lt_bytes part[] = {{(const unsigned char *)&functions, FUNCTIONS},
+                     {(const unsigned char *)LLVMGetBufferStart(object), LLVMGetBufferSize(object)}};
+  begin = lt_seconds();
+  if (cache) lt_cache_put(cache, a, key, part, LT_COUNT(part));
+  took.cache = lt_seconds() - begin;
+  lt_defer_cancel(job, object);
+  lt_code *c = load_object(job, a, object, m->functions, symbols_of(a, entry, n));
+  took.loading = c->took.loading;
+  c->took = took;
   return c;
 }
 
 lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n) {
+  lt_code *c = compile(job, lt_arena_new(job), t, entry, n, NULL, (lt_bytes){0});
+  snprintf(c->cache, sizeof c->cache, "not asked for");
+  return c;
+}
+
+/* Large constants are in files already: a second copy in each object would only push others out. */
+static const char *not_kept(lt_arena *a, const lt_module_entry *entry, size_t n, bool known) {
+  static const int64_t MOST_CONSTANTS = 16 << 20;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < n; i++) bytes += entry[i].plan->const_bytes; /* each below 2 GiB */
+  if (!known) return "this Lathe has no build id";
+  return bytes > MOST_CONSTANTS ? lt_arena_printf(a, "%lld bytes of constants", (long long)bytes) : NULL;
+}
+
+lt_code *lt_jit_kept(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n) {
   lt_arena *a = lt_arena_new(job);
-  const char **symbol_name = LT_NEW_ARRAY(a, const char *, 2 * n + 1);
-  size_t symbols = 0;
-  for (size_t i = 0; i < n; i++) {
-    symbol_name[symbols++] = entry[i].plan->name;
-    if (entry[i].steps) symbol_name[symbols++] = lt_arena_printf(a, "%s_step", entry[i].plan->name);
-  }
+  lt_str text;
+  lt_bytes kept = {0};
   double begin = lt_seconds();
-  lt_module *m = lt_module_of(job, a, t, entry, n, false);
-  double emission = lt_seconds() - begin;
-  lt_code *c = lt_jit_load(job, m, symbol_name, symbols);
-  c->took.emission = emission;
+  lt_str_init(&text, a);
+  const char *why = not_kept(a, entry, n, lt_code_key(&text, t, entry, n));
+  lt_bytes key = {(const unsigned char *)text.at, text.n};
+  lt_cache *cache = why ? NULL : lt_cache_open(a, &why);
+  bool hit = cache && lt_cache_get(cache, a, key, &kept);
+  double looking = lt_seconds() - begin;
+  lt_code *c = hit ? load_kept(job, a, kept, symbols_of(a, entry, n)) : NULL;
+  if (!c) c = compile(job, a, t, entry, n, cache, key);
+  c->took.cache += looking;
+  snprintf(c->cache, sizeof c->cache, "%s", hit ? "hit" : cache ? "miss" : why);
   return c;
 }
 
@@ -142,6 +219,7 @@ void *lt_code_look(const lt_code *c, const char *name) {
 }
 
 lt_code_times lt_code_took(const lt_code *c) { return c->took; }
+const char *lt_code_cache(const lt_code *c) { return c->cache; }
 uint32_t lt_code_functions(const lt_code *c) { return c->functions; }
 
 void lt_emit_text(lt_str *out, lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n, bool assembly) {

@@ -24,7 +24,7 @@ static void find_entry(const lathe_model *m, lt_job *job, lt_model_entry *e) {
 
 void lt_model_jit(lathe_model *m, lt_job *job) {
   assert(m->unit && !m->code);
-  lt_code *code = lt_jit(job, &m->target, m->unit, m->n_unit);
+  lt_code *code = (m->options.cache ? lt_jit_kept : lt_jit)(job, &m->target, m->unit, m->n_unit);
   m->code = code;
   for (uint32_t i = 0; i < m->n_entry; i++) find_entry(m, job, &m->entry[i]);
   if (m->pack.out_bytes) look_up(job, code, m->pack.name, &m->pack_run);

@@ -106,6 +106,7 @@ static void report_passes(lt_str *s, lt_job *job, const lathe_model *m) {
   put_seconds(s, m->entry_seconds, "entries");
   for (int i = 1; i < LT_PASSES; i++) put_seconds(s, m->seconds[i], lt_pass_name((lt_pass)i));
   put_seconds(s, m->plan_seconds, "planning");
+  put_seconds(s, code.cache, lt_arena_printf(s->arena, "cache (%s)", lt_code_cache(m->code)));
   put_seconds(s, code.emission, "emission");
   put_seconds(s, code.llvm, "LLVM");
   put_seconds(s, code.loading, "loading");
