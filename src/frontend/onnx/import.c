@@ -172,7 +172,8 @@ static void make_inputs(lt_onnx *c, const lt_map *needed) {
   const char *file;
   for (uint32_t i = 0; i < c->m.graph.inputs.n; i++) {
     const lt_onnx_port *p = &c->m.graph.inputs.at[i];
-    if (lt_onnx_slot_find(c, p->name)) continue; /* before version 4 of the format initializers are inputs too */
+    const lt_onnx_slot *own = lt_onnx_slot_find(c, p->name);
+    if (own && own->tensor) continue; /* before version 4 of the format initializers are inputs too */
     if (is_pinned(c, p->name, &file)) {
       pin(c, p, file);
       continue;

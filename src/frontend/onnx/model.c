@@ -292,7 +292,8 @@ static void read_opset(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_
     if (f.number == 2) o.version = lt_wire_int(&t, &f, "version");
   }
   if (!strcmp(o.domain, "ai.onnx")) o.domain = "";
-  count_item(m, field->at, 1);
+  if (m->opsets.n >= LT_ONNX_DOMAINS)
+    lt_wire_fail(&m->wire, field->at, "the model imports more than %d sets of ops", (int)LT_ONNX_DOMAINS);
   lt_vec_push(m->wire.arena, &m->opsets, o);
 }
 

@@ -14,6 +14,7 @@ enum {
   LT_ONNX_IR = 14,         /* the newest version of the format that is read */
   LT_ONNX_OPSET_FIRST = 6, /* versions of the standard's ops */
   LT_ONNX_OPSET_LAST = 28,
+  LT_ONNX_DOMAINS = 256,    /* sets of ops that a model imports */
   LT_ONNX_NAME = 4096,      /* bytes of a name */
   LT_ONNX_ITEMS = 1 << 22,  /* nodes, names and numbers of attributes, together */
   LT_ONNX_NUMBERS = 1 << 16 /* of one attribute */

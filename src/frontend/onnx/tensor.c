@@ -5,6 +5,7 @@
 enum { SMALL = 256 }; /* bytes below which a copy costs less than the reference to a file, and reads better in a dump */
 
 const char *lt_onnx_tensor_text(lt_arena *a, const lt_onnx_tensor *x) {
+  if (!x->at) return "the tensor"; /* the file is nothing else */
   return x->name[0] ? lt_arena_printf(a, "initializer `%.200s`", x->name)
                     : lt_arena_printf(a, "the constant at byte %zu", x->at);
 }
