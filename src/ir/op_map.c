@@ -38,6 +38,8 @@ double lt_map_eval(lt_op op, const void *attrs, double a, double b, double c) {
   case LT_OP_softplus: return (a > 0 ? a : 0) + log1p(exp(-fabs(a)));
   case LT_OP_erf: return erf(a);
   case LT_OP_atan: return atan(a);
+  case LT_OP_sin: return sin(a);
+  case LT_OP_cos: return cos(a);
   case LT_OP_floor: return floor(a);
   case LT_OP_round: return rint(a);
   case LT_OP_relu: return a > 0 || isnan(a) ? a : 0.0;
@@ -277,6 +279,12 @@ LT_VJP(atan) { /* 1 / (1 + x²) */
   lt_value square = mul(v->g, in[0], in[0]);
   gin[0] = quotient(v->g, gout[0], lt_binary(v->g, LT_OP_add, square, lt_number(v->g, in[0], 1)));
 }
+
+UNARY(sin, MAP_FLOAT)
+LT_VJP(sin) { gin[0] = mul(v->g, gout[0], lt_unary(v->g, LT_OP_cos, in[0])); }
+
+UNARY(cos, MAP_FLOAT)
+LT_VJP(cos) { gin[0] = neg(v->g, mul(v->g, gout[0], lt_unary(v->g, LT_OP_sin, in[0]))); }
 
 UNARY(floor, MAP_FLOAT)
 UNARY(round, MAP_FLOAT)

@@ -305,8 +305,9 @@ static void build_unary(lt_graph *g, kc_case *c) {
     {LT_OP_neg, "r", 0},        {LT_OP_abs, "r", 0},         {LT_OP_sign, "r", 0},   {LT_OP_relu, "r", 0},
     {LT_OP_exp, "r", 1e-6},     {LT_OP_log, "p", 1e-6},      {LT_OP_sqrt, "p", 0},   {LT_OP_tanh, "r", 1e-6},
     {LT_OP_sigmoid, "r", 1e-6}, {LT_OP_softplus, "r", 1e-6}, {LT_OP_erf, "r", 1e-6}, {LT_OP_atan, "r", 1e-6},
-    {LT_OP_floor, "r", 0},      {LT_OP_round, "r", 0},       {LT_OP_clip, "r", 0},   {LT_OP_cast, "r", 0},
-    {LT_OP_neg, "i", 0},        {LT_OP_abs, "i", 0},         {LT_OP_cast, "i", 0},
+    {LT_OP_sin, "r", 1e-6},     {LT_OP_cos, "r", 1e-6},      {LT_OP_floor, "r", 0},  {LT_OP_round, "r", 0},
+    {LT_OP_clip, "r", 0},       {LT_OP_cast, "r", 0},        {LT_OP_neg, "i", 0},    {LT_OP_abs, "i", 0},
+    {LT_OP_cast, "i", 0},
   };
   static const lt_dtype floats[] = {LT_F32, LT_F32, LT_F32, LT_F64}, whole[] = {LT_I32, LT_I64},
                         any[] = {LT_F32, LT_F64, LT_I32, LT_I64, LT_BOOL};

@@ -655,7 +655,7 @@ def erf(x):
 
 def elementwise():
     unary = {"neg": lambda x: -x, "abs": lambda x: np.where(np.real(x) < 0, -x, np.where(np.real(x) > 0, x, np.abs(np.real(x)))), "sign": np.sign, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh,
-             "sigmoid": sigmoid, "softplus": softplus, "erf": erf, "atan": np.arctan, "floor": np.floor, "round": np.rint, "relu": lambda x: np.where(np.isnan(x) | (np.real(x) > 0), x, 0.0), "stop_grad": lambda x: x}
+             "sigmoid": sigmoid, "softplus": softplus, "erf": erf, "atan": np.arctan, "sin": np.sin, "cos": np.cos, "floor": np.floor, "round": np.rint, "relu": lambda x: np.where(np.isnan(x) | (np.real(x) > 0), x, 0.0), "stop_grad": lambda x: x}
     for op, fn in unary.items():
         name = "p_x" if op in ("log", "sqrt") else "x"
         case(op, f"{name}: f64[3, 7]", f"{op}({name})", fn)

@@ -45,6 +45,7 @@ static const scalar_case cases[] = {
   {LT_OP_tanh, tanh, tanhl, 3},      {LT_OP_sigmoid, sigmoid, sigmoid_wide, 3},
   {LT_OP_sqrt, sqrt, sqrtl, 0.5001}, {LT_OP_softplus, softplus, softplus_wide, 3},
   {LT_OP_erf, erf, erfl, 2},         {LT_OP_atan, atan, atanl, 3},
+  {LT_OP_sin, sin, sinl, 1},         {LT_OP_cos, cos, cosl, 1},
   {LT_OP_floor, floor, floorl, 0},   {LT_OP_round, rint, rintl, 0},
 };
 
@@ -84,9 +85,10 @@ static void check_f32(const scalar_case *c, const byhand *b, const char *cpu, fl
   float at = 0;
   for (uint64_t from = 0; from < (uint64_t)1 << 32; from += (uint64_t)N * STEP) {
     for (int i = 0; i < N; i++) x[i] = float_of((uint32_t)(from + (uint64_t)i * STEP));
-    static const float special[] = {0.0f,  -0.0f,     INFINITY,   -INFINITY, NAN,       1.0f,
-                                    -1.0f, 0x1p-149f, -0x1p-149f, 0x1p-126f, 88.72284f, 88.7228f,
-                                    89,    -87.34f,   -103.9721f, -103.98f,  -104,      1e-30f};
+    static const float special[] = {
+      0.0f,       -0.0f,     INFINITY,        -INFINITY,       NAN,       1.0f,    -1.0f,      0x1p-149f,
+      -0x1p-149f, 0x1p-126f, 88.72284f,       88.7228f,        89,        -87.34f, -103.9721f, -103.98f,
+      -104,       1e-30f,    0x1.f37a8ap+95f, 0x1.921fb6p+20f, 1647099.3f};
     memcpy(x, special, sizeof special);
     byhand_run(b, (void *[]){x, y});
     for (int i = 0; i < N; i++) {
@@ -105,9 +107,17 @@ static void check_f64(const scalar_case *c, const byhand *b, const char *cpu, do
       uint64_t r = (uint64_t)(i + round * N) * 0x9E3779B97F4A7C15u;
       x[i] = round < 2 ? double_of(r) : ((double)(int64_t)r * 0x1p-63) * (round == 2 ? 1 : 745);
     }
-    static const double special[] = {0.0, -0.0,      INFINITY,   -INFINITY, NAN,    1,
-                                     -1,  0x1p-1074, -0x1p-1074, 0x1p-1022, 709.78, 709.79,
-                                     710, -708.4,    -745.1,     -745.2,    -746};
+    static const double special[] = {0.0,        -0.0,
+                                     INFINITY,   -INFINITY,
+                                     NAN,        1,
+                                     -1,         0x1p-1074,
+                                     -0x1p-1074, 0x1p-1022,
+                                     709.78,     709.79,
+                                     710,        -708.4,
+                                     -745.1,     -745.2,
+                                     -746,       0x1.6ac5b262ca1ffp+849,
+                                     1e22,       0x1.921fb54442d18p+20,
+                                     1048576.5};
     memcpy(x, special, sizeof special);
     byhand_run(b, (void *[]){x, y});
     for (int i = 0; i < N; i++) {

@@ -123,4 +123,8 @@ LLVMValueRef lt_emit_floor(lt_ll *l, LLVMValueRef x);
 LLVMValueRef lt_emit_round(lt_ll *l, LLVMValueRef x);
 LLVMValueRef lt_emit_erf(lt_ll *l, LLVMValueRef x);
 LLVMValueRef lt_emit_atan(lt_ll *l, LLVMValueRef x);
+
+/* ---- angle.c ---- */
+
+LLVMValueRef lt_emit_sin(lt_ll *l, LLVMValueRef x, bool cos); /* or cos x */
 #endif

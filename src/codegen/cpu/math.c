@@ -248,6 +248,8 @@ static LLVMValueRef float_map(lt_ll *l, lt_op op, const void *attrs, const LLVMV
   case LT_OP_softplus: return emit_softplus(l, a);
   case LT_OP_erf: return lt_emit_erf(l, a);
   case LT_OP_atan: return lt_emit_atan(l, a);
+  case LT_OP_sin: return lt_emit_sin(l, a, false);
+  case LT_OP_cos: return lt_emit_sin(l, a, true);
   case LT_OP_floor: return lt_emit_floor(l, a);
   case LT_OP_round: return lt_emit_round(l, a);
   case LT_OP_relu: return at_least(l, a, 0);
