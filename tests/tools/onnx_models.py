@@ -168,3 +168,13 @@ model("heads", [
      "m": w(16, 5), "d": w(5, 5), "longs": (1 << 62) + 7 * np.arange(-5, 5)},
     feeds={"q": w(2, 3, 16), "k": w(2, 3, 8), "v": w(2, 3, 8), "mask": rng.random((3, 5)) < 0.7, "pk": w(2, 2, 2, 4), "pv": w(2, 2, 2, 4),
            "ids": np.array([[2, 3, 4], [7, 0, 9]])}, opset=23)
+
+# Angles of any size, a window, spectra of frames and back.
+model("waves", [
+    h.make_node("Sin", ["x"], ["si"]), h.make_node("Cos", ["x"], ["co"]), h.make_node("Tan", ["x"], ["y"]),
+    h.make_node("Mul", ["si", "si"], ["s2"]), h.make_node("Mul", ["co", "co"], ["c2"]), h.make_node("Add", ["s2", "c2"], ["one"]),
+    h.make_node("HannWindow", ["n"], ["hann"]), h.make_node("STFT", ["wave", "step", "hann"], ["s"]),
+    h.make_node("DFT", ["s", "n"], ["d"], axis=2), h.make_node("DFT", ["d"], ["back"], axis=1, inverse=1)],
+    {"x": (T.FLOAT, [2, 5]), "wave": (T.FLOAT, [2, 20, 1])},
+    {"y": (T.FLOAT, [2, 5]), "one": (T.FLOAT, [2, 5]), "s": (T.FLOAT, [2, 4, 5, 2]), "back": (T.FLOAT, [2, 4, 8, 2])},
+    {"n": np.array(8), "step": np.array(4)}, feeds={"x": w(2, 5) * np.array([1, 10, 1e3, 1e5, 1e6], np.float32), "wave": w(2, 20, 1)}, opset=17, ir=8)

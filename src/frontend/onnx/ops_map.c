@@ -354,3 +354,8 @@ void lt_onnx_atanh(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), up = with(c, LT_OP_add, x, 1), down = from(c, LT_OP_sub, 1, x);
   lt_ox_result(c, 0, with(c, LT_OP_mul, un(c, LT_OP_log, lt_ox_binary(c, LT_OP_div, up, down)), 0.5));
 }
+
+void lt_onnx_tan(lt_onnx *c) {
+  lt_value x = lt_ox_in(c, 0), s = un(c, LT_OP_sin, x);
+  lt_ox_result(c, 0, lt_ox_binary(c, LT_OP_div, s, un(c, LT_OP_cos, x)));
+}
