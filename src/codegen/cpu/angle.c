@@ -101,8 +101,7 @@ static void multiply(lt_ll *l, LLVMValueRef m, const LLVMValueRef *w, LLVMValueR
 /* v ≥ 0 as a number times `by`; in halves, since not every machine converts 64 bits. */
 static LLVMValueRef real(lt_ll *l, LLVMValueRef v, double by) {
   LLVMValueRef half[2] = {right(l, v, 32), v};
-  for (int i = 0; i < 2; i++)
-    half[i] = LLVMBuildUIToFP(l->b, LLVMBuildTrunc(l->b, half[i], l->i32, ""), l->f64, "");
+  for (int i = 0; i < 2; i++) half[i] = LLVMBuildUIToFP(l->b, LLVMBuildTrunc(l->b, half[i], l->i32, ""), l->f64, "");
   LLVMValueRef all = add(l, mul(l, half[0], LLVMConstReal(l->f64, 0x1p32)), half[1]);
   return mul(l, all, LLVMConstReal(l->f64, by));
 }
