@@ -37,23 +37,6 @@ static uint64_t get(const unsigned char *p, unsigned n) {
   return v;
 }
 
-uint32_t lt_crc32(const unsigned char *p, size_t n) {
-#ifdef LT_HAVE_ZLIB
-  uLong crc = crc32(0, NULL, 0);
-  for (size_t part; n; p += part, n -= part) part = LT_MIN(n, (size_t)1 << 30), crc = crc32(crc, p, (uInt)part);
-  return (uint32_t)crc;
-#else
-  uint32_t table[256], crc = 0xffffffffu;
-  for (uint32_t i = 0; i < 256; i++) {
-    uint32_t c = i;
-    for (int k = 0; k < 8; k++) c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
-    table[i] = c;
-  }
-  for (size_t i = 0; i < n; i++) crc = table[(crc ^ p[i]) & 255] ^ crc >> 8;
-  return ~crc;
-#endif
-}
-
 /* ---- the end record and the directory ------------------------------------------------------------ */
 
 static void find_end64(lt_zip *z, uint64_t end) {

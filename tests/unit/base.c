@@ -1,6 +1,7 @@
 /* Tests of src/base: failure and what it undoes, memory accounting, arenas, maps, numbers_and_words, files. */
 #include "base/base.h"
 #include "base/elements.h"
+#include "base/zip.h"
 #include "check_main.h"
 
 #include <math.h>
@@ -173,8 +174,8 @@ static void body_turned(lt_job *job, void *arg) {
   float from[120], to[120];
   for (int i = 0; i < 120; i++) from[i] = (float)i;
   for (size_t d = 0; d < LT_COUNT(dims); d++)
-    for (unsigned order = 0; order < 256; order++) {
-      uint8_t perm[4] = {order & 3, order >> 2 & 3, order >> 4 & 3, order >> 6};
+    for (unsigned which = 0; which < 256; which++) {
+      uint8_t perm[4] = {which & 3, which >> 2 & 3, which >> 4 & 3, which >> 6};
       if ((1u << perm[0] | 1u << perm[1] | 1u << perm[2] | 1u << perm[3]) != 15) continue;
       lt_elements e = {.kind = 'f', .size = 4, .rank = 4, .data = (const unsigned char *)from};
       memcpy(e.dim, dims[d], sizeof dims[d]);
@@ -190,6 +191,28 @@ static void body_turned(lt_job *job, void *arg) {
 }
 
 START_TEST(turned_arrays) { ck_assert_int_eq(lt_protect(NULL, body_turned, NULL), LATHE_OK); }
+END_TEST
+
+/* ZIP's checksum, bit by bit. */
+static uint32_t crc_by_definition(const unsigned char *p, size_t n) {
+  uint32_t crc = UINT32_MAX;
+  for (size_t i = 0; i < 8 * n; i++) {
+    uint32_t bit = (crc ^ p[i / 8] >> i % 8) & 1;
+    crc = crc >> 1 ^ (bit ? 0xedb88320u : 0);
+  }
+  return ~crc;
+}
+
+START_TEST(checksums) {
+  enum { MOST = 5000 };
+  unsigned char p[MOST + 64];
+  for (int i = 0; i < MOST + 64; i++) p[i] = (unsigned char)(lt_hash(&i, sizeof i, 1) >> 7);
+  ck_assert_uint_eq(lt_crc32((const unsigned char *)"123456789", 9), 0xcbf43926u);
+  ck_assert_uint_eq(lt_crc32(p, 0), 0);
+  for (size_t n = 1; n < MOST; n += n < 1000 ? 97 : 1 + n % 41)
+    for (size_t from = 0; from < 64; from += 21)
+      ck_assert_msg(lt_crc32(p + from, n) == crc_by_definition(p + from, n), "%zu bytes from %zu", n, from);
+}
 END_TEST
 
 static void body_map(lt_job *job, void *arg) {
@@ -297,6 +320,6 @@ START_TEST(file_errors) {
 END_TEST
 
 LT_SUITE(base, failure, nested_failure, messages_hold_text_only, long_lists_keep_their_ends,
-         message_is_cut_at_a_character, arenas, out_of_memory, memory, zeroed_memory, turned_arrays, maps,
+         message_is_cut_at_a_character, arenas, out_of_memory, memory, zeroed_memory, turned_arrays, checksums, maps,
          numbers_and_words, files, file_errors)
 LT_TEST_MAIN(base)
