@@ -5,6 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool any_nan(lathe_dtype t, const void *data, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (isnan(value_at(t, data, i))) return true;
+  return false;
+}
+
 /* The first largest. */
 static int argmax(lathe_dtype t, const void *data, int64_t n) {
   int64_t best = 0;
@@ -24,9 +30,13 @@ static double cross_entropy(lathe_dtype t, const void *logits, int64_t n, int64_
 static void count_row(evaluation *v, const lathe_port *out, const char *logits, const dataset *d, int64_t row) {
   int64_t is = label_at(d, row);
   if (is < 0) return;
-  int said = argmax(out->dtype, logits, v->classes);
   v->rows++;
   v->loss += cross_entropy(out->dtype, logits, v->classes, is);
+  if (any_nan(out->dtype, logits, v->classes)) { /* no class is the largest */
+    v->unread++, v->loss = (double)NAN;
+    return;
+  }
+  int said = argmax(out->dtype, logits, v->classes);
   v->confusion[is * v->classes + said]++;
   if (said == is) v->right++;
   else v->wrong[v->n_wrong++] = (misread){row, said, (int)is};
@@ -43,21 +53,29 @@ static void add_squares(evaluation *v, const lathe_port *out, const char *row_ou
   v->rows++;
 }
 
-static evaluation empty(const cli *c, const lathe_port *out, const dataset *d) {
+void check_test_labels(const cli *c, const lathe_port *out, const dataset *d) {
+  int64_t counted = 0;
+  for (int64_t i = 0; i < d->rows; i++) {
+    int64_t is = label_at(d, i);
+    counted += is >= 0;
+    if (is >= out->dim[1])
+      fail_work(c, "--test-labels: label %lld (row %lld), but output '%s' tells %lld classes apart", (long long)is,
+                (long long)i, out->name, (long long)out->dim[1]);
+  }
+  if (!counted) fail_work(c, "--test-labels: all labels are negative, so no row counts");
+}
+
+static evaluation empty(const lathe_port *out, const dataset *d) {
   evaluation v = {.classes = 0};
   if (is_float(d->t.dtype)) return v;
   v.classes = out->dim[1];
-  for (int64_t i = 0; i < d->rows; i++)
-    if (label_at(d, i) >= v.classes)
-      fail_work(c, "--test-labels: label %lld (row %lld), but output '%s' tells %lld classes apart",
-                (long long)label_at(d, i), (long long)i, out->name, (long long)v.classes);
   v.confusion = need(calloc((size_t)(v.classes * v.classes), sizeof *v.confusion));
   v.wrong = need(calloc((size_t)d->rows, sizeof *v.wrong));
   return v;
 }
 
 evaluation evaluate(const cli *c, lathe_instance *run, const lathe_port *x, const lathe_port *out, const dataset *d) {
-  evaluation v = empty(c, out, d);
+  evaluation v = empty(out, d);
   char *in = buffer_of(c, run, x->name);
   const char *result = buffer_of(c, run, out->name);
   int64_t batch = x->dim[0];
@@ -71,8 +89,9 @@ evaluation evaluate(const cli *c, lathe_instance *run, const lathe_port *x, cons
       if (v.classes) count_row(&v, out, result + (size_t)i * out_row, d, first + i);
       else add_squares(&v, out, result + (size_t)i * out_row, d, first + i);
   }
+  if (isnan(v.error)) v.error = (double)NAN; /* of one sign, for what prints it */
   if (!v.classes) v.loss = v.error /= (double)v.rows;
-  else v.loss = v.rows ? v.loss / (double)v.rows : 0;
+  else v.loss /= (double)v.rows;
   return v;
 }
 
@@ -81,7 +100,7 @@ void free_evaluation(evaluation *v) {
   free(v->wrong);
 }
 
-double accuracy(const evaluation *v) { return v->rows ? 100.0 * (double)v->right / (double)v->rows : 0; }
+double accuracy(const evaluation *v) { return 100.0 * (double)v->right / (double)v->rows; }
 
 void print_confusion(const evaluation *v) {
   printf("\nis\\read as");

@@ -136,9 +136,9 @@ static void save_when_due(training *t, int64_t step, int64_t done) {
   if ((t->save_steps && done % t->save_steps == 0) || ends_epochs(t, step, t->save_epochs)) save_weights(t, step);
   if (!has(t->c, "save-best") || !(ends_epochs(t, step, 1) || done == t->steps)) return;
   evaluation v = test_now(t);
-  if (isfinite(v.loss) && (!t->saved || v.loss < t->best)) {
+  if (isfinite(v.loss) && (!t->best_known || v.loss < t->best)) {
     save_weights(t, step);
-    t->best = v.loss;
+    t->best = v.loss, t->best_known = true;
   }
   free_evaluation(&v);
 }

@@ -31,6 +31,7 @@ void progress_step(progress *p, int64_t done, double loss);
 typedef struct misread { int64_t row; int said, is; } misread;
 typedef struct evaluation {
   int64_t rows, right, classes; /* classes 0: not a classification, `error` is the mean of squares */
+  int64_t unread;               /* rows whose output is NaN: neither right nor read as something else */
   int64_t *confusion;           /* [classes][classes]: is, said */
   misread *wrong;
   int64_t n_wrong;
@@ -38,6 +39,7 @@ typedef struct evaluation {
   double loss; /* mean cross-entropy of the rows that count, or `error` */
 } evaluation;
 /* Runs all rows through the output, B at a time; the last batch is padded and the padding not counted. */
+void check_test_labels(const cli *c, const lathe_port *out, const dataset *d); /* fails; integers alone */
 evaluation evaluate(const cli *c, lathe_instance *run, const lathe_port *x, const lathe_port *out, const dataset *d);
 void free_evaluation(evaluation *v);
 double accuracy(const evaluation *v); /* percent */
@@ -65,7 +67,8 @@ typedef struct training {
   int64_t saved_step; /* whose weights the file holds */
   uint64_t seed;
   float *losses;              /* for the page; NULL without one */
-  double last, seconds, best; /* best: test loss of what --save-best has saved */
+  double last, seconds, best; /* best: test loss of what --save-best has saved, */
+  bool best_known;            /* if any was finite */
 } training;
 /* Trains t->steps steps, saves, and returns 0, or the signal that ended it early. */
 int run_steps(training *t);

@@ -141,6 +141,7 @@ static void open_tester(training *t) {
     fail_work(t->c, "output '%s' cannot be tested: it is not one row per example", out->name);
   if (is_float(t->t->dtype) && count_of(out->rank, out->dim) != count_of(t->t->rank, t->t->dim))
     fail_work(t->c, "output '%s' and the labels differ in size", out->name);
+  if (!is_float(t->t->dtype)) check_test_labels(t->c, out, &t->test);
   char *entry = format("--entry \"run:%s\"", out->name);
   char *threads = format("--threads %lld", (long long)int_of(t->c, "threads", 1));
   t->tester = compile(t->c, t->g, entry);
@@ -159,12 +160,18 @@ evaluation test_now(training *t) {
 static void print_results(const training *t, const evaluation *v) {
   printf("%lld step%s of %lld in %.2f s, last loss %.6g\n", (long long)t->done, t->done == 1 ? "" : "s",
          (long long)t->batch, t->seconds, t->last);
-  if (has(t->c, "save-best") && t->saved)
+  if (has(t->c, "save-best") && t->saved && !t->best_known)
+    printf("no test loss was finite; %s holds the weights of step %lld\n", text_of(t->c, "save", ""),
+           (long long)t->saved_step);
+  else if (has(t->c, "save-best") && t->saved)
     printf("best test loss: %.6g after step %lld, saved to %s\n", t->best, (long long)t->saved_step,
            text_of(t->c, "save", ""));
   if (!t->tested) return;
   if (has(t->c, "confusion") && v->classes) print_confusion(v);
-  if (v->classes) printf("test accuracy: %.1f %%\n", accuracy(v));
+  if (v->classes && v->unread)
+    printf("test accuracy: %.1f %% (%lld of %lld rows come out as NaN)\n", accuracy(v), (long long)v->unread,
+           (long long)v->rows);
+  else if (v->classes) printf("test accuracy: %.1f %%\n", accuracy(v));
   else printf("test error: %.6g (mean of squares)\n", v->error);
 }
 
