@@ -178,3 +178,12 @@ model("waves", [
     {"x": (T.FLOAT, [2, 5]), "wave": (T.FLOAT, [2, 20, 1])},
     {"y": (T.FLOAT, [2, 5]), "one": (T.FLOAT, [2, 5]), "s": (T.FLOAT, [2, 4, 5, 2]), "back": (T.FLOAT, [2, 4, 8, 2])},
     {"n": np.array(8), "step": np.array(4)}, feeds={"x": w(2, 5) * np.array([1, 10, 1e3, 1e5, 1e6], np.float32), "wave": w(2, 20, 1)}, opset=17, ir=8)
+
+# Images of three axes: planes as channels, poolings of planes and of depth, a border that is not even.
+model("solid", [
+    h.make_node("Conv", ["x", "w", "b"], ["c"], group=2, pads=[1, 0, 1, 1, 1, 0], strides=[1, 2, 1]), h.make_node("Relu", ["c"], ["r"]),
+    h.make_node("MaxPool", ["r"], ["m"], kernel_shape=[2, 2, 2], strides=[2, 1, 1], ceil_mode=1),
+    h.make_node("AveragePool", ["r"], ["a"], kernel_shape=[3, 1, 2], pads=[1, 0, 0, 1, 0, 1]),
+    h.make_node("ConvTranspose", ["m", "u", "v"], ["y"], strides=[2, 1, 3], output_padding=[1, 0, 2], pads=[0, 1, 1, 1, 0, 0])],
+    {"x": (T.FLOAT, [2, 4, 5, 6, 4])}, {"a": (T.FLOAT, [2, 6, 5, 3, 4]), "y": (T.FLOAT, None)},
+    {"w": w(6, 2, 3, 2, 2), "b": w(6), "u": w(6, 3, 2, 2, 3), "v": w(3)}, feeds={"x": w(2, 4, 5, 6, 4)}, opset=19, ir=9, check=False)

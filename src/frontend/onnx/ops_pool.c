@@ -18,33 +18,43 @@ static lt_value whole_index(lt_onnx *c, const lt_type *x, lt_value at) {
   return lt_binary(c->g, LT_OP_add, at, base);
 }
 
-void lt_onnx_max_pool(lt_onnx *c) {
-  lt_value x = lt_ox_in(c, 0);
-  lt_ox_window w = lt_ox_window_of(c, x, NULL);
-  bool ceil = lt_ox_int(c, "ceil_mode", 0);
-  x = lt_ox_to_image(c, &w, x);
+static lt_value maximum_of_windows(lt_onnx *c, const lt_ox_window *w, lt_value x, void *ctx) {
   lt_max_pool_attrs a;
+  (void)ctx;
   lt_attrs_default(LT_OP_max_pool, &a);
-  a.kernel = w.kernel, a.stride = w.stride, a.pad = w.pad, a.dilation = w.dilation, a.ceil = ceil;
-  lt_value y = lt_emit(c->g, LT_OP_max_pool, &a, &x, 1);
-  lt_ox_result(c, 0, lt_ox_from_image(c, &w, y));
-  lt_ox_int(c, "storage_order", 0);
-  if (!lt_ox_wants(c, 1)) return;
-  lt_type image = lt_ox_of(c, x);
-  lt_max_pool_index_attrs i = {
-    .kernel = w.kernel, .stride = w.stride, .pad = w.pad, .dilation = w.dilation, .ceil = ceil};
-  lt_value at = whole_index(c, &image, lt_emit(c->g, LT_OP_max_pool_index, &i, &x, 1));
-  lt_ox_result(c, 1, lt_ox_from_image(c, &w, at));
+  a.kernel = w->kernel, a.stride = w->stride, a.pad = w->pad, a.dilation = w->dilation, a.ceil = w->ceil;
+  return lt_emit(c->g, LT_OP_max_pool, &a, &x, 1);
 }
 
-static lt_value mean_of_windows(lt_onnx *c, const lt_ox_window *w, lt_value x, bool border) {
+static lt_value mean_of_windows(lt_onnx *c, const lt_ox_window *w, lt_value x, void *border) {
   lt_avg_pool_attrs a = {.kernel = w->kernel,
                          .stride = w->stride,
                          .pad = w->pad,
                          .dilation = w->dilation,
                          .ceil = w->ceil,
-                         .count_include_pad = border};
+                         .count_include_pad = border != NULL};
   return lt_emit(c->g, LT_OP_avg_pool, &a, &x, 1);
+}
+
+static lt_value pooled(lt_onnx *c, const lt_ox_window *w, lt_value x, lt_ox_pooling *pool, void *ctx) {
+  if (w->solid) return lt_ox_pool_volume(c, w, x, pool, ctx);
+  return lt_ox_from_image(c, w, pool(c, w, lt_ox_to_image(c, w, x), ctx));
+}
+
+void lt_onnx_max_pool(lt_onnx *c) {
+  lt_value x = lt_ox_in(c, 0);
+  lt_ox_window w = lt_ox_window_of(c, x, NULL);
+  w.ceil = lt_ox_int(c, "ceil_mode", 0);
+  lt_ox_int(c, "storage_order", 0);
+  lt_ox_result(c, 0, pooled(c, &w, x, maximum_of_windows, NULL));
+  if (!lt_ox_wants(c, 1)) return;
+  if (w.solid) lt_ox_refuse(c, "its indices in three axes are not read");
+  x = lt_ox_to_image(c, &w, x);
+  lt_type image = lt_ox_of(c, x);
+  lt_max_pool_index_attrs i = {
+    .kernel = w.kernel, .stride = w.stride, .pad = w.pad, .dilation = w.dilation, .ceil = w.ceil};
+  lt_value at = whole_index(c, &image, lt_emit(c->g, LT_OP_max_pool_index, &i, &x, 1));
+  lt_ox_result(c, 1, lt_ox_from_image(c, &w, at));
 }
 
 void lt_onnx_average_pool(lt_onnx *c) {
@@ -52,8 +62,7 @@ void lt_onnx_average_pool(lt_onnx *c) {
   lt_ox_window w = lt_ox_window_of(c, x, NULL);
   w.ceil = lt_ox_int(c, "ceil_mode", 0);
   bool border = lt_ox_int(c, "count_include_pad", 0);
-  lt_value y = mean_of_windows(c, &w, lt_ox_to_image(c, &w, x), border);
-  lt_ox_result(c, 0, lt_ox_from_image(c, &w, y));
+  lt_ox_result(c, 0, pooled(c, &w, x, mean_of_windows, border ? &border : NULL));
 }
 
 /* |x|^p, and what undoes it */
@@ -72,12 +81,13 @@ static lt_value root(lt_onnx *c, lt_value x, double p) {
 void lt_onnx_lp_pool(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0);
   lt_ox_window w = lt_ox_window_of(c, x, NULL);
-  double p = (double)lt_ox_int(c, "p", 2), taps = (double)w.kernel.v[0] * (double)w.kernel.v[1];
+  double p = (double)lt_ox_int(c, "p", 2),
+         taps = (double)w.kernel.v[0] * (double)w.kernel.v[1] * (double)w.depth.kernel;
   w.ceil = lt_ox_int(c, "ceil_mode", 0);
   if (w.ceil) lt_ox_refuse(c, "ceil_mode=1 is not read");
-  lt_value m = power(c, lt_unary(c->g, LT_OP_abs, lt_ox_to_image(c, &w, x)), p);
-  lt_value y = mean_of_windows(c, &w, m, true), all = lt_ox_number(c, y, taps);
-  lt_ox_result(c, 0, lt_ox_from_image(c, &w, root(c, lt_binary(c->g, LT_OP_mul, y, all), p)));
+  lt_value y = pooled(c, &w, power(c, lt_unary(c->g, LT_OP_abs, x), p), mean_of_windows, &w);
+  lt_value all = lt_ox_number(c, y, taps);
+  lt_ox_result(c, 0, root(c, lt_binary(c->g, LT_OP_mul, y, all), p));
 }
 
 /* ---- whole images ------------------------------------------------------------------------------------------------ */
