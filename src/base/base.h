@@ -149,6 +149,7 @@ void lt_str_float(lt_str *s, float v);
 void lt_str_double(lt_str *s, double v);
 /* The name nearest to word in a NULL-terminated list, or NULL when none is near (edit distance > 1 + length/4). */
 const char *lt_nearest(const char *word, const char *const *names);
+bool lt_is_utf8(const char *text, size_t n);
 
 /* ---- checked sizes -------------------------------------------------------------------------------------------- */
 
@@ -181,6 +182,11 @@ void lt_mapping_drop(void *m);
 lt_mapping *lt_file_share(lt_arena *a, const char *path, size_t max, const char **why);
 /* Whole or not at all: written to a temporary beside it, synced, renamed. */
 void lt_file_write(lt_job *job, const char *path, const void *data, size_t n);
+/* The same piece by piece: it appears with lt_file_end; what the job leaves without is removed. */
+typedef struct lt_file_out lt_file_out;
+lt_file_out *lt_file_begin(lt_job *job, const char *path);
+void lt_file_put(lt_file_out *f, const void *data, size_t n);
+void lt_file_end(lt_file_out *f);
 /* No file written may be another one: lathe_files_distinct, in a job (distinct.c). */
 void lt_files_distinct(lt_job *job, const lathe_file *file, size_t n);
 void lt_dir_make(lt_job *job, const char *path); /* with parents */

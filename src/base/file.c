@@ -98,45 +98,64 @@ lt_bytes lt_file_view(lt_job *job, lt_arena *a, const char *path, size_t max) {
   return (lt_bytes){base, v->n};
 }
 
-/* 0, or an errno. */
-static int write_all(int fd, const unsigned char *p, size_t n) {
+/* ---- out -------------------------------------------------------------------------------------------------------- */
+
+struct lt_file_out {
+  lt_job *job;
+  int fd;
+  char path[4096], temp[4096]; /* temp empty: written directly */
+};
+
+/* What has not come to its end was never there. */
+static void drop_out(void *p) {
+  lt_file_out *f = p;
+  if (f->fd >= 0) close(f->fd);
+  if (f->fd >= 0 && f->temp[0]) unlink(f->temp);
+  lt_mem_free(f);
+}
+
+LT_NORETURN static void fail_out(lt_file_out *f, int err) { fail_errno(f->job, "write", f->path, err); }
+
+lt_file_out *lt_file_begin(lt_job *job, const char *path) {
+  static _Atomic unsigned counter;
+  struct stat st;
+  lt_file_out *f = lt_mem_alloc(sizeof *f);
+  if (!f) lt_fail_nomem(job);
+  f->job = job, f->fd = -1, f->temp[0] = 0;
+  snprintf(f->path, sizeof f->path, "%s", path);
+  lt_defer(job, drop_out, f);
+  bool direct = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+  int length = snprintf(f->temp, sizeof f->temp, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&counter, 1));
+  if (length >= (int)sizeof f->temp) fail_out(f, ENAMETOOLONG);
+  if (direct) f->temp[0] = 0;
+  f->fd = direct ? open(path, O_WRONLY | O_CLOEXEC) : open(f->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (f->fd < 0) fail_out(f, errno);
+  return f;
+}
+
+void lt_file_put(lt_file_out *f, const void *data, size_t n) {
+  const unsigned char *p = data;
   while (n) {
-    ssize_t put = write(fd, p, LT_MIN(n, (size_t)1 << 30));
+    ssize_t put = write(f->fd, p, LT_MIN(n, (size_t)1 << 30));
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return errno;
+    if (put < 0) fail_out(f, errno);
     p += put, n -= (size_t)put;
   }
-  return 0;
 }
 
-static int write_direct(const char *path, const void *data, size_t n) {
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return errno;
-  int err = write_all(fd, data, n);
+void lt_file_end(lt_file_out *f) {
+  int err = f->temp[0] && fsync(f->fd) ? errno : 0, fd = f->fd;
+  f->fd = -1;
   if (close(fd) && !err) err = errno;
-  return err;
-}
-
-static int write_then_rename(const char *path, const char *temp, const void *data, size_t n) {
-  int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0) return errno;
-  int err = write_all(fd, data, n);
-  if (!err && fsync(fd)) err = errno;
-  if (close(fd) && !err) err = errno;
-  if (!err && rename(temp, path)) err = errno;
-  if (err) unlink(temp);
-  return err;
+  if (!err && f->temp[0] && rename(f->temp, f->path)) err = errno;
+  if (err && f->temp[0]) unlink(f->temp);
+  if (err) fail_out(f, err);
 }
 
 void lt_file_write(lt_job *job, const char *path, const void *data, size_t n) {
-  static _Atomic unsigned counter;
-  char temp[4096];
-  struct stat st;
-  int err, length = snprintf(temp, sizeof temp, "%s.%ld.%u.tmp", path, (long)getpid(), atomic_fetch_add(&counter, 1));
-  if (length >= (int)sizeof temp) err = ENAMETOOLONG;
-  else if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) err = write_direct(path, data, n);
-  else err = write_then_rename(path, temp, data, n);
-  if (err) fail_errno(job, "write", path, err);
+  lt_file_out *f = lt_file_begin(job, path);
+  lt_file_put(f, data, n);
+  lt_file_end(f);
 }
 
 void lt_dir_make(lt_job *job, const char *path) {

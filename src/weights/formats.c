@@ -96,22 +96,6 @@ void lt_weights_fetch(lt_weights *w, lt_weight *x) {
   if (w->format->fetch) w->format->fetch(w, x);
 }
 
-bool lt_is_utf8(const char *text, size_t n) {
-  const unsigned char *p = (const unsigned char *)text, *end = p + n;
-  while (p < end) {
-    unsigned length = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-    if (!length || (size_t)(end - p) < length) return false;
-    for (unsigned i = 1; i < length; i++)
-      if ((p[i] & 0xc0) != 0x80) return false;
-    unsigned second = length > 2 ? p[1] : 0x90;
-    if ((*p == 0xe0 && second < 0xa0) || (*p == 0xed && second > 0x9f) || (*p == 0xf0 && second < 0x90) ||
-        (*p == 0xf4 && second > 0x8f))
-      return false;
-    p += length;
-  }
-  return true;
-}
-
 const char *lt_weight_text(lt_arena *a, const lt_weight *x) {
   char kind[16];
   lt_str s;

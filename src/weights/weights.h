@@ -52,7 +52,6 @@ void lt_weights_fetch(lt_weights *w, lt_weight *x);
 /* The format that a file of this name is written in; npz where the ending says nothing. Fails where it is only read. */
 const lt_weights_format *lt_weights_format_to_write(lt_job *job, const char *path);
 const char *lt_weight_text(lt_arena *a, const lt_weight *x); /* "float32[2, 3]" */
-bool lt_is_utf8(const char *text, size_t n);
 LT_NORETURN void lt_weights_fail(lt_weights *w, int status, const char *fmt, ...) LT_PRINTF(3, 4);
 
 enum { LT_MAX_WEIGHTS = 65536, LT_MAX_KEY = 1024 };
