@@ -20,6 +20,12 @@ void lt_graph_check(lt_job *job, const lathe_graph *g);
 /* The port as the API shows it. */
 void lt_port_of(lathe_port *out, const char *name, const char *kind, const lt_type *t, int64_t offset);
 
+/* The files that something is made of: the graph's own (a text, a model), those that it takes data from, and weights
+ * (NULL: none), to hold what is written against (made_of.c). */
+typedef LT_VEC(lathe_file) lt_file_list;
+lt_file_list lt_made_of(lt_arena *a, const lathe_graph *g, const char *weights);
+bool lt_is_file(const char *path); /* neither NULL nor standard input nor a text in memory */
+
 /* A text that the caller frees with lathe_free. The last thing a job does: nothing frees it when the job fails. */
 char *lt_text_out(lt_job *job, const lt_str *s);
 

@@ -69,3 +69,13 @@ void lt_model_image(lathe_model *m, lt_job *job, const lt_graph *network) {
   }
   measure_image(m);
 }
+
+bool lt_model_has_weights(const lathe_model *m) {
+  bool any = false, random = false;
+  for (uint32_t i = 0; i < m->image.n; i++) {
+    lt_init_kind kind = (lt_init_kind)m->init[i].kind;
+    any |= kind == LT_INIT_LITERAL;
+    random |= m->image.item[i].is_param ? kind != LT_INIT_LITERAL : kind == LT_INIT_NORMAL || kind == LT_INIT_UNIFORM;
+  }
+  return any && !random;
+}

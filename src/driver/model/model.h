@@ -84,6 +84,8 @@ const lt_image_item *lt_model_item(const lathe_model *m, const char *name); /* N
 
 /* image.c: once all entries have graphs. */
 void lt_model_image(lathe_model *m, lt_job *job, const lt_graph *network);
+/* All params have numbers of their own, as in a model that was trained elsewhere: a seed would say nothing. */
+bool lt_model_has_weights(const lathe_model *m);
 /* pack.c: e->plan, and for a run entry its part of m->pack, whose plan is whole when all entries have been planned. */
 typedef struct lt_packing lt_packing;
 lt_packing *lt_packing_begin(lathe_model *m);

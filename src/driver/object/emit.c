@@ -132,21 +132,10 @@ static lt_code *compile_pack(lt_emission *e, lt_pack_fn *run) {
   return lt_compile_pack(e->job, e->m, &here, run);
 }
 
-/* All params have numbers of their own, as in a model that was trained elsewhere: a seed would say nothing. */
-static bool has_weights(const lathe_model *m) {
-  bool any = false, random = false;
-  for (uint32_t i = 0; i < m->image.n; i++) {
-    lt_init_kind kind = (lt_init_kind)m->init[i].kind;
-    any |= kind == LT_INIT_LITERAL;
-    random |= m->image.item[i].is_param ? kind != LT_INIT_LITERAL : kind == LT_INIT_NORMAL || kind == LT_INIT_UNIFORM;
-  }
-  return any && !random;
-}
-
 static void read_weights(lt_emission *e, const lathe_instance *from) {
   const lt_options *o = e->o;
   /* without params, constants alone are packed */
-  if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n && !has_weights(e->m)) return;
+  if (!from && !o->weights && !o->given[LT_OPT_seed] && e->m->image.n && !lt_model_has_weights(e->m)) return;
   lt_pack_fn run = NULL;
   lt_code *pack = e->m->pack.out_bytes ? compile_pack(e, &run) : NULL;
   e->weights = lt_instance_images(e->job, e->m, run, (uint64_t)o->seed);
@@ -231,29 +220,6 @@ static void put_path(lt_str *s, const char *path) { /* as make reads it */
   }
 }
 
-static bool is_file(const char *path) { return path && *path != '<' && strcmp(path, "-"); }
-
-typedef LT_VEC(lathe_file) file_list;
-
-static void add_made_of(lt_arena *a, file_list *all, const char *path, const char *what) {
-  if (!is_file(path)) return;
-  for (uint32_t i = 0; i < all->n; i++)
-    if (!strcmp(all->at[i].path, path)) return;
-  lt_vec_push(a, all, ((lathe_file){path, what, 0}));
-}
-
-/* The text, the weights, and what the text takes data from. */
-static file_list made_of(const lt_emission *e, const lathe_graph *g) {
-  file_list all = {0};
-  add_made_of(e->a, &all, g->source.file, "the model");
-  if (e->o->weights) add_made_of(e->a, &all, lt_weights_file(e->a, e->o->weights, NULL), "--weights");
-  for (uint32_t i = 0; i < g->g->nodes.n; i++) {
-    const lt_data *d = lt_data_in(g->g->nodes.at[i]);
-    if (d) add_made_of(e->a, &all, d->path, "data of the model");
-  }
-  return all;
-}
-
 /* Two outputs of one spelling are still two. */
 static void check_files(const lt_emission *e, const lathe_graph *g) {
   const lt_options *o = e->o;
@@ -262,9 +228,9 @@ static void check_files(const lt_emission *e, const lathe_graph *g) {
                              {o->depfile, "--depfile", 1},
                              {o->weights_out, "--weights-out", 1},
                              {o->params_out, "--params-out", 1}};
-  file_list all = made_of(e, g);
+  lt_file_list all = lt_made_of(e->a, g, o->weights);
   for (size_t i = 0; i < LT_COUNT(made); i++)
-    if (is_file(made[i].path)) lt_vec_push(e->a, &all, made[i]);
+    if (lt_is_file(made[i].path)) lt_vec_push(e->a, &all, made[i]);
   lt_files_distinct(e->job, all.at, all.n);
 }
 
@@ -275,7 +241,7 @@ static void write_depfile(const lt_emission *e, const lathe_graph *g) {
   lt_str s;
   lt_str_init(&s, e->a);
   const char *made[] = {o->output, o->header, o->weights_out, o->params_out};
-  const file_list of = made_of(e, g);
+  const lt_file_list of = lt_made_of(e->a, g, o->weights);
   for (size_t i = 0; i < LT_COUNT(made); i++)
     if (made[i]) lt_str_puts(&s, i ? " " : ""), put_path(&s, made[i]);
   lt_str_puts(&s, ":");
