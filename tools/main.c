@@ -27,7 +27,10 @@ const verb verbs[] = {
    verb_check},
   {"check-object", 0, "F.o", NULL, NULL, verb_check_object},
   {"bench", V_BENCH, "MODEL", "time each kernel and the whole, against the machine's FMA peak", NULL, verb_bench},
-  {"print", V_PRINT, "MODEL", "the network as text, which reads back as the same network", NULL, verb_print},
+  {"print", V_PRINT, "MODEL", "the network as text, which reads back as the same network, or as an ONNX model",
+   "With --format=onnx -o F.onnx an entry (--entry, default: run) is written with its weights: those of --weights,\n"
+   "drawn from --seed, or those that the network has. Gradients and training steps too (docs/onnx.md).",
+   verb_print},
   {"opt", V_OPT, "F.lathe", "run passes over a network and print what they made of it", NULL, verb_opt},
   {"viz", V_VIZ, "MODEL", "draw the graph (uses Graphviz for .svg)", NULL, verb_viz},
   {"info", V_INFO, "MODEL", "layers, shapes, parameters, FLOP, bytes, and the arena as bars", NULL, verb_info},

@@ -1,4 +1,4 @@
-/* verb_print.c: print, opt and viz: one library call and a file. */
+/* verb_print.c: print (as text, or an ONNX model), opt and viz: one library call and a file. */
 #include "cli.h"
 
 #include <errno.h>
@@ -19,18 +19,6 @@ static char *print_graph(cli *c, const char *extra) {
   free(opts);
   lathe_graph_free(g);
   return text;
-}
-
-int verb_print(cli *c) {
-  char *text = print_graph(c, NULL);
-  fputs(text, stdout);
-  lathe_free(text);
-  return 0;
-}
-
-int verb_opt(cli *c) {
-  if (!has(c, "passes")) fail_usage(c, "opt needs to know what to run\nhelp: add --passes=fold,simplify,cse");
-  return verb_print(c);
 }
 
 /* ---- viz ---- */
@@ -89,4 +77,42 @@ int verb_viz(cli *c) {
   else write_text(c, path, text);
   lathe_free(text);
   return 0;
+}
+
+/* ---- print ---- */
+
+/* What goes to the one call only is no use to the other. */
+static void check_calls(const cli *c, unsigned to, const char *why) {
+  for (size_t i = 0; i < c->n; i++) {
+    const option *o = c->given[i].o;
+    if (!(o->to & (to | TO_LOAD)) && strcmp(o->name, "format") && strcmp(o->name, "output"))
+      fail_usage(c, "--%s goes %s", o->name, why);
+  }
+}
+
+static int print_onnx(cli *c) {
+  lathe_error e;
+  check_calls(c, TO_EXPORT, "with --format=text, dot or info");
+  if (!has(c, "output")) fail_usage(c, "an ONNX model needs a file to write\nhelp: add -o F.onnx");
+  lathe_graph *g = load_graph(c);
+  char *opts = opts_for(c, TO_EXPORT, NULL);
+  if (lathe_export(g, NULL, opts, &e)) fail_api(c, &e);
+  free(opts);
+  lathe_graph_free(g);
+  return 0;
+}
+
+int verb_print(cli *c) {
+  if (!strcmp(text_of(c, "format", "text"), "onnx")) return print_onnx(c);
+  check_calls(c, TO_PRINT, "with --format=onnx");
+  char *text = print_graph(c, NULL);
+  if (has(c, "output")) write_text(c, text_of(c, "output", NULL), text);
+  else fputs(text, stdout);
+  lathe_free(text);
+  return 0;
+}
+
+int verb_opt(cli *c) {
+  if (!has(c, "passes")) fail_usage(c, "opt needs to know what to run\nhelp: add --passes=fold,simplify,cse");
+  return verb_print(c);
 }

@@ -168,6 +168,12 @@ LATHE_API int lathe_graph_port(const lathe_graph *g, size_t i, lathe_port *out);
 /* The text of the network (canonical), of an entry (--entry), after a pass (--print-after=PASS|all), or through a list
  * of passes (--passes=a,b). --format=dot gives Graphviz, --format=info a summary of layers. Freed with lathe_free. */
 LATHE_API char *lathe_print(const lathe_graph *g, const char *opts, lathe_error *e);
+/* An entry as an ONNX model (docs/onnx.md): opts -o F.onnx (needed), --entry SPEC (default: run), what lathe_compile
+ * takes for it, --weight-data embed|extern (inside the file or beside it in F.onnx.data; default: inside, unless that
+ * would be past 2 GiB). The weights are those of `weights` (any model of the network, also a trained one), else
+ * --weights F, else drawn from --seed S, else those that the network has. Files appear whole or not at all. 0, or a
+ * lathe_status with *e filled. */
+LATHE_API int lathe_export(const lathe_graph *g, const lathe_instance *weights, const char *opts, lathe_error *e);
 
 /* ---- models: compiled entries ---- */
 /* opts: --entry SPEC (several), --optimizer --lr --loss --weight-decay --clip-norm --freeze, --cpu --features, --math,

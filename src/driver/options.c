@@ -33,6 +33,7 @@ static const char *call_name(unsigned to) {
          : to & TO_EMIT    ? "lathe_emit"
          : to & TO_PROVE   ? "lathe_prove"
          : to & TO_WEIGHTS ? "lathe_weights_list"
+         : to & TO_EXPORT  ? "lathe_export"
                            : "the command";
 }
 
@@ -171,7 +172,7 @@ void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text
 
 static void print_calls(lt_str *out, unsigned to) {
   const char *sep = "";
-  for (unsigned bit = TO_LOAD; bit <= TO_WEIGHTS; bit *= 2)
+  for (unsigned bit = TO_LOAD; bit <= TO_EXPORT; bit *= 2)
     if (to & bit) lt_str_printf(out, "%s`%s`", sep, call_name(bit)), sep = ", ";
 }
 

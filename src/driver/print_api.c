@@ -92,6 +92,8 @@ static void print_body(lt_job *job, void *arg) {
   printing p = {.job = job, .a = lt_arena_new(job)};
   lt_options_read(&p.o, job, p.a, args->opts, TO_PRINT);
   lt_str_init(&p.out, p.a);
+  if (p.o.format && !strcmp(p.o.format, "onnx"))
+    lt_fail(job, LATHE_E_INVALID, NULL, "--format=onnx is no text\nhelp: lathe_export writes it to a file");
   if (p.o.passes && p.o.print_after)
     lt_fail(job, LATHE_E_INVALID, NULL, "--passes and --print-after exclude each other");
   if (p.o.entry.n || p.o.print_after) show_entry(&p, args->g);

@@ -3,6 +3,7 @@
  * tests/cli/onnx.txt.
  */
 #include "check_main.h"
+#include "export/onnx/export.h"
 #include "frontend/frontend.h"
 #include "frontend/onnx/import.h"
 
@@ -176,7 +177,7 @@ START_TEST(messages) {
 }
 END_TEST
 
-/* docs/onnx.md ends in the table of ops; LT_UPDATE=1 writes it anew. */
+/* docs/onnx.md ends in the tables of ops; LT_UPDATE=1 writes them anew. */
 static void table_of_ops(lt_job *job, void *arg) {
   static const char mark[] = "do not edit below this line.\n\n";
   lt_arena *a = lt_arena_new(job);
@@ -189,6 +190,8 @@ static void table_of_ops(lt_job *job, void *arg) {
   lt_str_init(&out, a);
   lt_str_put(&out, (const char *)page.at, (size_t)(rest - (const char *)page.at));
   lt_onnx_ops_doc(&out);
+  lt_str_puts(&out, "\n## Ops that are written\n\nMade from `src/export/onnx/export_ops.def`.\n\n");
+  lt_onnx_export_doc(&out);
   if (lt_updates()) lt_file_write(job, path_of("../docs/onnx.md"), out.at, out.n);
   else ck_assert_msg(!strcmp((const char *)page.at, out.at), "docs/onnx.md: LT_UPDATE=1 ./dev test onnx");
 }
