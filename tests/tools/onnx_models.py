@@ -187,3 +187,15 @@ model("solid", [
     h.make_node("ConvTranspose", ["m", "u", "v"], ["y"], strides=[2, 1, 3], output_padding=[1, 0, 2], pads=[0, 1, 1, 1, 0, 0])],
     {"x": (T.FLOAT, [2, 4, 5, 6, 4])}, {"a": (T.FLOAT, [2, 6, 5, 3, 4]), "y": (T.FLOAT, None)},
     {"w": w(6, 2, 3, 2, 2), "b": w(6), "u": w(6, 3, 2, 2, 3), "v": w(3)}, feeds={"x": w(2, 4, 5, 6, 4)}, opset=19, ir=9, check=False)
+
+# Values between places, in every way of bringing them inside; an affine grid; regions; windows whose taps are moved.
+model("between", [
+    h.make_node("AffineGrid", ["theta", "size"], ["grid"], align_corners=1), h.make_node("GridSample", ["x", "grid"], ["l"], mode="linear", padding_mode="reflection"),
+    h.make_node("GridSample", ["x", "grid"], ["c"], mode="cubic", padding_mode="border", align_corners=1), h.make_node("GridSample", ["x", "grid"], ["z"], mode="nearest"),
+    h.make_node("Sum", ["l", "c", "z"], ["y"]),
+    h.make_node("RoiAlign", ["x", "rois", "of"], ["r"], output_height=2, output_width=3, sampling_ratio=2, spatial_scale=0.9),
+    h.make_node("DeformConv", ["x", "w", "moved", "b"], ["d"], "deform", group=2, offset_group=2, strides=[1, 2], pads=[1, 0, 1, 0], dilations=[1, 2])],
+    {"x": (T.FLOAT, [2, 4, 6, 7]), "theta": (T.FLOAT, [2, 2, 3]), "moved": (T.FLOAT, [2, 24, 6, 3])},
+    {"y": (T.FLOAT, [2, 4, 5, 4]), "r": (T.FLOAT, [3, 4, 2, 3]), "d": (T.FLOAT, [2, 6, 6, 3])},
+    {"size": np.array([2, 4, 5, 4]), "rois": np.array([[0, 0, 5, 6], [1.3, 2.2, 7.7, 6.1], [-2, -1, 4, 3]], np.float32), "of": np.array([0, 1, 1]),
+     "w": w(6, 2, 3, 2), "b": w(6)}, feeds={"x": w(2, 4, 6, 7), "theta": w(2, 2, 3) * 3, "moved": w(2, 24, 6, 3)}, opset=20, ir=9)
