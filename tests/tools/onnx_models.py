@@ -199,3 +199,7 @@ model("between", [
     {"y": (T.FLOAT, [2, 4, 5, 4]), "r": (T.FLOAT, [3, 4, 2, 3]), "d": (T.FLOAT, [2, 6, 6, 3])},
     {"size": np.array([2, 4, 5, 4]), "rois": np.array([[0, 0, 5, 6], [1.3, 2.2, 7.7, 6.1], [-2, -1, 4, 3]], np.float32), "of": np.array([0, 1, 1]),
      "w": w(6, 2, 3, 2), "b": w(6)}, feeds={"x": w(2, 4, 6, 7), "theta": w(2, 2, 3) * 3, "moved": w(2, 24, 6, 3)}, opset=20, ir=9)
+
+# Before version 4 of the format initializers are inputs too, also those that nobody needs.
+model("spare", [h.make_node("Relu", ["x"], ["y"])], {"x": (T.FLOAT, [2, 4]), "spare": (T.FLOAT, [3]), "odd": (T.UINT8, [1])}, {"y": (T.FLOAT, [2, 4])},
+      {"spare": np.ones(3, np.float32), "odd": np.zeros(1, np.uint8)}, opset=8, ir=3)

@@ -446,6 +446,7 @@ static lt_graph *read_onnx(lt_job *job, const lt_source *s, const lt_read_option
     const lt_onnx_tensor *x = &c->m.graph.tensors.at[i];
     lt_onnx_slot *slot = lt_onnx_slot_new(c, x->name);
     if (lt_map_gets(&needed, x->name, NULL)) lt_onnx_slot_tensor(c, slot, x, false);
+    else slot->tensor = x; /* what nobody needs may be of any type; it may be among the inputs, too */
   }
   check_dims_known(c);
   check_dims_given(c, &needed);
