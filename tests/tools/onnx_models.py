@@ -203,3 +203,12 @@ model("between", [
 # Before version 4 of the format initializers are inputs too, also those that nobody needs.
 model("spare", [h.make_node("Relu", ["x"], ["y"])], {"x": (T.FLOAT, [2, 4]), "spare": (T.FLOAT, [3]), "odd": (T.UINT8, [1])}, {"y": (T.FLOAT, [2, 4])},
       {"spare": np.ones(3, np.float32), "odd": np.zeros(1, np.uint8)}, opset=8, ir=3)
+
+# The largest and the least, equal ones among them, along any axis.
+s = rng.integers(0, 5, (3, 9, 4)).astype(np.float32)
+s[0, :3, 0] = [np.inf, -np.inf, 1e-45]
+model("best", [h.make_node("TopK", ["x", "k"], ["y", "i"], axis=1), h.make_node("TopK", ["x", "k"], ["z", "j"], axis=0, largest=0),
+               h.make_node("TopK", ["long", "k"], ["w", "l"])],
+      {"x": (T.FLOAT, [3, 9, 4]), "long": (T.INT64, [2, 7])},
+      {"y": (T.FLOAT, [3, 3, 4]), "i": (T.INT64, [3, 3, 4]), "z": (T.FLOAT, [3, 9, 4]), "j": (T.INT64, [3, 9, 4]), "w": (T.INT64, [2, 3]), "l": (T.INT64, [2, 3])},
+      {"k": np.array([3])}, feeds={"x": s, "long": (1 << 60) + rng.integers(0, 4, (2, 7))})

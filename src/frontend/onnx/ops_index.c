@@ -1,6 +1,8 @@
 /* ops_index.c: ops that pick elements: slices with any step, borders, gathers. Where the places are known, each axis is
  * a slice or is taken from (lt_ox_take); otherwise ours does it with the index that is computed. */
-#include "frontend/onnx/import.h"
+#include <math.h>
+
+#include "frontend/onnx/forms.h"
 
 /* ---- Slice ------------------------------------------------------------------------------------------------------- */
 
@@ -188,4 +190,64 @@ void lt_onnx_one_hot(lt_onnx *c) {
   lt_value off = lt_ox_reshape(c, lt_ox_slice(c, values, 0, 0, 1), 0, NULL);
   lt_value on = lt_ox_reshape(c, lt_ox_slice(c, values, 0, 1, 2), 0, NULL);
   lt_ox_result(c, 0, lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){hot, on, off}, 3));
+}
+
+/* ---- TopK -------------------------------------------------------------------------------------------------------- */
+
+/* Numbers of 32 bits as doubles in the order that is asked for, in which equal ones differ by their places: the spare
+ * bits hold up to 2^16 of them. NaN is the largest, above infinity. */
+static lt_value keys(lt_onnx *c, lt_value x, bool least) {
+  lt_type t = lt_ox_of(c, x);
+  lt_value y = lt_cast(c->g, x, LT_F64), place = lt_cast(c->g, iota(c, LT_I32, t.dim[1], 2, 1), LT_F64), apart;
+  if (lt_is_float(t.dtype)) {
+    y = choose(c, lt_ox_binary(c, LT_OP_equal, x, x), limited(c, y, -0x1p130, 0x1p130), lt_ox_number(c, y, 0x1p131));
+    apart = with(c, LT_OP_add, with(c, LT_OP_mul, un(c, LT_OP_abs, y), 0x1p-42), 0x1p-300);
+  } else apart = lt_ox_number(c, y, 0x1p-17);
+  return lt_ox_binary(c, least ? LT_OP_add : LT_OP_sub, y, lt_ox_binary(c, LT_OP_mul, apart, place));
+}
+
+/* How many elements of its row come before each of x [rows, n]: those above it (below, with `least`), and of equal ones
+ * those that stand before. All ranks of a row differ. */
+static lt_value ranks(lt_onnx *c, lt_value x, bool least) {
+  lt_type t = lt_ox_of(c, x);
+  int64_t rows = t.dim[0], n = t.dim[1];
+  bool narrow = lt_dtype_size(t.dtype) <= 4;
+  if (narrow) x = keys(c, x, least);
+  else if (floats(c, x)) x = choose(c, lt_ox_binary(c, LT_OP_equal, x, x), x, lt_ox_number(c, x, INFINITY));
+  lt_value own = lt_ox_reshape(c, x, 3, (int64_t[]){rows, n, 1}),
+           other = lt_ox_reshape(c, x, 3, (int64_t[]){rows, 1, n});
+  lt_value a = least ? other : own, b = least ? own : other; /* the other wins where a < b */
+  lt_value wins = lt_ox_binary(c, LT_OP_less, a, b);
+  if (!narrow) {
+    lt_value before = lt_ox_binary(c, LT_OP_less, iota(c, LT_I32, n, 2, 1), iota(c, LT_I32, n, 2, 0));
+    wins = choose(c, before, lt_ox_binary(c, LT_OP_less_equal, a, b), wins);
+  }
+  return lt_ox_reduce(c, LT_OP_sum, lt_cast(c->g, wins, LT_I32), &(lt_ints){1, {2}}, false);
+}
+
+/* Every place is put at its rank; the first k are what is asked for, and values are picked by them. */
+void lt_onnx_top_k(lt_onnx *c) {
+  enum { MOST = 1 << 16 };
+  lt_value x = lt_ox_in(c, 0);
+  lt_type t = lt_ox_of(c, x), y = t;
+  int64_t axis = lt_ox_axis(c, lt_ox_int(c, "axis", -1), t.rank), n = t.rank ? t.dim[axis] : 1, perm[LT_MAX_RANK];
+  int64_t k = c->opset < 10 ? lt_ox_int(c, "k", 0) : lt_ox_known_int(c, 1, "k"), rows = lt_type_count(&t) / n, all;
+  bool least = !lt_ox_int(c, "largest", 1);
+  lt_ox_int(c, "sorted", 1); /* in order they are in any order */
+  if (!t.rank || k < 1 || k > n) lt_ox_refuse(c, "k is %lld of %lld elements", (long long)k, (long long)n);
+  if (n > MOST || !lt_mul_ok(&all, rows, n * n) || all > (int64_t)1 << 36)
+    lt_ox_refuse(c, "it compares all pairs of %lld elements in %lld rows, more than are read", (long long)n,
+                 (long long)rows);
+  for (unsigned i = 0; i < t.rank; i++) perm[i] = i;
+  perm[axis] = t.rank - 1, perm[t.rank - 1] = axis;
+  y.dim[axis] = t.dim[t.rank - 1], y.dim[t.rank - 1] = k;
+  lt_value flat = lt_ox_reshape(c, lt_transpose(c->g, x, perm), 2, (int64_t[]){rows, n}), at = ranks(c, flat, least);
+  lt_type line = lt_make_type(LT_F32, 2, (int64_t[]){rows, n}); /* places below 2^16 are exact */
+  lt_scatter_add_attrs put = {.axis = 1, .size = n};
+  lt_value place = lt_broadcast_to(c->g, lt_cast(c->g, iota(c, LT_I32, n, 2, 1), LT_F32), &line);
+  place = lt_emit(c->g, LT_OP_scatter_add, &put, (lt_value[]){place, at}, 2);
+  place = lt_cast(c->g, lt_ox_slice(c, place, 1, 0, k), LT_I64);
+  lt_value best = lt_ox_pick(c, LT_OP_gather, flat, 1, place);
+  lt_ox_result(c, 0, lt_transpose(c->g, lt_ox_reshape(c, best, t.rank, y.dim), perm));
+  if (lt_ox_wants(c, 1)) lt_ox_result(c, 1, lt_transpose(c->g, lt_ox_reshape(c, place, t.rank, y.dim), perm));
 }
