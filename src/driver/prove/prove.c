@@ -9,7 +9,7 @@
  * End to end, a comparison that goes the other way (x < 0 by a rounding error) moves a gradient elsewhere, and that is
  * not wrong. So the interpreter takes over what the compiled code has decided: those nodes have been checked, exactly,
  * one by one. And what is zero but for rounding (a bias before batch_norm has no gradient) is known as well as noise_of
- * says. */
+ * says. Where rounding each value as its type does leaves the range (1e39 in f32), so may the compiled code. */
 #include "driver/prove/probe.h"
 
 #include <math.h>
@@ -19,7 +19,8 @@ typedef struct proof {
   const lt_options *o;
   lt_arena *a;
   lt_points found;
-  double *noise; /* by result; NULL: not known yet */
+  double *noise;    /* by result; NULL: not known yet, */
+  lt_eval rounding; /* nor this: each node rounds as its type does */
   double worst;
   uint32_t worst_at; /* largest error of a result, relative to its largest element */
   bool ends;         /* nothing is known of what stands between leaves and results */
@@ -89,13 +90,24 @@ static double error_at(const lt_tensor *got, const lt_tensor *want, int64_t i) {
   return finite_or_infinite(fabs(a - b));
 }
 
-/* The largest error and where it is. */
-static double error_of(const lt_tensor *got, const lt_tensor *want, int64_t *worst) {
+/* The largest error and where it is, but for elements that are not finite and of which `rounded` (may be NULL) says so.
+ */
+static double error_of(const lt_tensor *got, const lt_tensor *want, const lt_tensor *rounded, int64_t *worst) {
   double most = 0;
   *worst = 0;
   for (int64_t i = 0, n = lt_type_count(&got->type); i < n; i++) {
     double d = error_at(got, want, i);
+    if (d == INFINITY && rounded && !isfinite(lt_tensor_at(got, i)) && !isfinite(lt_tensor_at(rounded, i))) continue;
     if (d > most) most = d, *worst = i;
+  }
+  return most;
+}
+
+static double finite_error_of(const lt_tensor *got, const lt_tensor *want) {
+  double most = 0;
+  for (int64_t i = 0, n = lt_type_count(&got->type); i < n; i++) {
+    double d = error_at(got, want, i);
+    if (isfinite(d)) most = fmax(most, d);
   }
   return most;
 }
@@ -117,20 +129,19 @@ static void open_rounding(proof *f, const lt_eval *exact, lt_eval *e) {
  * another 1 - tanh². Costs a call and two interpretations, so only when something seems wrong. */
 static double noise_of(proof *f, lt_eval *exact, uint32_t i) {
   uint32_t n = lt_probe_results(f->p);
-  int64_t at;
   if (f->noise) return f->noise[i];
   f->noise = LT_NEW_ARRAY(f->a, double, n + 1);
   lt_stirred moved = lt_probe_stir(f->p);
-  lt_eval e, rounding;
+  lt_eval e;
   lt_eval_init(&e, f->p->job, f->a, f->p->g, LT_EVAL_DOUBLE);
   for (lt_value v = 1; v < f->p->g->values.n; v++)
     if (moved.leaf[v]) lt_eval_set(&e, v, moved.leaf[v]);
-  open_rounding(f, exact, &rounding);
+  open_rounding(f, exact, &f->rounding);
   for (uint32_t k = 0; k < n; k++) {
     lt_value v = lt_probe_result(f->p, k);
     const lt_tensor *want = lt_eval_get(exact, v);
-    f->noise[k] = error_of(moved.result[k], result_tensor(f, k), &at) + error_of(lt_eval_get(&e, v), want, &at) +
-                  error_of(lt_eval_get(&rounding, v), want, &at);
+    f->noise[k] = finite_error_of(moved.result[k], result_tensor(f, k)) + finite_error_of(lt_eval_get(&e, v), want) +
+                  finite_error_of(lt_eval_get(&f->rounding, v), want);
   }
   return f->noise[i];
 }
@@ -150,10 +161,13 @@ static bool compare_values(proof *f, uint32_t i, const lt_tensor *got, const lt_
                            lt_eval *exact, lt_str *notes) {
   const lt_type *t = lt_type_of(f->p->g, lt_probe_result(f->p, i));
   int64_t at;
-  double size = lt_largest(want), error = error_of(got, want, &at),
+  double size = lt_largest(want), error = error_of(got, want, NULL, &at),
          limit = lt_is_float(t->dtype) ? atol_of(f) + allowed * size : 0;
   if (error <= limit) return note_error(f, i, size > 0 ? error / size : 0);
-  if (lt_is_float(t->dtype)) limit += NOISE * noise_of(f, exact, i);
+  if (lt_is_float(t->dtype)) {
+    limit += NOISE * noise_of(f, exact, i);
+    error = error_of(got, want, lt_eval_get(&f->rounding, lt_probe_result(f->p, i)), &at);
+  }
   if (error <= limit && error < INFINITY) return f->vague++, true;
   lt_str_printf(notes, "%s `%s` %s differs%s%s: %.9g, should be %.9g (allowed %.3g)\n", kind_of(f, i),
                 lt_probe_result_name(f->p, i), lt_type_text(f->a, t), t->rank ? " at " : "", lt_index_text(f->a, t, at),
