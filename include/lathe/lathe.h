@@ -231,7 +231,8 @@ LATHE_API char *lathe_model_report(const lathe_model *m, const char *what, lathe
 LATHE_API lathe_instance *lathe_open(lathe_model *m, const char *opts, lathe_error *e);
 LATHE_API void lathe_instance_free(lathe_instance *s);
 /* The memory behind an input, output, hyperparameter ("lr") or param/state by name. Inputs and outputs: owned by the
- * instance until bound to yours. After writing a param of a run model call lathe_repack. NULL: no such name. An
+ * instance until bound to yours. After writing a param of a run model call lathe_repack. NULL: no such name, or a param
+ * that is in the file of --weights still, and that file has been written since (docs/weights.md). An
  * instance of a train model also has "step" (calls so far) and "seed", both i64; lathe_weights_save keeps them with the
  * optimizer. */
 LATHE_API void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes);

@@ -177,6 +177,8 @@ void lt_mapped_rest(const lt_mapped *m); /* gives the pages back until they are 
 typedef struct lt_mapping { lt_bytes bytes; struct lt_mapping_shared *shared; } lt_mapping;
 lt_mapping *lt_mapping_new(lt_arena *a, int fd, const char *path, const char **why);
 void lt_mapping_keep(lt_mapping *m);
+/* Has the file that stands there not been written since it was mapped? A new one in its place is none of ours. */
+bool lt_mapping_same(const lt_mapping *m, const char *path);
 void lt_mapping_drop(void *m);
 /* The file itself, whatever its folder; links are followed. NULL and no reason: not regular (a pipe), to be read. */
 lt_mapping *lt_file_share(lt_arena *a, const char *path, size_t max, const char **why);

@@ -169,6 +169,13 @@ static lt_elements merged(const lt_elements *n) {
   return out;
 }
 
+bool lt_elements_are(const lt_elements *n, lathe_dtype want) {
+  const lt_element to = lt_element_of(want);
+  const lt_elements walk = merged(n);
+  bool ordered = !walk.rank || (walk.rank == 1 && walk.stride[0] == 1);
+  return ordered && n->kind == to.kind && n->size == to.size && n->kind != 'b' && !n->big && LITTLE_ENDIAN_HERE;
+}
+
 /* Elements that are ours already, but for the order of their axes. Loads do not depend on alignment. */
 static void copy_floats(const lt_elements *n, float *to) {
   int64_t index[LATHE_MAX_RANK] = {0}, offset = 0;

@@ -41,6 +41,8 @@ lathe_dtype lt_elements_natural(const lt_elements *e);
 /* Write e->count elements of `want` in row-major order to data. Floats become f32 or f64, integers i32 or i64 when all
  * values fit, bool bool; anything else is an error. */
 void lt_elements_convert(const lt_elements *e, lt_job *job, lt_array_where where, lathe_dtype want, void *data);
+/* Are its bytes already what would be written? Bools may have other bytes than ours. */
+bool lt_elements_are(const lt_elements *e, lathe_dtype want);
 bool lt_elements_fit(const lt_elements *e, lathe_dtype want);     /* may its kind be converted? */
 const char *lt_elements_kind(const lt_elements *e, char out[16]); /* "float32", "bfloat16", "uint8", "bool" */
 

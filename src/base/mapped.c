@@ -86,6 +86,7 @@ void lt_mapped_rest(const lt_mapped *m) {
 struct lt_mapping_shared {
   lt_mapping m; /* first: what is handed out */
   lt_mapped mapped;
+  struct stat seen;
   _Atomic uint32_t references;
 };
 
@@ -98,6 +99,14 @@ void lt_mapping_drop(void *p) {
   lt_mem_free(s);
 }
 
+bool lt_mapping_same(const lt_mapping *m, const char *path) {
+  const struct stat *was = &m->shared->seen;
+  struct stat st;
+  if (stat(path, &st) || st.st_dev != was->st_dev || st.st_ino != was->st_ino) return true;
+  return st.st_size == was->st_size && st.st_mtim.tv_sec == was->st_mtim.tv_sec &&
+         st.st_mtim.tv_nsec == was->st_mtim.tv_nsec;
+}
+
 lt_mapping *lt_mapping_new(lt_arena *a, int fd, const char *path, const char **why) {
   struct stat st;
   struct lt_mapping_shared *s = lt_mem_alloc(sizeof *s);
@@ -107,6 +116,7 @@ lt_mapping *lt_mapping_new(lt_arena *a, int fd, const char *path, const char **w
   s->m.shared = s;
   lt_arena_defer(a, lt_mapping_drop, &s->m);
   if (fstat(fd, &st)) return *why = reason(a, path, errno), NULL;
+  s->seen = st;
   *why = st.st_size ? map_open(a, &s->mapped, path, fd, 0, st.st_size) : lt_arena_printf(a, "%s is empty", path);
   s->m.bytes = (lt_bytes){s->mapped.at, s->mapped.length};
   return *why ? NULL : &s->m;

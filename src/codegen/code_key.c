@@ -17,7 +17,7 @@
 #define SAME_FIELDS(T, bytes)                                                                                          \
   _Static_assert(sizeof(void *) != 8 || sizeof(T) == (bytes), #T " has another field: does code depend on it?")
 SAME_FIELDS(lt_target, 96);
-SAME_FIELDS(lt_module_entry, 24);
+SAME_FIELDS(lt_module_entry, 32);
 SAME_FIELDS(lt_plan, 160);
 SAME_FIELDS(lt_slot, 112);
 SAME_FIELDS(lt_buffer, 56);
@@ -157,6 +157,8 @@ bool lt_code_key(lt_str *out, const lt_target *t, const lt_module_entry *entry, 
     const int64_t all[] = {e->two_regions, e->pack, e->steps};
     put_text(out, e->symbol);
     lt_key_put_all(out, all, LT_COUNT(all));
+    lt_key_put(out, e->image ? (int64_t)e->image->n : -1);
+    for (uint32_t k = 0; e->image && k < e->image->n; k++) lt_key_put(out, e->image->item[k].offset);
     put_plan(out, e->plan);
   }
   return known;

@@ -10,14 +10,16 @@ typedef int (*lt_half_fn)(const void *io, void *region, void *out, void *scratch
 /* one kernel, for bench */
 typedef int (*lt_step_fn)(const void *io, void *region, void *out, void *scratch, int64_t kernel);
 
-typedef int (*lt_pack_fn)(void *out, const void *region);
+/* Packing in this process: weights one by one, wherever they stand, in the order of the image. */
+typedef int (*lt_pack_fn)(void *out, const void *const *item, const lathe_parallel *parallel);
 
 typedef struct lt_module_entry {
   const lt_plan *plan;
-  bool two_regions;   /* (io, region, out, scratch) */
-  bool pack;          /* (out, region): without io and scratch */
-  bool steps;         /* also emit <name>_step */
-  const char *symbol; /* NULL: the plan's name */
+  bool two_regions;      /* (io, region, out, scratch) */
+  bool pack;             /* (out, region): without io and scratch */
+  bool steps;            /* also emit <name>_step */
+  const lt_image *image; /* of pack: (out, item, parallel), the region's items each by its address; NULL: one region */
+  const char *symbol;    /* NULL: the plan's name */
 } lt_module_entry;
 typedef struct lt_code lt_code; /* JIT-compiled module; immutable, usable by any thread */
 

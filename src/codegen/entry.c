@@ -3,6 +3,7 @@
  *   int NAME(io, region, scratch)                        run, train, grad
  *   int NAME(io, region, out, scratch)                   with two regions: backward, apply
  *   int NAME(out, region)                                pack
+ *   int NAME(out, item, parallel)                        pack of weights that stand one by one: a table of addresses
  *   int NAME_step(io, region, out, scratch, i64 kernel)  one kernel, for bench
  *
  * A kernel's buffers are passed as an array of addresses in the entry's frame, which is its only memory. An entry of
@@ -87,22 +88,33 @@ static void emit_prologue(entry *e) {
   choose_region(e);
   LLVMValueRef bad = NULL;
   for (uint32_t i = 0; i < p->n_slot; i++) load_slot(e, i, &bad);
-  bad = bad_region(l, bad, e->region, p->region_bytes);
+  if (!e->as->image) bad = bad_region(l, bad, e->region, p->region_bytes);
   bad = bad_region(l, bad, e->scratch, p->scratch_bytes);
   if (e->out) bad = bad_region(l, bad, e->out, p->out_bytes);
   lt_ll_return_if(l, bad, LATHE_E_POINTER);
-  if (p->region_kinds)
+  if (p->region_kinds && !e->as->image)
     lt_ll_return_if(l, lt_ll_bad_header(l, e->region, header_of(p, p->region_kinds, LT_REGION_STATE)), LATHE_E_MODEL);
   if (p->out_kinds && e->out)
     lt_ll_return_if(l, lt_ll_bad_header(l, e->out, header_of(p, p->out_kinds, LT_REGION_OUT)), LATHE_E_MODEL);
   bool parallel = e->io && !e->module->serial;
-  e->parallel = parallel ? lt_ll_load_ptr(l, e->io, p->n_slot) : LLVMConstNull(l->ptr);
+  if (e->as->image) e->parallel = LLVMGetParam(l->fn, 2);
+  else e->parallel = parallel ? lt_ll_load_ptr(l, e->io, p->n_slot) : LLVMConstNull(l->ptr);
+}
+
+/* On the item that begins last before these bytes. */
+static LLVMValueRef on_item(const entry *e, int64_t offset) {
+  const lt_image *image = e->as->image;
+  uint32_t i = 0;
+  while (i + 1 < image->n && image->item[i + 1].offset <= offset) i++;
+  return lt_ll_bytes_on(e->l, lt_ll_load_ptr(e->l, e->region, i), offset - image->item[i].offset);
 }
 
 static LLVMValueRef address_of(const entry *e, const lt_buffer *b) {
   switch (b->region) {
   case LT_REGION_IO: return lt_ll_bytes_on(e->l, e->slot[b->slot], b->offset);
-  case LT_REGION_STATE: return lt_ll_bytes_on(e->l, e->region, b->offset);
+  case LT_REGION_STATE:
+    if (e->as->image) return on_item(e, b->offset);
+    return lt_ll_bytes_on(e->l, e->region, b->offset);
   case LT_REGION_OUT: return lt_ll_bytes_on(e->l, e->out, b->offset);
   case LT_REGION_SCRATCH: return lt_ll_bytes_on(e->l, e->scratch, b->offset);
   case LT_REGION_CONST: return lt_ll_bytes_on(e->l, e->consts, b->offset);
@@ -149,7 +161,7 @@ static void begin_function(entry *e, const char *name, bool out, bool kernel) {
   bool pack = e->as->pack;
   unsigned n = 0;
   LLVMTypeRef param[5];
-  for (n = 0; n < (pack ? 2u : out ? 4u : 3u); n++) param[n] = l->ptr;
+  for (n = 0; n < (pack && !e->as->image ? 2u : out ? 4u : 3u); n++) param[n] = l->ptr;
   if (kernel) param[n++] = l->i64;
   lt_ll_begin(l, name, l->i32, param, n, false);
   n = 0;
@@ -285,6 +297,13 @@ static LLVMValueRef emit_consts(lt_module *m, const lt_plan *p) {
   return lt_embed(m, lt_arena_printf(m->l.arena, "%s.consts", p->name), x);
 }
 
+/* Weights in a file stand at any address. */
+static void relax_loads(LLVMValueRef fn) {
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(fn); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef x = LLVMGetFirstInstruction(b); x; x = LLVMGetNextInstruction(x))
+      if (LLVMIsALoadInst(x)) LLVMSetAlignment(x, 1);
+}
+
 static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry *m) {
   lt_ll *l = &module->l;
   const lt_plan *p = m->plan;
@@ -298,6 +317,8 @@ static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry 
   e.slot = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   e.present = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   for (uint32_t i = 0; i < p->n_kernel; i++) e.function[i] = lt_kernels_function(all, &p->kernel[i]);
+  for (uint32_t i = 0; m->image && lt_target_reads_anywhere(l->target) && i < p->n_kernel; i++)
+    relax_loads(e.function[i]);
   e.consts = emit_consts(module, p);
   emit_entry(&e);
   if (m->steps) emit_step(&e);

@@ -408,3 +408,7 @@ void lt_targets_print(lt_str *out) {
   }
   lt_str_puts(out, "\n");
 }
+
+bool lt_target_reads_anywhere(const lt_target *t) {
+  return strncmp(t->triple, "x86_64", 6) == 0 || strncmp(t->triple, "aarch64", 7) == 0;
+}

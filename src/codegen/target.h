@@ -25,6 +25,7 @@ void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, c
  * machine's without a triple). Nothing is asked of the host but what "native" and no triple mean. */
 void lt_target_cross(lt_target *out, lt_job *job, lt_arena *a, const char *triple, const char *cpu,
                      const char *features);
+bool lt_target_reads_anywhere(const lt_target *t); /* may elements in memory stand at any address? */
 void lt_llvm_init(void); /* once per process, safe from any thread; lt_target_host and lt_target_cross do it */
 void lt_targets_print(lt_str *out); /* for `lathe targets` */
 #endif

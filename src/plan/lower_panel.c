@@ -75,6 +75,14 @@ static void pack_depthwise(lt_builder *b, const lt_unit *u) {
   finish(&p);
 }
 
+/* So many rows of a matrix are taken at a time: where W has K along its rows' distance, the panels of all columns are
+ * filled from rows that are near, and not from one end of W to the other for each. */
+enum { NEAR = 64 };
+
+static int64_t rows_at_a_time(int64_t k_size, bool transposed) {
+  return !transposed && k_size > NEAR && k_size % NEAR == 0 ? NEAR : k_size;
+}
+
 static void pack_matrix(lt_builder *b, const lt_unit *u, bool transposed) {
   packer p;
   start(&p, b, u);
@@ -82,11 +90,13 @@ static void pack_matrix(lt_builder *b, const lt_unit *u, bool transposed) {
   int rank = w->rank, k_axis = rank - (transposed ? 1 : 2), n_axis = rank - (transposed ? 2 : 1);
   int64_t k_size = w->dim[k_axis], step = k_size * LT_LANES;
   for (int i = 0; i < rank - 2; i++) p.from.c[i] = lt_coord_dim(lt_kernel_dim(&p.kb, w->dim[i]));
-  int nb = lt_kernel_dim(&p.kb, lt_ceil_div(w->dim[n_axis], LT_LANES)), k = lt_kernel_dim(&p.kb, k_size);
-  int lane = lt_kernel_dim(&p.kb, LT_LANES);
-  p.from.c[k_axis] = lt_coord_dim(k);
+  int64_t rows = rows_at_a_time(k_size, transposed);
+  int part = lt_kernel_dim(&p.kb, k_size / rows), nb = lt_kernel_dim(&p.kb, lt_ceil_div(w->dim[n_axis], LT_LANES));
+  int k = lt_kernel_dim(&p.kb, rows), lane = lt_kernel_dim(&p.kb, LT_LANES);
+  p.from.c[k_axis] = lt_coord_affine(part, rows, 0);
+  p.from.c[k_axis].coef[k] = 1;
   p.from.c[n_axis] = lanes_of(&p, nb, lane, w->dim[n_axis]);
-  p.to.stride[lane] = 1, p.to.stride[k] = LT_LANES, p.to.stride[nb] = step;
+  p.to.stride[lane] = 1, p.to.stride[k] = LT_LANES, p.to.stride[part] = rows * LT_LANES, p.to.stride[nb] = step;
   step *= p.kb.k.extent[nb];
   for (int i = rank - 3; i >= 0; i--) p.to.stride[i] = step, step *= w->dim[i];
   finish(&p);

@@ -68,8 +68,11 @@ void lt_weights_open(lt_weights *out, lt_job *job, lt_arena *a, const char *path
   *out = (lt_weights){0};
   path = lt_weights_file(a, path, &out->part);
   const lt_weights_format *format = by_name(path, strlen(path));
-  lt_bytes file = lt_file_view(job, a, path, MAX_FILE);
+  const char *why = NULL;
+  lt_mapping *mapping = strcmp(path, "-") ? lt_file_share(a, path, MAX_FILE, &why) : NULL;
+  lt_bytes file = mapping ? mapping->bytes : lt_file_read(job, a, path, MAX_FILE); /* which says why not */
   lt_weights_parse(out, job, a, format ? format : by_content(file), path, file);
+  out->mapping = mapping;
 }
 
 const lt_weights_format *lt_weights_format_to_write(lt_job *job, const char *path) {

@@ -34,15 +34,16 @@ struct lt_weights {
   const char *path;
   const char *part; /* which of the dictionaries in a checkpoint (F.pth:NAME); NULL: not said */
   lt_bytes file;
-  lt_weight *at; /* keys differ */
+  lt_mapping *mapping; /* of the file; NULL: it was read (a pipe) */
+  lt_weight *at;       /* keys differ */
   uint32_t n;
   void *own; /* the reader's */
 };
 
 /* "F.pth:NAME" is the dictionary NAME of the checkpoint F.pth: the file, and the name (NULL: none). */
 const char *lt_weights_file(lt_arena *a, const char *path, const char **part);
-/* The format by the name's ending, else by the first bytes. The arrays point into the file, which is mapped until the
- * job ends. */
+/* The format by the name's ending, else by the first bytes. The arrays point into the file, which is mapped as
+ * long as the arena is there, or who keeps the mapping. */
 void lt_weights_open(lt_weights *out, lt_job *job, lt_arena *a, const char *path);
 /* The same of bytes that are there already, in a format that is known. */
 void lt_weights_parse(lt_weights *out, lt_job *job, lt_arena *a, const lt_weights_format *format, const char *path,

@@ -24,6 +24,7 @@ static void find_entry(const lathe_model *m, lt_job *job, lt_model_entry *e) {
 
 void lt_model_jit(lathe_model *m, lt_job *job) {
   assert(m->unit && !m->code);
+  if (m->pack.out_bytes) m->unit[m->n_unit - 1].image = &m->image;
   lt_code *code = (m->options.cache ? lt_jit_kept : lt_jit)(job, &m->target, m->unit, m->n_unit);
   m->code = code;
   for (uint32_t i = 0; i < m->n_entry; i++) find_entry(m, job, &m->entry[i]);
@@ -34,7 +35,7 @@ static void free_code(void *code) { lt_code_free(code); }
 
 lt_code *lt_compile_pack(lt_job *job, const lathe_model *m, const lt_target *host, lt_pack_fn *run) {
   if (!m->pack.out_bytes) return NULL;
-  lt_code *code = lt_jit(job, host, &(lt_module_entry){.plan = &m->pack, .pack = true}, 1);
+  lt_code *code = lt_jit(job, host, &(lt_module_entry){.plan = &m->pack, .pack = true, .image = &m->image}, 1);
   lt_defer_cancel(job, code);
   lt_defer(job, free_code, code);
   look_up(job, code, m->pack.name, run);

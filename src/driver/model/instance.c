@@ -9,6 +9,7 @@
 
 static void instance_delete(void *p) {
   lathe_instance *s = p;
+  if (s->file) lt_mapping_drop(s->file);
   for (uint32_t i = 0; i < s->n_cell; i++) lt_mem_zeroed_free(s->cell[i].own);
   lt_mem_zeroed_free(s->image);
   lt_mem_zeroed_free(s->packed);
@@ -82,6 +83,8 @@ static void make_images(lathe_instance *s, lt_job *job) {
   h.model = m->image_kind == LT_IMAGE_STATE ? m->state_hash : m->hash;
   memcpy(h.magic, LT_IMAGE_MAGIC, sizeof h.magic);
   memcpy(s->image, &h, sizeof h);
+  s->item = LT_NEW_ARRAY(&s->arena, const void *, m->image.n + 1);
+  for (uint32_t i = 0; i < m->image.n; i++) s->item[i] = s->image + m->image.item[i].offset;
   if (m->pack.out_bytes) s->packed = zeroed(job, m->pack.out_bytes);
 }
 
@@ -124,9 +127,36 @@ void lt_instance_draw(lathe_instance *s) {
   s->drawn = true;
 }
 
+bool lt_instance_settle(lathe_instance *s) {
+  const lt_image *image = &s->model->image;
+  if (!s->file) return true;
+  if (!lt_mapping_same(s->file, s->file_path)) return false;
+  for (uint32_t i = 0; i < image->n; i++) {
+    unsigned char *own = s->image + image->item[i].offset;
+    if (s->item[i] == own) continue;
+    memcpy(own, s->item[i], (size_t)lt_type_bytes(&image->item[i].type));
+    s->item[i] = own;
+  }
+  lt_mapping_drop(s->file);
+  s->file = NULL;
+  return true;
+}
+
+void lt_fail_written(lt_job *job, const lathe_instance *s) {
+  lt_fail(job, LATHE_E_IO, NULL,
+          "%s has been written since its weights were opened\nhelp: replace such files by renaming", s->file_path);
+}
+
+void lt_instance_own(lt_job *job, lathe_instance *s) {
+  if (!lt_instance_settle(s)) lt_fail_written(job, s);
+}
+
+/* Weights that are in the file still are packed as they are: only in the image can they be changed. */
 int lathe_repack(lathe_instance *s) {
   if (!s) return LATHE_E_INVALID;
-  int status = s->packed ? s->pack(s->packed, s->image) : LATHE_OK;
+  if (s->file && !s->stale) return LATHE_OK;
+  const lathe_parallel *threads = s->pool ? lathe_pool_parallel(s->pool) : NULL;
+  int status = s->packed ? s->pack(s->packed, s->item, threads) : LATHE_OK;
   if (!status) s->stale = false;
   return status;
 }
@@ -156,7 +186,7 @@ static void open_body(lt_job *job, void *arg) {
   make_cells(s, job);
   make_regions(s, job);
   if (o.threads > 1 && !(s->pool = lathe_pool_new((int)o.threads))) lt_fail_nomem(job);
-  if (o.weights) lt_weights_load(job, s, o.weights, (lt_load_options){o.weights_partial, o.flatten_order});
+  if (o.weights) lt_weights_load(job, s, o.weights, (lt_load_options){o.weights_partial, o.flatten_order, true});
   lt_instance_draw(s);
   int status = lathe_repack(s);
   if (status) lt_fail(job, LATHE_E_INTERNAL, NULL, "packing the weights failed: %s", lathe_status_text(status));
@@ -187,6 +217,7 @@ void *lathe_buffer(lathe_instance *s, const char *name, size_t *bytes) {
   const lt_image_item *item = lt_model_item(s->model, name);
   void *hidden = lt_instance_hidden(s, name);
   if (bytes && (item || hidden)) *bytes = item ? (size_t)lt_type_bytes(&item->type) : sizeof s->step;
+  if (item && !lt_instance_settle(s)) return NULL;
   return item ? s->image + item->offset : hidden;
 }
 
@@ -329,7 +360,7 @@ static void profile_body(lt_job *job, void *arg) {
   if (!c) lt_fail(job, LATHE_E_INVALID, NULL, "the model has no entry `%.40s`", p->entry ? p->entry : "");
   if (!s->model->options.profile)
     lt_fail(job, LATHE_E_INVALID, NULL, "kernels cannot be timed one by one\nhelp: compile with --profile");
-  int64_t bytes = s->model->image.bytes;
+  int64_t bytes = c->callee->entry->split ? 0 : s->model->image.bytes;
   unsigned char *saved = lt_arena_alloc(lt_arena_new(job), (size_t)LT_MAX(bytes, 1));
   memcpy(saved, s->image, (size_t)bytes);
   fill_io(s, c);

@@ -32,9 +32,12 @@ struct lathe_instance {
   lt_call_args *call;
   uint32_t n_call;
   unsigned char *image; /* portable: header, params, states */
-  void *packed;         /* the image that run entries read; NULL: none */
-  lt_pack_fn pack;      /* makes it of the portable one: the model's own code, or code that lives as long as this */
-  void **grads;         /* gradient images, by entry of the model; NULL: no halves */
+  const void **item;    /* where each param and state of it stands: there, or still in the file they are from */
+  lt_mapping *file;     /* that file, as long as some do; NULL: none do */
+  const char *file_path;
+  void *packed;    /* the image that run entries read; NULL: none */
+  lt_pack_fn pack; /* makes it of the portable one: the model's own code, or code that lives as long as this */
+  void **grads;    /* gradient images, by entry of the model; NULL: no halves */
   void *scratch;
   lathe_pool *pool;
   bool drawn; /* weights have their initial values, or a file's */
@@ -55,6 +58,12 @@ lathe_instance *lt_instance_images(lt_job *job, const lathe_model *m, lt_pack_fn
 void lt_instance_draw_item(lathe_instance *s, uint32_t i);
 void lt_instance_draw(lathe_instance *s);
 
+/* After this the image holds all weights. What was only packed until now comes from the file it is from: false, or an
+ * error: the file has been written since. */
+bool lt_instance_settle(lathe_instance *s);
+void lt_instance_own(lt_job *job, lathe_instance *s);
+LT_NORETURN void lt_fail_written(lt_job *job, const lathe_instance *s);
+
 bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed itself */
 
 /* ---- weights.c ---- */
@@ -63,6 +72,7 @@ void lt_weights_copy(lt_job *job, lathe_instance *to, const lathe_instance *from
 typedef struct lt_load_options {
   bool partial;              /* missing and extra keys are allowed */
   const char *flatten_order; /* of Keras's layers after a flatten: "hwc", "chw"; NULL: such layers are an error */
+  bool pack_only;            /* weights that nothing but `pack` reads may stay where they are in the file */
 } lt_load_options;
 void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_options o);
 void lt_weights_write(lt_job *job, lathe_instance *s, const char *path, bool with_optimizer);

@@ -77,6 +77,39 @@ static void convert(reading *r, lt_weight *x, lt_elements view, lathe_dtype want
   lt_elements_convert(&view, r->job, (lt_array_where){r->w.path, x->key}, want, to);
 }
 
+/* May the weights of this instance stay in the file? Only where nobody but `pack` reads them. */
+static bool may_stay(const lathe_instance *s, const lt_weights *w, lt_load_options o) {
+  bool may = o.pack_only && w->mapping && s->packed && !s->drawn;
+  for (uint32_t i = 0; i < s->model->n_entry; i++) may = may && s->model->entry[i].split;
+  return may;
+}
+
+/* An array that has the weight's own bytes, in the file itself. */
+static bool stays(reading *r, const lt_match *x, lathe_dtype want) {
+  const lt_bytes *file = &r->w.file;
+  lt_weights_fetch(&r->w, x->weight);
+  lt_elements view = x->array;
+  view.data = x->weight->array.data, view.big = x->weight->array.big;
+  bool aligned = (uintptr_t)view.data % view.size == 0 || lt_target_reads_anywhere(&r->s->model->target);
+  return aligned && lt_elements_are(&view, want) && view.data >= file->at && view.data < file->at + file->n;
+}
+
+/* The weight's place is its item of the image, or the file. */
+static void place(reading *r, uint32_t i, unsigned char *made, bool may) {
+  const lt_image_item *item = &r->s->model->image.item[i];
+  const lt_match *x = &r->match.item[i];
+  lathe_dtype want = (lathe_dtype)item->type.dtype;
+  if (may && stays(r, x, want)) r->s->item[i] = x->weight->array.data;
+  else convert(r, x->weight, x->array, want, made + item->offset);
+}
+
+static void keep_file(reading *r) {
+  lathe_instance *s = r->s;
+  s->file_path = lt_arena_strdup(&s->arena, r->w.path);
+  s->file = r->w.mapping;
+  lt_mapping_keep(s->file);
+}
+
 void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_options o) {
   lt_arena *a = lt_arena_new(job);
   reading r = {.job = job, .s = s};
@@ -85,14 +118,16 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_o
   lt_match_begin(&r.match, job, a, s->model, &r.w);
   r.match.partial = o.partial, r.match.flatten_order = o.flatten_order;
   match_all(&r);
+  lt_instance_own(job, s);
+  bool may = may_stay(s, &r.w, o);
+  if (may) keep_file(&r);
   bool fresh = !s->drawn; /* nobody has it yet: what fails half-way is freed */
   unsigned char *made = fresh ? s->image : lt_arena_alloc(a, (size_t)image->bytes + 1); /* else all or nothing */
   if (!fresh) memcpy(made, s->image, (size_t)image->bytes);
   for (uint32_t i = 0; i < image->n; i++) {
     const lt_match *x = &r.match.item[i];
     if (fresh && !x->weight) lt_instance_draw_item(s, i);
-    if (x->weight)
-      convert(&r, x->weight, x->array, (lathe_dtype)image->item[i].type.dtype, made + image->item[i].offset);
+    if (x->weight) place(&r, i, made, may);
   }
   int64_t hidden[LT_COUNT(hidden_names)];
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
@@ -130,6 +165,7 @@ int lathe_weights_load(lathe_instance *s, const char *path, int partial, lathe_e
 
 void lt_weights_write(lt_job *job, lathe_instance *s, const char *path, bool with_optimizer) {
   const lathe_model *m = s->model;
+  lt_instance_own(job, s);
   const lt_weights_format *format = lt_weights_format_to_write(job, path);
   lt_arena *a = lt_arena_new(job);
   lt_named_array *list = LT_NEW_ARRAY(a, lt_named_array, m->image.n + LT_COUNT(hidden_names));
@@ -165,6 +201,8 @@ int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, 
 
 void lt_weights_copy(lt_job *job, lathe_instance *into, const lathe_instance *from) {
   const lathe_model *to = into->model;
+  lt_instance_own(job, into);
+  if (from->file && !lt_mapping_same(from->file, from->file_path)) lt_fail_written(job, from);
   for (int pass = 0; pass < 2; pass++) /* first check, then change */
     for (uint32_t i = 0; i < to->image.n; i++) {
       const lt_image_item *item = &to->image.item[i], *other = lt_model_item(from->model, item->name);
@@ -172,7 +210,8 @@ void lt_weights_copy(lt_job *job, lathe_instance *into, const lathe_instance *fr
       if (!other) lt_fail(job, LATHE_E_MISMATCH, NULL, "the other model has no weight `%s`", item->name);
       if (!lt_type_eq(&item->type, &other->type))
         lt_fail(job, LATHE_E_MISMATCH, NULL, "weight `%s` has another shape in the other model", item->name);
-      if (pass) memcpy(into->image + item->offset, from->image + other->offset, (size_t)lt_type_bytes(&item->type));
+      const void *at = from->item[other - from->model->image.item];
+      if (pass) memcpy(into->image + item->offset, at, (size_t)lt_type_bytes(&item->type));
     }
   bool both = lt_instance_trains(into) && lt_instance_trains(from);
   if (both) into->step = from->step, into->seed = from->seed;

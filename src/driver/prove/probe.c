@@ -142,6 +142,7 @@ void lt_probe_plan(lt_probe *p, lt_job *job, const lathe_graph *network, lathe_i
             entry, c->entry->spec.name);
   *p = (lt_probe){.job = job, .a = lt_arena_new(job), .s = s, .entry = c->entry};
   lt_graph_check(job, network);
+  lt_instance_own(job, s);
   make_graphs(p, network);
   p->shown = show_all(p);
   p->before = block(p, image_bytes(s), 0);
