@@ -212,3 +212,42 @@ model("best", [h.make_node("TopK", ["x", "k"], ["y", "i"], axis=1), h.make_node(
       {"x": (T.FLOAT, [3, 9, 4]), "long": (T.INT64, [2, 7])},
       {"y": (T.FLOAT, [3, 3, 4]), "i": (T.INT64, [3, 3, 4]), "z": (T.FLOAT, [3, 9, 4]), "j": (T.INT64, [3, 9, 4]), "w": (T.INT64, [2, 3]), "l": (T.INT64, [2, 3])},
       {"k": np.array([3])}, feeds={"x": s, "long": (1 << 60) + rng.integers(0, 4, (2, 7))})
+
+# A function of the model's own, in another of them: attributes that a call gives, leaves out or hands on, an operand left out; loops that
+# are written out.
+def ref(node, **names):
+    for k, v in names.items():
+        a = node.attribute.add()
+        a.name, a.ref_attr_name, a.type = k, v, onnx.AttributeProto.FLOAT
+    return node
+
+
+inner = h.make_function("own", "bent", ["x", "b"], ["y"], [
+    ref(h.make_node("LeakyRelu", ["x"], ["t"]), alpha="slope"), ref(h.make_node("Elu", ["t"], ["e"]), alpha="size"), h.make_node("Clip", ["e", "b"], ["y"])],
+    [h.make_opsetid("", 17)], ["slope"], [h.make_attribute("size", 0.5)])
+outer = h.make_function("own", "twice", ["x"], ["y"], [
+    ref(h.make_node("bent", ["x"], ["t"], domain="own"), slope="slope"), h.make_node("bent", ["t", "low"], ["z"], domain="own", slope=0.25, size=2.0),
+    h.make_node("Sqrt", ["four"], ["two"]), h.make_node("Mul", ["z", "two"], ["y"])], [h.make_opsetid("", 17), h.make_opsetid("own", 1)], ["slope"])
+outer.node.insert(0, h.make_node("Constant", [], ["low"], value=nh.from_array(np.array(-0.75, np.float32))))
+outer.node.insert(0, h.make_node("Constant", [], ["four"], value=nh.from_array(np.array(4, np.float32))))
+turn = h.make_graph([h.make_node("Cast", ["i"], ["f"], to=T.FLOAT), h.make_node("Mul", ["s", "w"], ["m"]), h.make_node("Add", ["m", "f"], ["t"]),
+                     h.make_node("Less", ["i", "last"], ["go"]), h.make_node("Neg", ["t"], ["ng"])], "turn",
+                    [h.make_tensor_value_info("i", T.INT64, []), h.make_tensor_value_info("c", T.BOOL, []), h.make_tensor_value_info("s", T.FLOAT, [2, 3])],
+                    [h.make_tensor_value_info("go", T.BOOL, []), h.make_tensor_value_info("t", T.FLOAT, [2, 3]), h.make_tensor_value_info("ng", T.FLOAT, [2, 3])])
+step = h.make_graph([h.make_node("Add", ["a", "x"], ["o"]), h.make_node("Tanh", ["o"], ["th"])], "step",
+                    [h.make_tensor_value_info("a", T.FLOAT, [2]), h.make_tensor_value_info("x", T.FLOAT, [2])],
+                    [h.make_tensor_value_info("o", T.FLOAT, [2]), h.make_tensor_value_info("th", T.FLOAT, [2])])
+m = model("calls", [
+    h.make_node("twice", ["x"], ["b"], "first", domain="own", slope=0.1), h.make_node("twice", ["b"], ["y"], "second", domain="own", slope=0.3),
+    h.make_node("Loop", ["n", "", "b"], ["l", "all"], "loop", body=turn),
+    h.make_node("Scan", ["zero", "b"], ["sum", "parts"], "scan", body=step, num_scan_inputs=1, scan_input_axes=[1], scan_input_directions=[1],
+                scan_output_axes=[1], scan_output_directions=[1])],
+    {"x": (T.FLOAT, [2, 3])}, {"y": (T.FLOAT, [2, 3]), "l": (T.FLOAT, [2, 3]), "all": (T.FLOAT, None), "sum": (T.FLOAT, [2]), "parts": (T.FLOAT, [2, 3])},
+    {"n": np.array(9), "last": np.array(3), "w": w(2, 3), "zero": np.zeros(2, np.float32)}, opset=17, ir=8)
+m.opset_import.append(h.make_opsetid("own", 1))
+m.functions.extend([inner, outer])
+onnx.save(m, os.path.join(out, "calls.onnx"))
+x = w(2, 3)
+np.save(os.path.join(out, "calls.x.npy"), x)
+for k, v in zip(["y", "l", "all", "sum", "parts"], ort.InferenceSession(m.SerializeToString()).run(None, {"x": x})):
+    np.save(os.path.join(out, f"calls.{k}.npy"), v)

@@ -202,13 +202,6 @@ void lt_ox_refuse(lt_onnx *c, const char *fmt, ...) {
 
 static const char *node_name(const lt_onnx_node *n) { return n->name[0] ? n->name : n->out.at[0]; }
 
-static bool is_function(const lt_onnx *c, const lt_onnx_node *n) {
-  const char *full = lt_arena_printf(c->arena, "%s:%s", n->domain, n->op);
-  for (uint32_t i = 0; i < c->m.functions.n; i++)
-    if (!strcmp(c->m.functions.at[i], full)) return true;
-  return false;
-}
-
 static void refuse_unasked(lt_onnx *c) {
   for (uint32_t i = 0; i < c->n->attrs.n; i++)
     if (!c->n->attrs.at[i].asked) lt_ox_refuse(c, "its attribute `%.60s` is not understood", c->n->attrs.at[i].name);
@@ -218,8 +211,12 @@ static void import_node(lt_job *job, void *arg) {
   lt_onnx *c = arg;
   c->job = c->m.wire.job = c->arena->job = job;
   lt_graph_enter(c->g, job);
-  if (is_function(c, c->n))
-    lt_ox_refuse(c, "it is a function of the model's own\nhelp: onnx.inliner.inline_local_functions writes them out");
+  const lt_onnx_function *f = lt_onnx_function_of(c, c->n);
+  if (f) {
+    lt_onnx_call_function(c, f);
+    refuse_unasked(c);
+    return;
+  }
   if (!c->row)
     lt_ox_refuse(c, c->n->domain[0] ? "there is no such op of the domain `%.60s`" : "there is no such op here%s",
                  c->n->domain);
@@ -260,11 +257,23 @@ static bool operands_ready(lt_onnx *c) {
   return true;
 }
 
+/* Functions import versions of their own. */
+static int64_t opset_for(const lt_onnx *c, const char *domain) {
+  if (c->call)
+    for (uint32_t i = 0; i < c->call->f->opsets.n; i++)
+      if (!strcmp(c->call->f->opsets.at[i].domain, domain)) return c->call->f->opsets.at[i].version;
+  return lt_onnx_opset_of(&c->m, domain);
+}
+
 static void run_node(lt_onnx *c, lt_onnx_node *n) {
   lathe_error e;
   lt_job *job = c->job;
   const lt_onnx_node *outer = c->n;
   const char *label = c->g->label;
+  lt_onnx_scope *scope = c->scope; /* where a refusal comes back to */
+  const lt_onnx_call *call = c->call;
+  unsigned depth = c->depth;
+  n = lt_onnx_node_in_call(c, n);
   c->n = n;
   if (!operands_ready(c)) {
     mark_refused(c);
@@ -272,10 +281,11 @@ static void run_node(lt_onnx *c, lt_onnx_node *n) {
     return;
   }
   c->row = lt_onnx_op_find(n->domain, n->op);
-  c->opset = lt_onnx_opset_of(&c->m, n->domain);
+  c->opset = opset_for(c, n->domain);
   c->g->label = lt_arena_strdup(&c->g->arena, node_name(n));
   int status = lt_protect(&e, import_node, c);
   c->job = c->m.wire.job = c->arena->job = job;
+  c->scope = scope, c->call = call, c->depth = depth;
   lt_graph_enter(c->g, job);
   if (status == LATHE_E_UNSUPPORTED) {
     note_refusal(c, &e);
@@ -288,15 +298,22 @@ static void run_node(lt_onnx *c, lt_onnx_node *n) {
   if (c->g->nodes.n > most) fail(c, LATHE_E_INVALID, "the network has more than %u nodes", most);
 }
 
-void lt_onnx_run_nodes(lt_onnx *c, lt_onnx_graph *g) {
+void lt_onnx_run_nodes(lt_onnx *c, lt_onnx_scope *s, lt_onnx_graph *g) {
   const lt_onnx_op *row = c->row;
+  lt_onnx_scope *outer = c->scope;
   int64_t opset = c->opset;
   if (g->sparse) lt_ox_refuse(c, "a sparse initializer is not read");
+  if (c->depth >= 16) lt_ox_refuse(c, "branches, loops and functions nest deeper than 16");
+  c->written += 1 + g->nodes.n;
+  if (c->written > LT_ONNX_WRITTEN)
+    fail(c, LATHE_E_INVALID, "its branches, loops and functions come to more than %d nodes", (int)LT_ONNX_WRITTEN);
+  c->depth++, c->scope = s;
   for (uint32_t i = 0; i < g->tensors.n; i++) {
-    lt_onnx_slot *s = lt_onnx_slot_new(c, g->tensors.at[i].name);
-    lt_onnx_slot_tensor(c, s, &g->tensors.at[i], false);
+    lt_onnx_slot *own = lt_onnx_slot_new(c, g->tensors.at[i].name);
+    lt_onnx_slot_tensor(c, own, &g->tensors.at[i], false);
   }
   for (uint32_t i = 0; i < g->nodes.n; i++) run_node(c, &g->nodes.at[i]);
+  c->depth--, c->scope = outer;
   c->row = row, c->opset = opset;
 }
 
@@ -435,6 +452,7 @@ static lt_graph *read_onnx(lt_job *job, const lt_source *s, const lt_read_option
   lt_map needed = {0};
   c->job = job, c->arena = arena, c->o = o ? o : &none;
   c->files = (lt_onnx_files){s->folder ? s->folder : ".", file_name(s->file), s->file, s->mapping, {0}};
+  c->scope = lt_onnx_scope_new(c, NULL);
   lt_str_init(&c->refusals, arena);
   lt_onnx_read_model(&c->m, &wire);
   c->g = lt_graph_new(job, network_name(c));

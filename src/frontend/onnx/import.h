@@ -23,6 +23,15 @@ typedef struct lt_onnx_slot {
   bool refused;                 /* nothing is known of it: the node that makes it was refused */
 } lt_onnx_slot;
 
+/* Names that are seen in a place: of the model, in a branch or one turn of a loop its own and those outside, in a
+ * function its own alone. */
+typedef struct lt_onnx_scope {
+  lt_map names; /* name → lt_onnx_slot */
+  const struct lt_onnx_scope *outer; /* NULL: nothing outside is seen */
+} lt_onnx_scope;
+/* A call of a function of the model's own: what its nodes' attributes may stand for. */
+typedef struct lt_onnx_call { const lt_onnx_function *f; lt_onnx_node *n; } lt_onnx_call;
+
 typedef struct lt_onnx lt_onnx;
 typedef struct lt_onnx_op {
   const char *name, *domain;
@@ -41,14 +50,16 @@ struct lt_onnx {
   lt_onnx_model m;
   lt_onnx_files files;
   lt_graph *g;
-  lt_map slots;         /* name → lt_onnx_slot */
-  bool *live;           /* by node of the model: an output needs it */
+  lt_onnx_scope *scope;
+  const lt_onnx_call *call; /* NULL: the nodes are the model's */
+  bool *live;               /* by node of the model: an output needs it */
   struct { const lt_tensor **at; uint32_t n, cap; } known; /* by value; NULL: not known */
-  uint32_t nodes_known; /* nodes of g that were looked at */
-  lt_onnx_node *n;      /* in progress */
+  uint32_t nodes_known;     /* nodes of g that were looked at */
+  lt_onnx_node *n;          /* in progress */
   const lt_onnx_op *row;
-  int64_t opset;  /* of its domain */
-  unsigned depth; /* of branches that are written out */
+  int64_t opset;    /* of its domain */
+  unsigned depth;   /* of what is written out: branches, loops, functions */
+  uint64_t written; /* nodes of them so far */
   lt_str refusals;
   unsigned n_refused;
 };
@@ -117,8 +128,17 @@ lt_value lt_onnx_slot_value(lt_onnx *c, lt_onnx_slot *s);
 const lt_tensor *lt_onnx_known(lt_onnx *c, lt_value v);       /* NULL: not known */
 const char *lt_onnx_legal_name(lt_onnx *c, const char *name); /* as our names are, and free */
 
-/* Write out a graph in the place of the node in progress: its inputs are bound already (import.c). */
-void lt_onnx_run_nodes(lt_onnx *c, lt_onnx_graph *g);
+void lt_onnx_slot_bind(lt_onnx *c, const char *name, const lt_onnx_slot *s); /* another name of it, here */
+const lt_tensor *lt_onnx_slot_known(lt_onnx *c, lt_onnx_slot *s);            /* NULL: not known */
+
+/* Write out a graph in the place of the node in progress, in a scope of its own whose inputs are bound already
+ * (flow.c). */
+lt_onnx_scope *lt_onnx_scope_new(lt_onnx *c, const lt_onnx_scope *outer);
+void lt_onnx_run_nodes(lt_onnx *c, lt_onnx_scope *s, lt_onnx_graph *g);
+lt_onnx_slot *lt_onnx_scope_result(lt_onnx *c, const lt_onnx_scope *s, const char *name); /* refuses where it is not */
+const lt_onnx_function *lt_onnx_function_of(const lt_onnx *c, const lt_onnx_node *n);     /* NULL: it is an op */
+void lt_onnx_call_function(lt_onnx *c, const lt_onnx_function *f);
+lt_onnx_node *lt_onnx_node_in_call(lt_onnx *c, lt_onnx_node *n); /* with what its attributes stand for */
 
 #define OP(name, since, function, op, how) void lt_onnx_##function(lt_onnx *c);
 #include "frontend/onnx/onnx_ops.def"

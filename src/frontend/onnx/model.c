@@ -171,6 +171,7 @@ static void read_attr(lt_onnx_model *m, lt_onnx_attr *a, const lt_wire_cursor *c
       lt_vec_push(m->wire.arena, &a->strings, lt_wire_text(&t, &f, "strings", 256));
       seen(a, LT_ONNX_A_STRINGS);
       break;
+    case 21: a->ref = lt_wire_text(&t, &f, "ref_attr_name", LT_ONNX_NAME); break;
     case 20: kind = lt_wire_int(&t, &f, "type"); break;
     default: break;
     }
@@ -283,7 +284,7 @@ void lt_onnx_read_graph(lt_onnx_model *m, lt_onnx_graph *g, lt_span where) {
   read_graph(m, g, (lt_wire_cursor){&m->wire, "GraphProto", where.at, where.at + where.n, 8});
 }
 
-static void read_opset(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_field *field) {
+static lt_onnx_opset read_opset(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_field *field) {
   lt_wire_cursor t = lt_wire_enter(c, field, "OperatorSetIdProto");
   lt_wire_field f;
   lt_onnx_opset o = {.domain = ""};
@@ -292,21 +293,37 @@ static void read_opset(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_
     if (f.number == 2) o.version = lt_wire_int(&t, &f, "version");
   }
   if (!strcmp(o.domain, "ai.onnx")) o.domain = "";
-  if (m->opsets.n >= LT_ONNX_DOMAINS)
-    lt_wire_fail(&m->wire, field->at, "the model imports more than %d sets of ops", (int)LT_ONNX_DOMAINS);
-  lt_vec_push(m->wire.arena, &m->opsets, o);
+  count_item(m, field->at, 1);
+  return o;
 }
 
 static void read_function(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_field *field) {
   lt_wire_cursor t = lt_wire_enter(c, field, "FunctionProto");
+  lt_arena *arena = m->wire.arena;
   lt_wire_field f;
-  const char *name = "", *domain = "";
+  lt_onnx_function to = {.name = "", .domain = ""};
+  lt_onnx_attr a;
   while (lt_wire_next(&t, &f)) {
-    if (f.number == 1) name = lt_wire_text(&t, &f, "name", 256);
-    if (f.number == 10) domain = lt_wire_text(&t, &f, "domain", 256);
+    if (f.number <= 6) count_item(m, f.at, 1);
+    switch (f.number) {
+    case 1: to.name = lt_wire_text(&t, &f, "name", 256); break;
+    case 4: lt_vec_push(arena, &to.in, lt_wire_text(&t, &f, "input", LT_ONNX_NAME)); break;
+    case 5: lt_vec_push(arena, &to.out, lt_wire_text(&t, &f, "output", LT_ONNX_NAME)); break;
+    case 6: lt_vec_push(arena, &to.attrs, lt_wire_text(&t, &f, "attribute", LT_ONNX_NAME)); break;
+    case 7: read_node(m, &to.body, &t, &f); break;
+    case 9:
+      if (to.opsets.n >= LT_ONNX_DOMAINS)
+        lt_wire_fail(&m->wire, f.at, "a function imports more than %d sets of ops", (int)LT_ONNX_DOMAINS);
+      lt_vec_push(arena, &to.opsets, read_opset(m, &t, &f));
+      break;
+    case 10: to.domain = lt_wire_text(&t, &f, "domain", 256); break;
+    case 11: read_attr(m, &a, &t, &f); lt_vec_push(arena, &to.defaults, a); break;
+    default: break;
+    }
   }
+  if (!strcmp(to.domain, "ai.onnx")) to.domain = "";
   count_item(m, field->at, 1);
-  lt_vec_push(m->wire.arena, &m->functions, lt_arena_printf(m->wire.arena, "%s:%s", domain, name));
+  lt_vec_push(arena, &m->functions, to);
 }
 
 int64_t lt_onnx_opset_of(const lt_onnx_model *m, const char *domain) {
@@ -342,7 +359,11 @@ void lt_onnx_read_model(lt_onnx_model *m, const lt_wire *w) {
       graph = true;
       read_graph(m, &m->graph, lt_wire_enter(&t, &f, "GraphProto"));
       break;
-    case 8: read_opset(m, &t, &f); break;
+    case 8:
+      if (m->opsets.n >= LT_ONNX_DOMAINS)
+        lt_wire_fail(w, f.at, "the model imports more than %d sets of ops", (int)LT_ONNX_DOMAINS);
+      lt_vec_push(m->wire.arena, &m->opsets, read_opset(m, &t, &f));
+      break;
     case 25: read_function(m, &t, &f); break;
     default: break;
     }

@@ -14,10 +14,11 @@ enum {
   LT_ONNX_IR = 14,         /* the newest version of the format that is read */
   LT_ONNX_OPSET_FIRST = 6, /* versions of the standard's ops */
   LT_ONNX_OPSET_LAST = 28,
-  LT_ONNX_DOMAINS = 256,    /* sets of ops that a model imports */
-  LT_ONNX_NAME = 4096,      /* bytes of a name */
-  LT_ONNX_ITEMS = 1 << 22,  /* nodes, names and numbers of attributes, together */
-  LT_ONNX_NUMBERS = 1 << 16 /* of one attribute */
+  LT_ONNX_DOMAINS = 256,     /* sets of ops that a model imports */
+  LT_ONNX_NAME = 4096,       /* bytes of a name */
+  LT_ONNX_ITEMS = 1 << 22,   /* nodes, names and numbers of attributes, together */
+  LT_ONNX_WRITTEN = 1 << 18, /* nodes of branches, loops and functions, each as often as it is written out */
+  LT_ONNX_NUMBERS = 1 << 16  /* of one attribute */
 };
 
 /* TensorProto.DataType, as the standard numbers them. */
@@ -70,7 +71,8 @@ typedef struct lt_onnx_attr {
   LT_VEC(const char *) strings;
   lt_onnx_tensor *tensor;
   lt_span graph;
-  bool asked; /* by whoever imports the node: what nobody asks for is not understood */
+  const char *ref; /* in a function: the attribute of the call that it stands for; NULL: it is itself */
+  bool asked;      /* by whoever imports the node: what nobody asks for is not understood */
 } lt_onnx_attr;
 
 typedef struct lt_onnx_node {
@@ -102,11 +104,21 @@ typedef struct lt_onnx_graph {
 } lt_onnx_graph;
 
 typedef struct lt_onnx_opset { const char *domain; int64_t version; } lt_onnx_opset;
+/* An op that the model itself defines: nodes that stand in the place of a call. */
+typedef struct lt_onnx_function {
+  const char *name, *domain;
+  LT_VEC(const char *) in;
+  LT_VEC(const char *) out;
+  LT_VEC(const char *) attrs;    /* that a call may have */
+  LT_VEC(lt_onnx_attr) defaults; /* likewise, and what they are where it has not */
+  LT_VEC(lt_onnx_opset) opsets;
+  lt_onnx_graph body; /* nodes alone */
+} lt_onnx_function;
 typedef struct lt_onnx_model {
   lt_wire wire;
   int64_t ir;
   LT_VEC(lt_onnx_opset) opsets;
-  LT_VEC(const char *) functions; /* "domain:name" of the ops that the model itself defines */
+  LT_VEC(lt_onnx_function) functions;
   lt_onnx_graph graph;
   uint32_t items; /* counted so far */
 } lt_onnx_model;

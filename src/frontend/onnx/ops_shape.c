@@ -299,24 +299,3 @@ void lt_onnx_trilu(lt_onnx *c) {
   lt_value mask = lt_ox_ints_const(c, LT_BOOL, 2, (int64_t[]){h, w}, keep), zero = lt_ox_number(c, x, 0);
   lt_ox_result(c, 0, lt_emit(c->g, LT_OP_select, NULL, (lt_value[]){mask, x, zero}, 3));
 }
-
-/* A condition that is known: one branch stands in the node's place. */
-void lt_onnx_if(lt_onnx *c) {
-  const lt_onnx_attr *then = lt_ox_attr(c, "then_branch"), *otherwise = lt_ox_attr(c, "else_branch");
-  bool yes = lt_ox_known_int(c, 0, "condition");
-  const lt_onnx_attr *taken = yes ? then : otherwise;
-  const lt_onnx_node *node = c->n;
-  lt_onnx_graph g;
-  if (!taken || taken->kind != LT_ONNX_A_GRAPH) lt_ox_refuse(c, "a branch is missing");
-  if (c->depth >= 16) lt_ox_refuse(c, "branches nest deeper than 16");
-  lt_onnx_read_graph(&c->m, &g, taken->graph);
-  if (g.outputs.n != node->out.n) lt_ox_refuse(c, "its branch has %u results, not %u", g.outputs.n, node->out.n);
-  c->depth++;
-  lt_onnx_run_nodes(c, &g);
-  c->depth--;
-  for (uint32_t i = 0; i < node->out.n; i++) {
-    lt_onnx_slot *s = lt_onnx_slot_find(c, g.outputs.at[i].name);
-    if (!s || s->refused) lt_ox_refuse(c, "its branch cannot be read");
-    if (lt_ox_wants(c, i)) lt_map_puts(c->arena, &c->slots, node->out.at[i], (uintptr_t)s);
-  }
-}

@@ -8,17 +8,23 @@ enum { KNOWN = 1 << 16 }; /* elements up to which values are evaluated while the
 
 lt_onnx_slot *lt_onnx_slot_find(const lt_onnx *c, const char *name) {
   uintptr_t found;
-  return lt_map_gets(&c->slots, name, &found) ? (lt_onnx_slot *)found : NULL;
+  for (const lt_onnx_scope *s = c->scope; s; s = s->outer)
+    if (lt_map_gets(&s->names, name, &found)) return (lt_onnx_slot *)found;
+  return NULL;
 }
 
 lt_onnx_slot *lt_onnx_slot_new(lt_onnx *c, const char *name) {
   const lt_loc loc = {.file = c->m.wire.file};
-  if (lt_onnx_slot_find(c, name))
+  if (lt_map_gets(&c->scope->names, name, NULL))
     lt_fail(c->job, LATHE_E_INVALID, &loc, "two things in the model are called `%.200s`", name);
   lt_onnx_slot *s = LT_NEW(c->arena, lt_onnx_slot);
   s->name = name;
-  lt_map_puts(c->arena, &c->slots, name, (uintptr_t)s);
+  lt_map_puts(c->arena, &c->scope->names, name, (uintptr_t)s);
   return s;
+}
+
+void lt_onnx_slot_bind(lt_onnx *c, const char *name, const lt_onnx_slot *s) {
+  lt_map_puts(c->arena, &c->scope->names, name, (uintptr_t)s);
 }
 
 /* What no name may hold becomes `_`; long names are cut where a character begins. */
@@ -145,7 +151,7 @@ void lt_ox_alias(lt_onnx *c, unsigned i, unsigned from) {
     lt_ox_result(c, i, of->value);
     return;
   }
-  lt_map_puts(c->arena, &c->slots, c->n->out.at[i], (uintptr_t)of); /* one tensor is one weight under both names */
+  lt_onnx_slot_bind(c, c->n->out.at[i], of); /* one tensor is one weight under both names */
 }
 
 /* ---- what is known ----------------------------------------------------------------------------------------------- */
@@ -177,8 +183,9 @@ const lt_tensor *lt_onnx_known(lt_onnx *c, lt_value v) {
   return c->known.at[v];
 }
 
-const lt_tensor *lt_ox_known(lt_onnx *c, unsigned i) {
-  lt_onnx_slot *s = operand(c, i);
+const lt_tensor *lt_ox_known(lt_onnx *c, unsigned i) { return lt_onnx_slot_known(c, operand(c, i)); }
+
+const lt_tensor *lt_onnx_slot_known(lt_onnx *c, lt_onnx_slot *s) {
   if (s->empty) return lt_tensor_new(c->arena, &s->type);
   if (!s->tensor) return lt_onnx_known(c, s->value);
   return s->tensor->count <= KNOWN ? lt_tensor_of(c->arena, elements(c, s)) : NULL;
