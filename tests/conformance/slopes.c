@@ -19,7 +19,7 @@
 
 enum { ATTEMPTS = 11, NEW = 2, ALL_BELOW = 64, SOME = 24, HUGE_ELEMENT = 1000000 };
 static const double STEPS[] = {1e-4, 1e-5, 1e-3, 1e-6, 1e-7}, TOLERANCE = 1e-6, TOLERANCE_F32 = 1e-4;
-static const double ROUNDING = 4e-16;         /* of what L adds up, in a difference of two L */
+static const double ROUNDING = 1e-15;         /* of what L adds up, in a difference of two L */
 static const double SECONDS = 10, SLOW = 0.5; /* of the differences of a case, and of one evaluation */
 static const double MOST_GFLOP = 0.2;         /* of a call: naive loops take seconds for more */
 #define PASS(name, doc) void lt_pass_##name(lt_graph *to, const lt_graph *from);
@@ -180,9 +180,9 @@ static void move_point(slopes *k, unsigned attempt) {
   }
 }
 
-static lt_eval *eval_at(slopes *k, lt_arena *a) {
+static lt_eval *eval_at(slopes *k, lt_arena *a, lt_eval_mode mode) {
   lt_eval *e = LT_NEW(a, lt_eval);
-  lt_eval_init(e, k->job, a, k->g, LT_EVAL_DOUBLE);
+  lt_eval_init(e, k->job, a, k->g, mode);
   for (lt_value v = 1; v < k->g->values.n; v++)
     if (lt_is_leaf(k->g, v) && lt_op_of(k->g, v) != LT_OP_const && !is_leaf(k->g, v)) lt_eval_set(e, v, value_of(k, v));
   for (unsigned i = 0; i < k->n; i++) lt_eval_set(e, k->leaf[i], k->at[i]);
@@ -213,7 +213,7 @@ static moved look(slopes *k, unsigned i, int64_t j, double d) {
   if (j >= 0) k->at[i]->f[j] += d;
   for (int64_t e = 0, n = j >= 0 ? 0 : lt_type_count(&old->type); e < n; e++)
     k->at[i]->f[e] += lt_random_u32(11, i, (uint64_t)e) % 2 ? d : -d;
-  lt_eval *e = eval_at(k, &a);
+  lt_eval *e = eval_at(k, &a, LT_EVAL_DOUBLE);
   moved m = {.loss = lt_eval_get(e, k->loss)->f[0]};
   for (unsigned q = 0; q < k->n; q++) lt_eval_get(e, k->gradient[q]);
   m.hash = outcomes(e);
@@ -289,7 +289,7 @@ static void check_leaf(slopes *k, unsigned i) {
 /* false: not here. */
 static bool check_point(slopes *k) {
   double start = now();
-  lt_eval *e = eval_at(k, k->arena);
+  lt_eval *e = eval_at(k, k->arena, LT_EVAL_DOUBLE);
   if (!isfinite(lt_eval_get(e, k->loss)->f[0])) return false;
   k->terms = lt_eval_get(e, k->size_of_terms)->f[0];
   k->size = 0, k->rough = k->numbers = 0;
@@ -312,8 +312,10 @@ static void put(lathe_instance *s, const char *name, const lt_tensor *t) {
   if (to) lt_tensor_export(t, to);
 }
 
-static void compare(slopes *k, lathe_instance *s, unsigned i) {
-  const lt_tensor *want = k->truth[i];
+/* Where rounding after every op alone, as the interpreter does it, is as far off (a slope of a saturated tanh), more is
+ * not asked of compiled code. */
+static void compare(slopes *k, lathe_instance *s, lt_eval *rounded, unsigned i) {
+  const lt_tensor *want = k->truth[i], *near = lt_eval_get(rounded, k->gradient[i]);
   void *data = lathe_buffer(s, lt_arena_printf(k->arena, "grad_%s", k->name[i]), NULL);
   if (!data) ends(k, WRONG, "compiled, there is no gradient in `%s`", k->name[i]);
   lt_tensor *got = lt_tensor_import(k->arena, &want->type, data);
@@ -321,7 +323,7 @@ static void compare(slopes *k, lathe_instance *s, unsigned i) {
   for (int64_t j = 0, n = lt_type_count(&want->type); j < n; j++) {
     double off = fabs(got->f[j] - want->f[j]) / fmax(size, 1e-30);
     k->c->r->worst_f32 = fmax(k->c->r->worst_f32, isnan(off) ? INFINITY : off);
-    if (!(off <= TOLERANCE_F32))
+    if (!(off <= TOLERANCE_F32) && !(fabs(got->f[j] - want->f[j]) <= 4 * fabs(near->f[j] - want->f[j])))
       ends(k, WRONG, "compiled, the gradient in `%s` is %.9g at element %lld, not %.9g", k->name[i], got->f[j],
            (long long)j, want->f[j]);
   }
@@ -345,7 +347,8 @@ static void check_compiled(slopes *k, const lathe_graph *graph) {
     if (lt_op_of(k->g, k->leaf[i]) == LT_OP_input) put(s, k->name[i], k->at[i]);
   for (unsigned i = 0; i < k->n_y; i++) put(s, lt_arena_printf(k->arena, "output_grad_%s", k->y[i]), k->seed[i]);
   if (lathe_call(s, "grad")) ends(k, WRONG, "the call of the gradients did not succeed");
-  for (unsigned i = 0; i < k->n; i++) compare(k, s, i);
+  lt_eval *rounded = eval_at(k, k->arena, LT_EVAL_ROUND);
+  for (unsigned i = 0; i < k->n; i++) compare(k, s, rounded, i);
   lathe_instance_free(s);
   lathe_model_free(m);
 }
