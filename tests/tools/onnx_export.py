@@ -8,7 +8,7 @@ code gives from the same inputs and weights, here and (for steps) once more from
 ONNX Runtime has no kernel for is computed by the standard's own reference evaluator. One line of totals by kind at the end;
 exit code 1 when anything differs. Needs the packages numpy, onnx and onnxruntime.
 """
-import argparse, collections, ctypes, glob, os, re, sys, tempfile, warnings
+import argparse, collections, ctypes, glob, os, re, subprocess, sys, tempfile, warnings
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -297,6 +297,15 @@ def edges(run):
         one("x / y", x=x[inside], y=y[inside])
 
 
+def hunt(run, build, first, last):
+    for seed in range(first, last):
+        text = subprocess.run([os.path.join(build, "tests/hunt"), "--show", "--seed", str(seed)], capture_output=True, text=True).stdout
+        g = run.lathe.parse(text)
+        for entry in ("run", "grad"):
+            run.one("random networks", f"seed {seed}", g, entry)
+        run.lathe.lib.lathe_graph_free(ctypes.c_void_p(g))
+
+
 def standard(run, folder, only):
     """The standard's own tests (written by onnx_conformance.py): those that are read are written again, and ONNX Runtime must give the
     standard's results from what was written."""
@@ -395,11 +404,15 @@ def main():
     p.add_argument("build")
     p.add_argument("--only", default="")
     p.add_argument("--work")
+    p.add_argument("--hunt", metavar="FROM:TO", help="only the random networks of these seeds (BUILD/tests/hunt makes them)")
     p.add_argument("--standard", help="a folder that onnx_conformance.py has written: only its models, written again")
     p.add_argument("--verbose", action="store_true")
     a = p.parse_args()
     lathe = Lathe(a.build)
     run = Run(lathe, a.work or tempfile.mkdtemp(), a.verbose)
+    if a.hunt:
+        hunt(run, a.build, *map(int, a.hunt.split(":")))
+        return totals(run)
     if a.standard:
         standard(run, a.standard, a.only)
         return totals(run)

@@ -27,8 +27,8 @@ static void check_ops(const lt_ow *w) {
     const lt_node *n = w->g->nodes.at[i];
     if (lt_ow_row_of(n->op)->put) continue;
     const char *doc = lt_ow_row_of(n->op)->doc, *colon = strstr(doc, ": ");
-    if (n_refused++ < 12)
-      lt_str_printf(&s, "\n  %s `%.60s`: %s", lt_op_table[n->op].name, name_of(w, n), colon ? colon + 2 : doc);
+    lt_str_printf(&s, "\n  %s `%.60s`: %s", lt_op_table[n->op].name, name_of(w, n), colon ? colon + 2 : doc);
+    n_refused++;
   }
   if (n_refused)
     lt_fail(w->job, LATHE_E_UNSUPPORTED, NULL, "%u node%s of network `%s` cannot be written as ONNX:%s", n_refused,
