@@ -118,10 +118,42 @@ static uint32_t hash(uint64_t i) {
 static double unit(uint64_t i) { return (double)(hash(i) >> 8) * 0x1p-24; }
 
 static const shape shapes[] = {
-  {{1, 1, 1, 127}, 15}, {{1, 1, 1, 128}, 15},   {{1, 1, 1, 129}, 15}, {{1, 1, 1, 511}, 8},  {{2, 1, 1, 513}, 8},
-  {{3, 1, 1, 700}, 9},  {{1, 1, 1, 100003}, 8}, {{31, 3, 7, 7}, 13},  {{5, 2, 15, 15}, 12}, {{9, 1, 2, 225}, 15},
-  {{1009, 1, 1, 5}, 1}, {{700, 1, 3, 17}, 5},   {{37, 5, 11, 3}, 13}, {{4, 40, 9, 33}, 10}, {{3, 19, 1, 130}, 9},
-  {{2, 3, 129, 2}, 14}, {{3, 3, 64, 4}, 13},
+  {{1, 1, 1, 127}, 15},
+  {{1, 1, 1, 128}, 15},
+  {{1, 1, 1, 129}, 15},
+  {{1, 1, 1, 511}, 8},
+  {{2, 1, 1, 513}, 8},
+  {{3, 1, 1, 700}, 9},
+  {{1, 1, 1, 100003}, 8},
+  {{31, 3, 7, 7}, 13},
+  {{5, 2, 15, 15}, 12},
+  {{9, 1, 2, 225}, 15},
+  {{1009, 1, 1, 5}, 1},
+  {{700, 1, 3, 17}, 5},
+  {{37, 5, 11, 3}, 13},
+  {{4, 40, 9, 33}, 10},
+  {{3, 19, 1, 130}, 9},
+  {{2, 3, 129, 2}, 14},
+  {{3, 3, 64, 4}, 13},
+  /* all runs in one group, the phase of a row of 49 known; in loops, the phase not known */
+  {{8, 3, 7, 7}, 13},
+  {{67, 2, 7, 7}, 13},
+  {{1, 1, 14, 14}, 12},
+  {{70, 2, 14, 14}, 13},
+  /* groups of several iterations around; an odd number of runs in each; groups of 8 or 4 and runs left over */
+  {{64, 2, 16, 16}, 13},
+  {{9, 2, 28, 28}, 13},
+  {{2, 1, 1, 5000}, 8},
+  {{1, 1, 1, 2048}, 8},
+  /* the same with outputs in the lanes */
+  {{9, 14, 14, 17}, 7},
+  {{33, 4, 16, 20}, 7},
+  {{6, 16, 16, 20}, 7},
+  {{9, 3, 14, 20}, 5},
+  {{1500, 1, 1, 33}, 1},
+  {{640, 1, 1, 17}, 1},
+  {{100, 1, 3, 40}, 1},
+  {{7, 28, 28, 3}, 7},
 };
 
 static void sum_text(char *text, size_t n, const shape *s, bool narrow) {
@@ -150,6 +182,19 @@ START_TEST(order) {
     expect_sums(s, x, y, narrow, text);
     net_free(&n);
   }
+}
+END_TEST
+
+/* An expression too long to be written out for every element. */
+START_TEST(long_expression) {
+  static const shape s = {{300, 1, 3, 21}, 1};
+  static const char text[] = "network n(x: f32[300, 1, 3, 21]) -> h, y { h = tanh(x) * x  y = sum(h, axes=[0]) }";
+  net n;
+  if (!net_open(&n, text, lt_cpus[_i])) return;
+  ck_assert_int_eq(lathe_fill(n.s, "x", 7, 0), 0);
+  ck_assert_int_eq(lathe_call(n.s, "run"), 0);
+  expect_sums(&s, net_buffer(&n, "h"), net_buffer(&n, "y"), true, "long expression");
+  net_free(&n);
 }
 END_TEST
 
@@ -321,6 +366,7 @@ static Suite *sums(void) {
   tcase_set_timeout(c, 300);
   tcase_add_loop_test(c, cpu_runs_here, 0, CPUS);
   tcase_add_loop_test(c, order, 0, CPUS);
+  tcase_add_loop_test(c, long_expression, 0, CPUS);
   tcase_add_loop_test(c, blocked, 0, CPUS);
   tcase_add_loop_test(c, mean_of_tenths, 0, CPUS);
   tcase_add_loop_test(c, accurate, 0, SUBJECTS);

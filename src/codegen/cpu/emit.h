@@ -12,8 +12,10 @@
  * 0. lanes: 16 for a vector step, fewer for a tail (masked or element by element, the emitter's choice). */
 typedef struct lt_point {
   LLVMValueRef i[LT_MAX_DIMS];
-  unsigned lanes;    /* static number of live lanes when mask is NULL */
-  LLVMValueRef mask; /* <16 x i1>, NULL: the first `lanes` */
+  int64_t plus[LT_MAX_DIMS]; /* added to i: constant displacements, where code is written out (i NULL: 0) */
+  bool based;                /* the accesses' base pointers have i in them already (lt_emit_based) */
+  unsigned lanes;            /* static number of live lanes when mask is NULL */
+  LLVMValueRef mask;         /* <16 x i1>, NULL: the first `lanes` */
 } lt_point;
 
 /* expr.c: evaluate an expression at a point and store results. `result` gives LT_X_RESULT values. bufs: loaded base
@@ -42,9 +44,13 @@ LLVMValueRef lt_emit_load(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const
                           unsigned lane, lt_dtype t, lt_guard guard);
 void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                    unsigned lane, lt_dtype t, LLVMValueRef v);
-/* Evaluate x[0..n): out[i] is its value as <16 x t>. */
+/* Evaluate x[0..n): out[i] is its value as <16 x t>; those that are there already (not NULL) stay. */
 void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n, const lt_point *p,
                   unsigned lane, const LLVMValueRef *result, LLVMValueRef count, lt_guard guard, LLVMValueRef *out);
+/* Base pointers at p for the loads of x[0..n), which have no guards: what is emitted with them at a point that is
+ * `based` adds only constants. */
+LLVMValueRef *lt_emit_based(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n,
+                            const lt_point *p);
 /* The address of a's element at p (lane 0), guards not looked at. */
 LLVMValueRef lt_emit_address(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                              lt_dtype t);

@@ -31,9 +31,17 @@ static LLVMValueRef affine(lt_ll *l, const lt_kernel *k, const int64_t *coef, co
   return sum ? sum : lt_ll_i64(l, 0);
 }
 
+/* What constant displacements add. */
+static int64_t displaced(const lt_kernel *k, const int64_t *coef, const lt_point *p) {
+  int64_t sum = 0;
+  for (unsigned d = 0; d < all_dims(k); d++) sum += coef[d] * p->plus[d];
+  return sum;
+}
+
 static lt_num numerator(lt_ll *l, const lt_kernel *k, const lt_index *x, const lt_point *p, unsigned lane,
                         unsigned lanes) {
-  lt_num n = {.step = x->coef[lane], .lo = x->add, .hi = x->add};
+  int64_t add = x->add + displaced(k, x->coef, p);
+  lt_num n = {.step = x->coef[lane], .lo = add, .hi = add};
   for (unsigned d = 0; d < all_dims(k); d++) {
     int64_t first = 0, last = k->extent[d] - 1, c = x->coef[d], at;
     if (!p->i[d]) last = 0;
@@ -41,7 +49,7 @@ static lt_num numerator(lt_ll *l, const lt_kernel *k, const lt_index *x, const l
     n.lo += c > 0 ? c * first : c * last;
     n.hi += c > 0 ? c * last : c * first;
   }
-  n.at = LLVMBuildNSWAdd(l->b, affine(l, k, x->coef, p), lt_ll_i64(l, x->add), "");
+  n.at = LLVMBuildNSWAdd(l->b, affine(l, k, x->coef, p), lt_ll_i64(l, add), "");
   return n;
 }
 
@@ -183,7 +191,7 @@ static LLVMValueRef quotient(lt_ll *l, const lt_index *x, LLVMValueRef num) {
 static lt_lane_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                            unsigned lane, lt_dtype t, bool clamp) {
   lt_lane_place r = {.stride = a->stride[lane]};
-  LLVMValueRef sum = affine(l, k, a->stride, p);
+  LLVMValueRef sum = p->based ? NULL : affine(l, k, a->stride, p);
   for (unsigned j = 0; j < a->n_index; j++) {
     const lt_index *x = &a->index[j];
     lt_num n = numerator(l, k, x, p, lane, p->lanes);
@@ -193,13 +201,25 @@ static lt_lane_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, cons
     sum = add_scaled(l, sum, quotient(l, x, num), x->stride);
     r.stride += n.step / x->div * x->stride;
   }
-  r.at = lt_ll_at(l, base, sum, t, a->offset);
+  r.at = lt_ll_at(l, base, sum, t, a->offset + displaced(k, a->stride, p));
   return r;
 }
 
 LLVMValueRef lt_emit_address(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                              lt_dtype t) {
-  return lt_ll_at(l, base, affine(l, k, a->stride, p), t, a->offset);
+  return lt_ll_at(l, base, affine(l, k, a->stride, p), t, a->offset + displaced(k, a->stride, p));
+}
+
+LLVMValueRef *lt_emit_based(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n,
+                            const lt_point *p) {
+  LLVMValueRef *base = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_access + 1u);
+  for (uint32_t i = 0; i < n; i++) {
+    if (x[i].kind != LT_X_LOAD) continue;
+    const lt_access *a = &k->access[x[i].access];
+    assert(a->n_index == 0);
+    base[x[i].access] = lt_ll_at(l, b->access[x[i].access], affine(l, k, a->stride, p), x[i].dtype, 0);
+  }
+  return base;
 }
 
 /* Does a guard that can fail depend on the lane? */
@@ -241,7 +261,7 @@ static LLVMValueRef lane_place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, 
     if (in) num = LLVMBuildSelect(l->b, in, num, lt_ll_i64(l, 0), "");
     sum = add_scaled(l, sum, quotient(l, x, num), x->stride);
   }
-  return lt_ll_at(l, base, sum, t, a->offset + a->stride[lane] * (int64_t)i);
+  return lt_ll_at(l, base, sum, t, a->offset + displaced(k, a->stride, p) + a->stride[lane] * (int64_t)i);
 }
 
 /* ---- loads ---- */
@@ -386,7 +406,9 @@ static LLVMValueRef as_type(lt_ll *l, LLVMValueRef v, lt_dtype t) {
 }
 
 static LLVMValueRef coordinate(lt_ll *l, unsigned dim, const lt_point *p, unsigned lane, lt_dtype t) {
-  LLVMValueRef v = lt_ll_splat(l, p->i[dim], LT_LANES);
+  LLVMValueRef at = p->i[dim] ? p->i[dim] : lt_ll_i64(l, 0);
+  if (p->plus[dim]) at = LLVMBuildAdd(l->b, at, lt_ll_i64(l, p->plus[dim]), "");
+  LLVMValueRef v = lt_ll_splat(l, at, LT_LANES);
   if (dim == lane) v = LLVMBuildAdd(l->b, v, lt_ll_iota(l, l->i64), "");
   return as_type(l, v, t);
 }
@@ -396,6 +418,7 @@ void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr
   for (uint32_t i = 0; i < n; i++, x++) {
     LLVMValueRef arg[3] = {0};
     const lt_instr *first = x - i;
+    if (out[i]) continue;
     bool takes = x->kind == LT_X_MAP || x->kind == LT_X_RANDOM;
     for (int j = 0; takes && j < 3; j++)
       if (x->arg[j] >= 0 && x->arg[j] < (int32_t)i) arg[j] = out[x->arg[j]];
