@@ -130,10 +130,11 @@ void lt_instance_draw(lathe_instance *s) {
 bool lt_instance_settle(lathe_instance *s) {
   const lt_image *image = &s->model->image;
   if (!s->file) return true;
-  if (!lt_mapping_same(s->file, s->file_path)) return false;
+  bool same = lt_mapping_same(s->file, s->file_path);
   for (uint32_t i = 0; i < image->n; i++) {
     unsigned char *own = s->image + image->item[i].offset;
     if (s->item[i] == own) continue;
+    if (!same) return false;
     memcpy(own, s->item[i], (size_t)lt_type_bytes(&image->item[i].type));
     s->item[i] = own;
   }

@@ -103,6 +103,27 @@ static void place(reading *r, uint32_t i, unsigned char *made, bool may) {
   else convert(r, x->weight, x->array, want, made + item->offset);
 }
 
+/* What the new file lacks stays as it is; that may be in the file of before. */
+static void take_rest(reading *r, unsigned char *made) {
+  lathe_instance *s = r->s;
+  const lt_image *image = &s->model->image;
+  bool same = !s->file || lt_mapping_same(s->file, s->file_path);
+  memcpy(made, s->image, LT_IMAGE_HEADER);
+  for (uint32_t i = 0; i < image->n; i++) {
+    if (r->match.item[i].weight) continue;
+    if (!same && s->item[i] != s->image + image->item[i].offset) lt_fail_written(r->job, s);
+    memcpy(made + image->item[i].offset, s->item[i], (size_t)lt_type_bytes(&image->item[i].type));
+  }
+}
+
+/* The whole image anew: nothing is in a file any more. */
+static void put_all(lathe_instance *s, const unsigned char *made) {
+  const lt_image *image = &s->model->image;
+  memcpy(s->image, made, (size_t)image->bytes);
+  for (uint32_t i = 0; i < image->n; i++) s->item[i] = s->image + image->item[i].offset;
+  lt_instance_settle(s);
+}
+
 static void keep_file(reading *r) {
   lathe_instance *s = r->s;
   s->file_path = lt_arena_strdup(&s->arena, r->w.path);
@@ -118,12 +139,11 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_o
   lt_match_begin(&r.match, job, a, s->model, &r.w);
   r.match.partial = o.partial, r.match.flatten_order = o.flatten_order;
   match_all(&r);
-  lt_instance_own(job, s);
   bool may = may_stay(s, &r.w, o);
   if (may) keep_file(&r);
   bool fresh = !s->drawn; /* nobody has it yet: what fails half-way is freed */
-  unsigned char *made = fresh ? s->image : lt_arena_alloc(a, (size_t)image->bytes + 1); /* else all or nothing */
-  if (!fresh) memcpy(made, s->image, (size_t)image->bytes);
+  unsigned char *made = fresh ? s->image : lt_arena_zalloc(a, (size_t)image->bytes + 1); /* else all or nothing */
+  if (!fresh) take_rest(&r, made);
   for (uint32_t i = 0; i < image->n; i++) {
     const lt_match *x = &r.match.item[i];
     if (fresh && !x->weight) lt_instance_draw_item(s, i);
@@ -133,7 +153,7 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_o
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i]) convert(&r, r.hidden[i], r.hidden[i]->array, LATHE_I64, &hidden[i]);
   check_step(&r, made, hidden);
-  if (!fresh) memcpy(s->image, made, (size_t)image->bytes);
+  if (!fresh) put_all(s, made);
   s->drawn = true;
   for (size_t i = 0; i < LT_COUNT(hidden_names); i++)
     if (r.hidden[i]) memcpy(lt_instance_hidden(s, hidden_names[i]), &hidden[i], sizeof hidden[i]);
@@ -201,7 +221,6 @@ int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, 
 
 void lt_weights_copy(lt_job *job, lathe_instance *into, const lathe_instance *from) {
   const lathe_model *to = into->model;
-  lt_instance_own(job, into);
   if (from->file && !lt_mapping_same(from->file, from->file_path)) lt_fail_written(job, from);
   for (int pass = 0; pass < 2; pass++) /* first check, then change */
     for (uint32_t i = 0; i < to->image.n; i++) {
@@ -211,8 +230,9 @@ void lt_weights_copy(lt_job *job, lathe_instance *into, const lathe_instance *fr
       if (!lt_type_eq(&item->type, &other->type))
         lt_fail(job, LATHE_E_MISMATCH, NULL, "weight `%s` has another shape in the other model", item->name);
       const void *at = from->item[other - from->model->image.item];
-      if (pass) memcpy(into->image + item->offset, at, (size_t)lt_type_bytes(&item->type));
+      if (pass) into->item[i] = memcpy(into->image + item->offset, at, (size_t)lt_type_bytes(&item->type));
     }
+  lt_instance_own(job, into);
   bool both = lt_instance_trains(into) && lt_instance_trains(from);
   if (both) into->step = from->step, into->seed = from->seed;
   into->stale = true;
