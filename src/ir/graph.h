@@ -85,6 +85,7 @@ struct lt_graph {
   const char *label, *origin; /* likewise */
   const char *call;           /* what is being written out in several ops, for messages; NULL: nothing */
   int64_t max_bytes;          /* a single value larger than this is an error; 0: no limit */
+  bool fast;                  /* --math=fast: passes may change the last digits */
 };
 
 /* A graph whose arena belongs to the caller's job until lt_graph_free. lt_graph_enter sets the job of the call. */

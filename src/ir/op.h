@@ -79,7 +79,9 @@ typedef enum lt_blocks {
   LT_BLOCKS_FPROP,
   LT_BLOCKS_DGRAD,
   LT_BLOCKS_WGRAD,
-  LT_BLOCKS_RIGHT
+  LT_BLOCKS_RIGHT,
+  LT_BLOCKS_TILES,
+  LT_BLOCKS_UNTILE
 } lt_blocks;
 typedef enum lt_windowed { LT_WINDOW__, LT_WINDOW_WIN } lt_windowed;
 typedef enum lt_rounds { LT_ROUNDS__, LT_ROUNDS_CURVE, LT_ROUNDS_SUM, LT_ROUNDS_STEP } lt_rounds;

@@ -215,6 +215,7 @@ void lt_lower_guarded(lt_builder *b, const lt_unit *u, const lt_conv_dims *v) {
     lt_kernel_init(&kb, b, u, LT_K_REDUCE);
     (depthwise ? weight_depthwise : weight)(&kb, v, n);
     break;
-  case LT_BLOCKS__: case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: case LT_BLOCKS_AXES: case LT_BLOCKS_RIGHT: break;
+  case LT_BLOCKS__: case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: case LT_BLOCKS_AXES: case LT_BLOCKS_RIGHT:
+  case LT_BLOCKS_TILES: case LT_BLOCKS_UNTILE: break;
   }
 }

@@ -86,6 +86,7 @@ bool rule_conv2d(maker *m);
 bool rule_conv2d_grad_input(maker *m);
 bool rule_conv2d_grad_weight(maker *m);
 bool rule_deconv2d(maker *m);
+bool rule_winograd(maker *m);
 bool rule_im2col(maker *m);
 bool rule_col2im(maker *m);
 bool rule_pool(maker *m, const char *op);

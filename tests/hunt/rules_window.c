@@ -117,6 +117,49 @@ bool rule_deconv2d(maker *m) {
   return mild(m, finish(m, s));
 }
 
+/* ---- a convolution in fewer multiplications ---------------------------------------------------------------------- */
+
+typedef struct tiled { unsigned x; lt_type t; int64_t tile, pad[4], out, size[2]; bool turned; } tiled;
+
+static bool pick_tiled(maker *m, tiled *c) {
+  c->x = pick_image(m);
+  if (!c->x) return false;
+  c->t = *type_of(m, c->x), c->tile = 2 + 2 * pick(m, 2), c->out = pick_channels(m), c->turned = chance(m, 30);
+  int64_t tiles = c->t.dim[0];
+  for (int i = 0; i < 4; i++) c->pad[i] = chance(m, 60) ? 1 : pick(m, 4);
+  for (int i = 0; i < 2; i++) {
+    c->size[i] = c->t.dim[2 + i] + c->pad[i] + c->pad[2 + i] - 2;
+    if (c->size[i] < 1) return false;
+    tiles *= (c->size[i] + c->tile - 1) / c->tile;
+  }
+  double numbers = (double)(tiles * (c->tile + 2) * (c->tile + 2)), y = (double)(c->t.dim[0] * c->size[0] * c->size[1]);
+  return numbers * (double)LT_MAX(c->t.dim[1], c->out) <= 4 * MOST_ELEMENTS && y * (double)c->out <= MOST_ELEMENTS &&
+         spend(m, numbers * (double)(c->t.dim[1] * c->out));
+}
+
+static unsigned put_tile(maker *m, const char *op, unsigned x, const tiled *c, const char *attr) {
+  ht_statement *s = begin(m, HT_OP, op, 1, &x);
+  if (!s) return 0;
+  if (c->tile != 4) put_attr(s, "tile", "%lld", (long long)c->tile);
+  if (!strcmp(attr, "pad")) put_list(s, attr, c->pad, 4);
+  else if (!strcmp(attr, "size")) put_pair(s, attr, c->size, 0);
+  else if (c->turned) put_attr(s, attr, "true");
+  return finish(m, s);
+}
+
+/* All three together: what each takes is what another gives. */
+bool rule_winograd(maker *m) {
+  tiled c;
+  if (!pick_tiled(m, &c)) return false;
+  int64_t d[4] = {c.out, c.t.dim[1], 3, 3};
+  if (c.turned) d[0] = c.t.dim[1], d[1] = c.out;
+  unsigned w = make_param(m, 4, d, 1 / sqrt(9 * (double)c.t.dim[1]));
+  unsigned v = put_tile(m, "winograd_image", c.x, &c, "pad"), u = put_tile(m, "winograd_filter", w, &c, "turned");
+  if (!v || !u) return false;
+  unsigned p = finish(m, begin(m, HT_OP, "matmul", 2, (unsigned[]){v, u}));
+  return p && mild(m, put_tile(m, "winograd_result", p, &c, "size"));
+}
+
 /* ---- im2col ------------------------------------------------------------------------------------------------------ */
 
 bool rule_im2col(maker *m) {

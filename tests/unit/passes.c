@@ -4,7 +4,8 @@
  *     # gives
  *     network …
  * Each must print as given and mean the same to the interpreter, bit by bit ("(close)" after the passes: nearly), and
- * be left alone by a second run (but for "(once)": what `layout` is given must not be laid out yet). With LT_UPDATE=1
+ * be left alone by a second run (but for "(once)": what `layout` is given must not be laid out yet). "(fast)" is
+ * --math=fast. With LT_UPDATE=1
  * the files are written anew from what the passes give; read the difference before committing it. */
 #include "check_main.h"
 #include "frontend/frontend.h"
@@ -13,7 +14,7 @@
 
 #include <stdio.h>
 
-typedef struct golden { const char *what, *passes, *before, *gives; bool close, once; } golden;
+typedef struct golden { const char *what, *passes, *before, *gives; bool close, once, fast; } golden;
 typedef LT_VEC(golden) goldens;
 
 /* Cut `text` (changed) at its markers. */
@@ -28,8 +29,9 @@ static goldens read_cases(lt_arena *a, char *text) {
                 .before = lt_arena_strndup(a, line + 1, (size_t)(gives - line - 1))};
     const char *after = gives + 8;
     c.gives = lt_arena_strndup(a, after, next ? (size_t)(next - after) : strlen(after));
-    c.close = strstr(c.passes, "(close)") != NULL;
-    c.once = strstr(c.passes, "(once)") != NULL;
+    c.close = strstr(c.passes, "close") != NULL;
+    c.once = strstr(c.passes, "once") != NULL;
+    c.fast = strstr(c.passes, "fast") != NULL;
     lt_vec_push(a, &all, c);
     p = next;
   }
@@ -64,14 +66,16 @@ static void compare_values(lt_job *job, const golden *c, const lt_graph *before,
     uint32_t k = out ? i : i - before->outputs.n;
     const lt_tensor *p = lt_eval_get(x, out ? before->outputs.at[k].value : before->updates.at[k].value);
     const lt_tensor *q = lt_eval_get(y, out ? after->outputs.at[k].value : after->updates.at[k].value);
-    bool same = c->close ? lt_test_distance(q, p) < 1e-6 : lt_tensor_eq(p, q);
+    bool same = c->close ? lt_test_distance(q, p) < (c->fast ? 1e-5 : 1e-6) : lt_tensor_eq(p, q);
     ck_assert_msg(same, "%s: result %u differs", c->what, i);
   }
 }
 
 /* One case; the text it gives goes into *now. */
 static void run_case(lt_job *job, const golden *c, lt_str *now) {
-  lt_graph *before = read_graph(job, c->before, c->what), *after = apply(job, before, c->passes);
+  lt_graph *before = read_graph(job, c->before, c->what);
+  before->fast = c->fast;
+  lt_graph *after = apply(job, before, c->passes);
   lt_graph *again = c->once ? NULL : apply(job, after, c->passes);
   lt_str text;
   lt_str_init(&text, now->arena);
@@ -83,7 +87,7 @@ static void run_case(lt_job *job, const golden *c, lt_str *now) {
   lt_graph_drop(job, again), lt_graph_drop(job, after), lt_graph_drop(job, before);
 }
 
-static const char *const files[] = {"raise", "fold", "cse", "simplify", "fuse", "choose", "layout"};
+static const char *const files[] = {"raise", "fold", "cse", "simplify", "winograd", "fuse", "choose", "layout"};
 
 static void run_file(lt_job *job, void *arg) {
   lt_arena *a = lt_arena_new(job);

@@ -72,7 +72,7 @@ static const lt_tensor *magnitude(lt_arena *a, const lt_tensor *t) {
 
 /* What node n makes of its operands, or of their magnitudes. */
 static lt_tensor **interpret(lt_probe *p, lt_arena *a, const lt_node *n, bool magnitudes) {
-  lt_eval e = {.job = p->job, .arena = a, .g = p->g, .mode = LT_EVAL_DOUBLE};
+  lt_eval e = {.job = p->job, .arena = a, .g = p->g, .mode = LT_EVAL_DOUBLE, .magnitudes = magnitudes};
   const lt_tensor **in = LT_NEW_ARRAY(a, const lt_tensor *, n->n_in + 1u);
   lt_tensor **out = LT_NEW_ARRAY(a, lt_tensor *, n->n_out);
   for (unsigned i = 0; i < n->n_in; i++) {

@@ -8,7 +8,7 @@
  *
  * Three sweeps: preferences from users to operands, halos, then the copy of the graph with the notes. */
 #include "ir/pass/pass.h"
-#include "ir/window.h"
+#include "ir/winograd.h"
 
 typedef struct lt_halo { int64_t v[4]; } lt_halo; /* top, left, bottom, right */
 
@@ -68,7 +68,8 @@ static bool walks_blocks(const lt_chooser *s, const lt_node *n) {
   case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: return true;
   case LT_BLOCKS_AXES: return lt_type_of(s->from, n->in[0])->rank == 4;
   case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: return walks_channels(s->algorithm[n->id]);
-  case LT_BLOCKS_WGRAD: case LT_BLOCKS_RIGHT: case LT_BLOCKS__: return false;
+  case LT_BLOCKS_UNTILE: return true;
+  case LT_BLOCKS_WGRAD: case LT_BLOCKS_RIGHT: case LT_BLOCKS_TILES: case LT_BLOCKS__: return false;
   }
   return false;
 }
@@ -96,6 +97,8 @@ static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
     if (!walks_channels(c.algorithm)) return;
     if (c.channels >= 16 || c.algorithm == LT_ALGORITHM_depthwise) prefer(s, n->in[0]);
     if (lt_facts(n)->blocks == LT_BLOCKS_WGRAD) prefer(s, n->in[1]);
+  } else if (lt_facts(n)->blocks == LT_BLOCKS_TILES) {
+    prefer(s, n->in[0]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_POOL) {
     if (s->blocked[n->out] || y->dim[1] >= 16) prefer(s, n->in[0]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_EACH && s->blocked[n->out]) {
@@ -142,6 +145,10 @@ static lt_need need_of_matrix(const lt_chooser *s, const lt_node *n, unsigned k)
   return plain();
 }
 
+static lt_need need_of_tiles(const lt_chooser *s, lt_value image) {
+  return s->blocked[image] ? (lt_need){.any = true} : with_halo(LT_BLOCKED, &s->halo[image]);
+}
+
 /* Does this reduction (root of its cluster) leave the channels alone, so that it can walk in blocks? */
 static bool keeps_channels(const lt_graph *g, const lt_node *n) {
   if (lt_type_of(g, n->in[0])->rank != 4) return false;
@@ -159,6 +166,8 @@ static lt_need need_of(const lt_chooser *s, const lt_node *n, unsigned k) {
   case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: case LT_BLOCKS_WGRAD: conv_of(&c, s, n); return need_of_conv(s, n, k, &c);
   case LT_BLOCKS_RIGHT: return need_of_matrix(s, n, k);
   case LT_BLOCKS_POOL: return (lt_need){.any = true};
+  case LT_BLOCKS_TILES: return need_of_tiles(s, n->in[k]);
+  case LT_BLOCKS_UNTILE: return plain();
   case LT_BLOCKS_AXES: case LT_BLOCKS_EACH: case LT_BLOCKS__: break;
   }
   if (lt_facts(root)->blocks == LT_BLOCKS_AXES) blocks = keeps_channels(s->from, root);
@@ -185,8 +194,17 @@ static void need_memory(const lt_chooser *s, const lt_node *n, lt_value v, const
           (long long)(fits ? bytes : INT64_MAX), (long long)g->max_bytes);
 }
 
+static void collect_halo_of_tiles(lt_chooser *s, const lt_node *n) {
+  const lt_winograd_image_attrs *a = n->attrs;
+  const lt_tiles t = lt_tiles_of(lt_winograd_of(a->tile), lt_type_of(s->from, n->in[0]), &a->pad);
+  const lt_halo h = {{a->pad.v[0], a->pad.v[1], t.after[0], t.after[1]}};
+  widen(&s->halo[n->in[0]], &h);
+  need_memory(s, n, n->in[0], &h, true);
+}
+
 static void collect_halos(lt_chooser *s, const lt_node *n) {
   lt_conv c;
+  if (lt_facts(n)->blocks == LT_BLOCKS_TILES) collect_halo_of_tiles(s, n);
   if (!conv_of(&c, s, n) || c.algorithm == LT_ALGORITHM_depthwise || c.algorithm == LT_ALGORITHM_guarded) return;
   lt_value v = n->in[0];
   bool blocks = c.algorithm == LT_ALGORITHM_direct && (s->blocked[v] || c.channels >= 16);

@@ -26,7 +26,7 @@ lt_pass lt_pass_find(const char *name) {
 static lt_graph *empty_like(lt_job *job, const lt_graph *from) {
   lt_graph *g = lt_graph_new(job, from->name);
   g->mode = from->mode;
-  g->max_bytes = from->max_bytes;
+  g->max_bytes = from->max_bytes, g->fast = from->fast;
   return g;
 }
 
