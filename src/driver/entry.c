@@ -355,7 +355,7 @@ static void make_run(entry *e) {
 
 lt_graph *lt_entry_graph(lt_job *job, const lt_graph *network, const lt_entry_spec *spec, const lt_options *o) {
   entry e = {.g = lt_graph_new(job, network->name), .from = network, .spec = spec, .o = o};
-  e.g->max_bytes = network->max_bytes;
+  e.g->max_bytes = network->max_bytes, e.g->fast = lt_options_fast(o);
   e.map = LT_NEW_ARRAY(&e.g->arena, lt_value, network->values.n);
   bool train = spec->kind == LT_ENTRY_TRAIN || (spec->kind == LT_ENTRY_GRAD && o->mode && !strcmp(o->mode, "train"));
   e.g->mode = train ? LT_MODE_TRAIN : LT_MODE_RUN;

@@ -37,6 +37,8 @@ typedef struct lt_options {
 
 /* call is one of TO_LOAD … TO_EMIT; strings point into the arena. */
 void lt_options_read(lt_options *out, lt_job *job, lt_arena *a, const char *text, int call);
+/* --math=fast */
+static inline bool lt_options_fast(const lt_options *o) { return o->math && !strcmp(o->math, "fast"); }
 void lt_options_print(lt_str *out, bool markdown); /* the table */
 
 #endif

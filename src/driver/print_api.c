@@ -64,8 +64,11 @@ static void show_passes(printing *p, const lt_graph *from) {
     lt_vec_push(p->a, &passes, pass);
   }
   lt_pass_options po = {.verify_each = p->o.verify_each};
-  lt_graph *done = lt_run_passes(p->job, from, passes.at, passes.n, &po);
+  lt_graph *own = lt_run_passes(p->job, from, NULL, 0, &po);
+  own->fast = lt_options_fast(&p->o);
+  lt_graph *done = lt_run_passes(p->job, own, passes.at, passes.n, &po);
   show(p, done);
+  lt_graph_drop(p->job, own);
   lt_graph_drop(p->job, done);
 }
 

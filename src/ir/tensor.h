@@ -29,7 +29,7 @@ typedef struct lt_eval {
   lt_arena *arena; /* where results live */
   const lt_graph *g;
   lt_eval_mode mode;
-  bool magnitudes; /* operands are magnitudes: an op that multiplies by numbers of its own takes theirs */
+  bool magnitudes;         /* operands are magnitudes: an op that multiplies by numbers of its own takes theirs */
   const lt_tensor **value; /* by lt_value; NULL: not computed yet */
 } lt_eval;
 void lt_eval_init(lt_eval *e, lt_job *job, lt_arena *a, const lt_graph *g, lt_eval_mode mode);

@@ -232,6 +232,7 @@ static void make_plan(maker *m, ht_plan *p, unsigned loss_output) {
     if (chance(m, shares[i].percent)) p->checks |= shares[i].check;
   if (grads && m->dtype == LT_F64 && smooth(m->net) && chance(m, 15)) p->checks |= HT_SLOPES;
   if (chance(m, 25)) say(p, " --verify-each");
+  if (chance(m, 15)) say(p, " --math fast");
   put_hvp(m, p);
 }
 

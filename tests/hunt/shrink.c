@@ -47,7 +47,7 @@ static bool shrink_plan(shrinker *s) {
   static const option words[] = {
     {"--entry run", false}, {"--entry grad", false}, {"--entry train", true}, {"--verify-each", false},
     {"--mode", true},       {"--freeze", true},      {"--clip-norm", true},   {"--weight-decay", true},
-    {"--optimizer", true},  {"--halves", false},     {"--hvp", true},
+    {"--optimizer", true},  {"--halves", false},     {"--hvp", true},         {"--math", true},
   };
   bool any = false;
   again(s);

@@ -79,7 +79,7 @@ typedef struct half { lt_graph *g; lt_value *map; bool *need; } half;
 static half half_of(cut *c) {
   half h = {.g = lt_graph_new(c->job, c->g->name)};
   h.g->mode = c->g->mode;
-  h.g->max_bytes = c->g->max_bytes;
+  h.g->max_bytes = c->g->max_bytes, h.g->fast = c->g->fast;
   h.map = LT_NEW_ARRAY(c->a, lt_value, c->g->values.n);
   h.need = LT_NEW_ARRAY(c->a, bool, c->g->nodes.n + 1u);
   return h;
