@@ -68,6 +68,16 @@ static size_t character(const char *p, size_t n) {
   return want == 2 && c[0] == 0xC2 && c[1] < 0xA0 ? 0 : want;
 }
 
+/* Words of the command line may hold anything: what is no text is \xNN, as in the library's messages. */
+static void print_text(FILE *to, const char *text, int n) {
+  for (int i = 0, take; i < n; i += take) {
+    unsigned char c = (unsigned char)text[i];
+    take = (int)character(text + i, (size_t)(n - i));
+    if (!take || (c < 32 && c != '\t') || c == 127) fprintf(to, "\\x%02x", c), take = 1;
+    else fwrite(text + i, 1, (size_t)take, to);
+  }
+}
+
 /* The line with a caret below column `column` (counted in bytes from 1). Long lines are shown around the column. */
 static void show_source(const char *line, size_t n, int column) {
   enum { WIDTH = 110 };
@@ -114,15 +124,19 @@ void print_message(const cli *c, const char *kind, const lathe_error *where, con
   } else {
     fputs("lathe: ", stderr);
   }
-  fprintf(stderr, "%s%s:%s %.*s\n", colour(kind), kind, plain(), n, text);
+  fprintf(stderr, "%s%s:%s ", colour(kind), kind, plain());
+  print_text(stderr, text, n);
+  fputc('\n', stderr);
   if (where) show_place(c, where);
   for (const char *p = end; p; p = end) {
     p++;
     end = strchr(p, '\n');
     n = end ? (int)(end - p) : (int)strlen(p);
     if (n == 0) continue;
-    if (strncmp(p, "help: ", 6) == 0) fprintf(stderr, "%shelp:%s %.*s\n", colour("help"), plain(), n - 6, p + 6);
-    else fprintf(stderr, "%.*s\n", n, p);
+    const int word = strncmp(p, "help: ", 6) ? 0 : 6;
+    if (word) fprintf(stderr, "%shelp:%s ", colour("help"), plain());
+    print_text(stderr, p + word, n - word);
+    fputc('\n', stderr);
   }
 }
 
@@ -130,7 +144,9 @@ void print_message(const cli *c, const char *kind, const lathe_error *where, con
 static void bail_out(const cli *c, const char *text) {
   if (!c || !c->verb || !(has(c, "tap") || c->verb->bit == V_CHECK)) return;
   const char *end = strchr(text, '\n');
-  printf("Bail out! %.*s\n", end ? (int)(end - text) : (int)strlen(text), text);
+  printf("Bail out! ");
+  print_text(stdout, text, end ? (int)(end - text) : (int)strlen(text));
+  printf("\n");
 }
 
 /* What a failing command still holds goes back with the process. */
