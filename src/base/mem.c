@@ -60,9 +60,9 @@ void *lt_mem_aligned(size_t bytes) {
 typedef struct head { _Alignas(64) size_t pages; } head;
 
 #if defined(__SANITIZE_ADDRESS__) /* which sees what malloc gives */
-enum { LARGE = 0 };
+static bool is_large(size_t bytes) { return false; }
 #else
-enum { LARGE = 4 << 20 };
+static bool is_large(size_t bytes) { return bytes >= (size_t)4 << 20; }
 #endif
 static const size_t PAGE = (size_t)2 << 20;
 
@@ -91,7 +91,7 @@ static void *zeros_of_malloc(size_t bytes) {
 void *lt_mem_zeroed(size_t bytes) {
   size_t all = bytes + sizeof(head);
   if (must_fail(bytes) || all < bytes) return NULL;
-  head *h = counted(LARGE > 0 && bytes >= LARGE ? map_pages(all) : zeros_of_malloc(all));
+  head *h = counted(is_large(bytes) ? map_pages(all) : zeros_of_malloc(all));
   return h ? h + 1 : NULL;
 }
 

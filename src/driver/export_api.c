@@ -22,7 +22,7 @@ typedef struct exporting {
 
 static const void *in_instance(const lathe_instance *s, const char *name, const lt_type *t) {
   const lt_image_item *item = lt_model_item(s->model, name);
-  return item && lt_type_eq(&item->type, t) ? s->image + item->offset : NULL;
+  return item && lt_type_eq(&item->type, t) ? lt_instance_at(s, item) : NULL;
 }
 
 /* The initial value, as an instance would have it. */
@@ -54,6 +54,7 @@ static const void *elements(void *ctx, const lt_graph *g, const lt_node *leaf) {
 /* Of another model of the network: what an optimizer adds may be missing. */
 static void check_instance(const exporting *x) {
   const lt_image *image = &x->m->image;
+  lt_instance_check_file(x->job, x->from);
   for (uint32_t i = 0; i < image->n; i++) {
     const lt_image_item *other = lt_model_item(x->from->model, image->item[i].name);
     if (!other && x->m->network_own[i])
@@ -74,7 +75,7 @@ static void find_weights(exporting *x) {
   if (x->from) check_instance(x);
   else if (o->weights) {
     x->loaded = lt_instance_images(x->job, x->m, NULL, (uint64_t)o->seed);
-    lt_weights_load(x->job, x->loaded, o->weights, (lt_load_options){o->weights_partial, o->flatten_order});
+    lt_weights_load(x->job, x->loaded, o->weights, (lt_load_options){o->weights_partial, o->flatten_order, false});
   }
   x->scratch = lt_arena_alloc(x->a, (size_t)most + 1);
   x->rate = (float)(o->given[LT_OPT_lr] ? o->lr : lt_optimizer_rate(lt_optimizer_find(o->optimizer)));

@@ -146,6 +146,24 @@ START_TEST(saved_and_copied) {
 }
 END_TEST
 
+/* As a model of ONNX, out of the file and out of memory. */
+START_TEST(exported) {
+  make();
+  char opts[400];
+  lathe_instance *s = opened(in_dir("w.npz"), ""), *t = opened(NULL, "--seed 5");
+  snprintf(opts, sizeof opts, "--entry run:logits -o %s", in_dir("s.onnx"));
+  ck_assert_msg(lathe_export(g, s, opts, &e) == 0, "%s", e.message);
+  snprintf(opts, sizeof opts, "--entry run:logits -o %s", in_dir("t.onnx"));
+  ck_assert_msg(lathe_export(g, t, opts, &e) == 0, "%s", e.message);
+  ck_assert(same_files(in_dir("s.onnx"), in_dir("t.onnx")));
+  FILE *f = fopen(in_dir("w.npz"), "ab");
+  ck_assert(f && fputs("x", f) >= 0 && !fclose(f));
+  ck_assert_int_eq(lathe_export(g, s, opts, &e), LATHE_E_IO);
+  lathe_instance_free(s), lathe_instance_free(t);
+  clear();
+}
+END_TEST
+
 /* In place, as NumPy writes; calls go on with what was packed. */
 START_TEST(written_meanwhile) {
   make();
@@ -198,5 +216,5 @@ START_TEST(loaded_again) {
 }
 END_TEST
 
-LT_SUITE(mapped, same_bits, changed_by_the_caller, saved_and_copied, written_meanwhile, loaded_again)
+LT_SUITE(mapped, same_bits, changed_by_the_caller, saved_and_copied, exported, written_meanwhile, loaded_again)
 LT_TEST_MAIN(mapped)

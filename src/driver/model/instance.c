@@ -148,6 +148,10 @@ void lt_fail_written(lt_job *job, const lathe_instance *s) {
           "%s has been written since its weights were opened\nhelp: replace such files by renaming", s->file_path);
 }
 
+void lt_instance_check_file(lt_job *job, const lathe_instance *s) {
+  if (s->file && !lt_mapping_same(s->file, s->file_path)) lt_fail_written(job, s);
+}
+
 void lt_instance_own(lt_job *job, lathe_instance *s) {
   if (!lt_instance_settle(s)) lt_fail_written(job, s);
 }

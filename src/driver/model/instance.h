@@ -63,6 +63,11 @@ void lt_instance_draw(lathe_instance *s);
 bool lt_instance_settle(lathe_instance *s);
 void lt_instance_own(lt_job *job, lathe_instance *s);
 LT_NORETURN void lt_fail_written(lt_job *job, const lathe_instance *s);
+/* For who only reads: where an item of the model's image stands now, once it is sure that the file was not written. */
+void lt_instance_check_file(lt_job *job, const lathe_instance *s);
+static inline const void *lt_instance_at(const lathe_instance *s, const lt_image_item *item) {
+  return s->item[item - s->model->image.item];
+}
 
 bool lt_is_seed(const lt_image_item *x); /* the state that begins with the seed itself */
 

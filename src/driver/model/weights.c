@@ -221,7 +221,7 @@ int lathe_weights_save(lathe_instance *s, const char *path, int with_optimizer, 
 
 void lt_weights_copy(lt_job *job, lathe_instance *into, const lathe_instance *from) {
   const lathe_model *to = into->model;
-  if (from->file && !lt_mapping_same(from->file, from->file_path)) lt_fail_written(job, from);
+  lt_instance_check_file(job, from);
   for (int pass = 0; pass < 2; pass++) /* first check, then change */
     for (uint32_t i = 0; i < to->image.n; i++) {
       const lt_image_item *item = &to->image.item[i], *other = lt_model_item(from->model, item->name);
@@ -229,8 +229,9 @@ void lt_weights_copy(lt_job *job, lathe_instance *into, const lathe_instance *fr
       if (!other) lt_fail(job, LATHE_E_MISMATCH, NULL, "the other model has no weight `%s`", item->name);
       if (!lt_type_eq(&item->type, &other->type))
         lt_fail(job, LATHE_E_MISMATCH, NULL, "weight `%s` has another shape in the other model", item->name);
-      const void *at = from->item[other - from->model->image.item];
-      if (pass) into->item[i] = memcpy(into->image + item->offset, at, (size_t)lt_type_bytes(&item->type));
+      if (pass)
+        into->item[i] =
+          memcpy(into->image + item->offset, lt_instance_at(from, other), (size_t)lt_type_bytes(&item->type));
     }
   lt_instance_own(job, into);
   bool both = lt_instance_trains(into) && lt_instance_trains(from);
