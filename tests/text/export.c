@@ -28,8 +28,7 @@ static void remove_files(void) {
   unlink(file_of(".onnx.data"));
 }
 
-/* ---- every op, by the interpreter ----------------------------------------------------------------------------------
- */
+/* ---- every op, by the interpreter -------------------------------------------------------------------------------- */
 
 typedef struct case_task {
   const op_case *c;
@@ -157,8 +156,7 @@ START_TEST(every_op) {
 }
 END_TEST
 
-/* ---- networks, compiled
- * ---------------------------------------------------------------------------------------------- */
+/* ---- networks, compiled ------------------------------------------------------------------------------------------ */
 
 typedef struct pair { lathe_model *m[2]; lathe_instance *s[2]; const char *entry[2]; } pair;
 
@@ -285,8 +283,32 @@ static const network_row networks[] = {
 START_TEST(network) { ck_assert_uint_gt(compare_entry(&networks[_i]), 0); }
 END_TEST
 
-/* ---- memory
- * ---------------------------------------------------------------------------------------------------------- */
+/* Weights that an instance has left in their file come from there. */
+START_TEST(weights_in_a_file) {
+  lathe_error e;
+  char opts[200];
+  pair p = {.entry = {"run", "run"}};
+  lathe_graph *g = need(lathe_load(path_of("models/lenet5.lathe"), "--batch 2", &e), "lenet5", &e);
+  p.m[0] = need(lathe_compile(g, NULL, &e), "lenet5", &e);
+  p.s[0] = need(lathe_open(p.m[0], "--seed 3", &e), "lenet5", &e);
+  ck_assert_msg(!lathe_weights_save(p.s[0], file_of(".safetensors"), 0, &e), "%s", e.message);
+  snprintf(opts, sizeof opts, "--weights %s", file_of(".safetensors"));
+  lathe_instance *other = need(lathe_open(p.m[0], opts, &e), "lenet5", &e);
+  snprintf(opts, sizeof opts, "-o %s", file_of(".onnx"));
+  ck_assert_msg(!lathe_export(g, other, opts, &e), "%s", e.message);
+  lathe_graph *again = need(lathe_load(file_of(".onnx"), NULL, &e), "lenet5", &e);
+  p.m[1] = need(lathe_compile(again, NULL, &e), "lenet5", &e);
+  p.s[1] = need(lathe_open(p.m[1], NULL, &e), "lenet5", &e);
+  ck_assert_uint_gt(compare_results(&p, "lenet5"), 0);
+  lathe_instance_free(other);
+  for (int k = 0; k < 2; k++) lathe_instance_free(p.s[k]), lathe_model_free(p.m[k]);
+  lathe_graph_free(again), lathe_graph_free(g);
+  unlink(file_of(".safetensors"));
+  remove_files();
+}
+END_TEST
+
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 /* The n-th allocation fails, for every n: an error, no file, nothing left behind. */
 START_TEST(out_of_memory) {
@@ -320,6 +342,7 @@ static Suite *export_suite(void) {
   tcase_set_timeout(c, 120);
   tcase_add_loop_test(c, every_op, 1, LT_OPS);
   tcase_add_loop_test(c, network, 0, (int)LT_COUNT(networks));
+  tcase_add_test(c, weights_in_a_file);
   tcase_add_test(c, out_of_memory);
   suite_add_tcase(s, c);
   return s;

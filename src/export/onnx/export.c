@@ -7,8 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* ---- what cannot be written ----------------------------------------------------------------------------------------
- */
+/* ---- what cannot be written -------------------------------------------------------------------------------------- */
 
 /* Its name, its layer's, or a text that it has been given. */
 static const char *name_of(const lt_ow *w, const lt_node *n) {
@@ -35,8 +34,7 @@ static void check_ops(const lt_ow *w) {
             n_refused == 1 ? "" : "s", w->g->name, s.at);
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 /* Outputs, then the new values of what is updated. */
 typedef struct result { const char *name; lt_value value; } result;
@@ -117,8 +115,7 @@ static void choose_names(lt_ow *w, const results *all) {
   }
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------------------------------
- */
+/* ---- nodes ------------------------------------------------------------------------------------------------------- */
 
 /* ValueInfoProto: a name, an element type, dims. */
 static void put_port(lt_ow *w, lt_str *out, unsigned field, const char *name, const lt_type *t) {
@@ -179,8 +176,7 @@ static void put_results(lt_ow *w, const results *all, const uint32_t *uses) {
       put_port(w, &w->values, GRAPH_VALUE, w->name[v], lt_type_of(w->g, v));
 }
 
-/* ---- initializers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- initializers ------------------------------------------------------------------------------------------------ */
 
 enum { TENSOR_DIM = 1, TENSOR_TYPE = 2, TENSOR_NAME = 8, TENSOR_RAW = 9, TENSOR_EXTERNAL = 13, TENSOR_PLACE = 14 };
 enum { SMALL = 1024, PAGE = 4096 }; /* bytes of a tensor that stays inside; where others begin beside */
@@ -270,8 +266,7 @@ static void write_beside(lt_ow *w, lt_file_out *f, const placing *p) {
   }
 }
 
-/* ---- the file
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- the file ---------------------------------------------------------------------------------------------------- */
 
 enum { MODEL_IR = 1, MODEL_PRODUCER = 2, MODEL_PRODUCER_VERSION = 3, MODEL_GRAPH = 7, MODEL_OPSET = 8 };
 enum { OPSET_DOMAIN = 1, OPSET_VERSION = 2 };

@@ -10,8 +10,7 @@ static void begin_with(lt_ow *w, const char *op, const char *a, const char *b) {
   if (b) lt_ow_arg(w, b);
 }
 
-/* ---- leaves -------------------------------------------------------------------------------------------------------
- */
+/* ---- leaves ------------------------------------------------------------------------------------------------------ */
 
 static void add_tensor(lt_ow *w, lt_ow_tensor x) { lt_vec_push(w->arena, &w->tensors, x); }
 
@@ -40,8 +39,7 @@ void lt_put_const(lt_ow *w, const lt_node *n) {
   add_tensor(w, (lt_ow_tensor){.name = lt_ow_out(w), .type = *type_out(w), .at = at});
 }
 
-/* ---- products ------------------------------------------------------------------------------------------------------
- */
+/* ---- products ---------------------------------------------------------------------------------------------------- */
 
 static void gemm(lt_ow *w, const char *b, bool transpose_a, bool transpose_b) {
   begin_with(w, "Gemm", lt_ow_in(w, 0), b);
@@ -93,8 +91,7 @@ void lt_put_einsum(lt_ow *w, const lt_node *n) {
   lt_ow_end(w, lt_ow_out(w));
 }
 
-/* ---- elementwise ----------------------------------------------------------------------------------------------------
- */
+/* ---- elementwise ------------------------------------------------------------------------------------------------- */
 
 /* A limit that is left out is the largest finite number in ONNX, so both are said. */
 void lt_put_clip(lt_ow *w, const lt_node *n) {
@@ -140,8 +137,7 @@ void lt_put_cast(lt_ow *w, const lt_node *n) {
   cast(w, lt_ow_in(w, 0));
 }
 
-/* ---- over axes ------------------------------------------------------------------------------------------------------
- */
+/* ---- over axes --------------------------------------------------------------------------------------------------- */
 
 static void reduce(lt_ow *w, const char *op, const lt_ints *axes, bool keepdims) {
   if (!axes->n) { /* a scalar */
@@ -190,8 +186,7 @@ void lt_put_batch_norm(lt_ow *w, const lt_node *n) {
   lt_ow_end(w, lt_ow_out(w));
 }
 
-/* ---- indices: in range, spell.c has seen to it ----------------------------------------------------------------------
- */
+/* ---- indices: in range, spell.c has seen to it ------------------------------------------------------------------- */
 
 static void pick(lt_ow *w, const char *op, int64_t axis) {
   begin_with(w, op, lt_ow_in(w, 0), lt_ow_in(w, 1));
@@ -215,8 +210,7 @@ void lt_put_scatter_add(lt_ow *w, const lt_node *n) {
   lt_ow_end(w, lt_ow_out(w));
 }
 
-/* ---- shape ----------------------------------------------------------------------------------------------------------
- */
+/* ---- shape ------------------------------------------------------------------------------------------------------- */
 
 static void to_shape(lt_ow *w, const char *op) {
   const char *shape = shape_of(w, type_out(w));

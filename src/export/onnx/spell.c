@@ -19,8 +19,7 @@ static lt_value integer(lt_graph *g, lt_dtype t, int64_t v) {
   return lt_const_data(g, lt_data_new(&g->arena, &type, t == LT_I32 ? (const void *)&small : &v));
 }
 
-/* ---- indices -------------------------------------------------------------------------------------------------------
- */
+/* ---- indices ----------------------------------------------------------------------------------------------------- */
 
 typedef struct outside { bool below, above; } outside;
 
@@ -83,8 +82,7 @@ bool lt_spell_scatter_add(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
-/* ---- division -------------------------------------------------------------------------------------------------------
- */
+/* ---- division ---------------------------------------------------------------------------------------------------- */
 
 static bool never_zero(const lt_graph *g, lt_value v);
 
@@ -116,8 +114,7 @@ bool lt_spell_div(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
-/* ---- floats to integers
- * ---------------------------------------------------------------------------------------------- */
+/* ---- floats to integers ------------------------------------------------------------------------------------------ */
 
 /* The largest float of its type that the integers hold. */
 static double largest(lt_dtype from, lt_dtype to) {
@@ -150,8 +147,7 @@ bool lt_spell_cast(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
-/* ---- attributes, which are f32 --------------------------------------------------------------------------------------
- */
+/* ---- attributes, which are f32 ----------------------------------------------------------------------------------- */
 
 bool lt_spell_batch_norm(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   const double eps = ((const lt_batch_norm_attrs *)n->attrs)->eps;

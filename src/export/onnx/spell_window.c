@@ -11,8 +11,7 @@
 
 #include <math.h>
 
-/* ---- convolution ----------------------------------------------------------------------------------------------------
- */
+/* ---- convolution ------------------------------------------------------------------------------------------------- */
 
 /* [N, G*C, H, W] as [C, G*N, H, W] */
 static lt_value channels_first(lt_graph *g, lt_value x, int64_t groups) {
@@ -53,8 +52,7 @@ bool lt_spell_deconv2d(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
-/* ---- windows written out --------------------------------------------------------------------------------------------
- */
+/* ---- windows written out ----------------------------------------------------------------------------------------- */
 
 static lt_value add_border(lt_graph *g, lt_value x, const lt_window *w, double value) {
   const lt_quad p = lt_window_pad(w);
@@ -101,8 +99,7 @@ bool lt_spell_col2im(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   return true;
 }
 
-/* ---- pools ----------------------------------------------------------------------------------------------------------
- */
+/* ---- pools ------------------------------------------------------------------------------------------------------- */
 
 /* What the last window looks at beyond image and border, which only sizes rounded up have. */
 static int64_t overhang(const lt_window_axis *a) {

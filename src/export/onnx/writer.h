@@ -67,8 +67,7 @@ int lt_ow_type(lt_dtype t);                                                   /*
 /* Gemm turns weights itself: what is turned for n, a linear; 0: nothing, or n is none. */
 lt_value lt_ow_turned_weight(const lt_graph *g, const lt_node *n);
 
-/* ---- what is known of integers (range.c) --------------------------------------------------------------------------
- */
+/* ---- what is known of integers (range.c) ------------------------------------------------------------------------- */
 
 typedef struct lt_range { int64_t lo, hi; } lt_range;
 lt_range lt_range_of(const lt_graph *g, lt_value v);
