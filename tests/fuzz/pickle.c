@@ -17,13 +17,14 @@ static void convert(lt_weights *w, lt_weight *x) {
   lt_elements e = x->array;
   if (x->problem || e.count > MOST) return;
   unsigned char *storage = malloc(STORAGE); /* reading past its end is seen */
+  lt_defer(w->job, free, storage);
   lathe_dtype want = lt_elements_natural(&e);
   void *out = malloc((size_t)e.count * lt_element_of(want).size + 1);
+  lt_defer(w->job, free, out);
   memset(storage, 0, STORAGE);
   if (!w->format && e.count) e.data = storage + x->offset;
   if (w->format) lt_weights_fetch(w, x), e.data = x->array.data;
   if (e.count) lt_elements_convert(&e, w->job, (lt_array_where){"fuzz", x->key}, want, out);
-  free(storage), free(out);
 }
 
 static void read_bytes(lt_job *job, void *arg) {

@@ -90,6 +90,16 @@ if os.path.exists(os.path.join(out, "apart.bin")):
     os.remove(os.path.join(out, "apart.bin"))
 onnx.save_model(m, os.path.join(out, "apart.onnx"), save_as_external_data=True, all_tensors_to_one_file=True, location="apart.bin", size_threshold=0)
 
+# Weights that are turned, reshaped or repeated before they are used, as exports without constant folding have them.
+others, rng = rng, np.random.default_rng(7)
+model("turned", [
+    h.make_node("Transpose", ["fc.weight"], ["w"], perm=[1, 0]), h.make_node("MatMul", ["x", "w"], ["h"]),
+    h.make_node("Reshape", ["bias", "row"], ["b"]), h.make_node("Add", ["h", "b"], ["s"]),
+    h.make_node("Expand", ["token", "to"], ["t"]), h.make_node("Concat", ["t", "s"], ["y"], axis=1)],
+    {"x": (T.FLOAT, [2, 3, 4])}, {"y": (T.FLOAT, [2, 4, 5])},
+    {"fc.weight": w(5, 4), "bias": w(5), "token": w(1, 1, 5), "row": np.array([1, 1, 5]), "to": np.array([2, 1, 5])}, feeds={"x": w(2, 3, 4)})
+rng = others
+
 # Nodes that cannot be read, two kinds and an attribute; one output that does not need them.
 model("refused", [h.make_node("Det", ["x"], ["a"], "det"), h.make_node("NonZero", ["x"], ["b"], "places"),
                   h.make_node("Relu", ["x"], ["fine"], "relu"), h.make_node("Dropout", ["a"], ["u"], "after"),

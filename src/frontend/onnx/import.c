@@ -472,6 +472,7 @@ static lt_graph *read_onnx(lt_job *job, const lt_source *s, const lt_read_option
   run_needed(c);
   if (c->n_refused) fail_refused(c);
   make_outputs(c);
+  lt_onnx_name_constants(c);
   return without_the_unneeded(c);
 }
 

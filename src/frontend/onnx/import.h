@@ -51,11 +51,13 @@ struct lt_onnx {
   lt_onnx_files files;
   lt_graph *g;
   lt_onnx_scope *scope;
-  const lt_onnx_call *call; /* NULL: the nodes are the model's */
-  bool *live;               /* by node of the model: an output needs it */
+  const lt_onnx_call *call;     /* NULL: the nodes are the model's */
+  bool *live;                   /* by node of the model: an output needs it */
   struct { const lt_tensor **at; uint32_t n, cap; } known; /* by value; NULL: not known */
-  uint32_t nodes_known;     /* nodes of g that were looked at */
-  lt_onnx_node *n;          /* in progress */
+  uint32_t nodes_known;         /* nodes of g that were looked at */
+  LT_VEC(lt_onnx_slot *) owner; /* by value: the initializer that a constant is; NULL: none */
+  LT_VEC(lt_value) trained;     /* by value: the same of params, where it moves an initializer; 0: not made */
+  lt_onnx_node *n;              /* in progress */
   const lt_onnx_op *row;
   int64_t opset;    /* of its domain */
   unsigned depth;   /* of what is written out: branches, loops, functions */
@@ -125,6 +127,7 @@ lt_onnx_slot *lt_onnx_slot_new(lt_onnx *c, const char *name); /* fails where the
 lt_onnx_slot *lt_onnx_slot_find(const lt_onnx *c, const char *name);
 void lt_onnx_slot_tensor(lt_onnx *c, lt_onnx_slot *s, const lt_onnx_tensor *x, bool constant);
 lt_value lt_onnx_slot_value(lt_onnx *c, lt_onnx_slot *s);
+void lt_onnx_name_constants(lt_onnx *c);
 const lt_tensor *lt_onnx_known(lt_onnx *c, lt_value v);       /* NULL: not known */
 const char *lt_onnx_legal_name(lt_onnx *c, const char *name); /* as our names are, and free */
 

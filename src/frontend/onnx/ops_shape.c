@@ -93,7 +93,7 @@ void lt_onnx_concat(lt_onnx *c) {
   unsigned n = 0;
   int64_t axis = lt_ox_int(c, "axis", 1);
   for (unsigned i = 0; i < c->n->in.n; i++)
-    if (!lt_ox_empty(c, i)) part[n++] = lt_ox_in(c, i);
+    if (!lt_ox_empty(c, i)) part[n++] = lt_ox_operand(c, i); /* ViT's class token is trained */
   if (!n) lt_ox_alias(c, 0, 0);
   else lt_ox_result(c, 0, lt_ox_concat(c, part, n, lt_ox_axis(c, axis, lt_type_of(c->g, part[0])->rank)));
 }

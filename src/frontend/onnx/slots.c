@@ -81,16 +81,62 @@ lt_value lt_onnx_slot_value(lt_onnx *c, lt_onnx_slot *s) {
   const char *outer = c->g->label;
   c->g->label = NULL;
   s->value = lt_const_data(c->g, elements(c, s));
-  if (s->tensor->name[0]) lt_set_name(c->g, s->value, lt_onnx_legal_name(c, s->name));
+  while (c->owner.n <= s->value) lt_vec_push(c->arena, &c->owner, NULL);
+  c->owner.at[s->value] = s;
   c->g->label = outer;
   return s->value;
 }
 
-static lt_value slot_param(lt_onnx *c, lt_onnx_slot *s) {
-  bool trained = s->tensor && !s->constant && !s->empty && lt_is_float(s->type.dtype);
-  if (!trained) return lt_onnx_slot_value(c, s);
+/* Those that became no param after all, which would have had the name. */
+void lt_onnx_name_constants(lt_onnx *c) {
+  for (lt_value v = 1; v < c->owner.n; v++) {
+    const lt_onnx_slot *s = c->owner.at[v];
+    if (s && !s->param && s->tensor->name[0]) lt_set_name(c->g, v, lt_onnx_legal_name(c, s->name));
+  }
+}
+
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
+
+static bool trains(const lt_onnx_slot *s) {
+  return s && s->tensor && !s->constant && !s->empty && lt_is_float(s->type.dtype);
+}
+
+static lt_value param_of(lt_onnx *c, lt_onnx_slot *s) {
   if (!s->param) s->param = leaf(c, s, LT_OP_param);
   return s->param;
+}
+
+static lt_value *trained(lt_onnx *c, lt_value v) {
+  while (c->trained.n <= v) lt_vec_push(c->arena, &c->trained, 0);
+  return &c->trained.at[v];
+}
+
+/* A weight that is turned, reshaped or repeated before it is used, as exporters that fold no constants write it, is
+ * made again of the param. 0: v is nothing of the kind. */
+static lt_value moved_param(lt_onnx *c, lt_value v) {
+  enum { MOST_MOVES = 8 };
+  lt_value way[MOST_MOVES];
+  unsigned n = 0;
+  for (; !*trained(c, v); v = lt_node_of(c->g, v)->in[0]) {
+    const lt_node *node = lt_node_of(c->g, v);
+    if (v < c->owner.n && trains(c->owner.at[v])) break;
+    if (!(lt_facts(node)->flags & LT_MOVE) || node->n_in != 1 || n == MOST_MOVES) return 0;
+    way[n++] = v;
+  }
+  if (!*trained(c, v)) *trained(c, v) = param_of(c, c->owner.at[v]);
+  lt_value y = *trained(c, v);
+  while (n-- > 0) {
+    const lt_node *node = lt_node_of(c->g, way[n]);
+    y = lt_emit(c->g, node->op, node->attrs, &y, 1);
+    *trained(c, way[n]) = y;
+  }
+  return y;
+}
+
+/* 0: it is no weight. */
+static lt_value slot_param(lt_onnx *c, lt_onnx_slot *s) {
+  if (s->tensor) return trains(s) ? param_of(c, s) : 0;
+  return s->empty ? 0 : moved_param(c, s->value);
 }
 
 /* ---- operands ---------------------------------------------------------------------------------------------------- */
@@ -105,7 +151,11 @@ bool lt_ox_has(const lt_onnx *c, unsigned i) { return i < c->n->in.n && c->n->in
 bool lt_ox_wants(const lt_onnx *c, unsigned i) { return i < c->n->out.n && c->n->out.at[i][0]; }
 bool lt_ox_empty(lt_onnx *c, unsigned i) { return operand(c, i)->empty; }
 lt_value lt_ox_in(lt_onnx *c, unsigned i) { return lt_onnx_slot_value(c, operand(c, i)); }
-lt_value lt_ox_weight(lt_onnx *c, unsigned i) { return slot_param(c, operand(c, i)); }
+
+lt_value lt_ox_weight(lt_onnx *c, unsigned i) {
+  lt_value v = slot_param(c, operand(c, i));
+  return v ? v : lt_ox_in(c, i);
+}
 
 const lt_type *lt_ox_type(lt_onnx *c, unsigned i) {
   const lt_onnx_slot *s = operand(c, i);
@@ -117,7 +167,8 @@ lt_value lt_ox_operand(lt_onnx *c, unsigned i) {
   bool computed = false;
   for (unsigned k = 0; k < c->n->in.n; k++)
     if (k != i && lt_ox_has(c, k) && !operand(c, k)->tensor && !lt_ox_known(c, k)) computed = true;
-  return computed && s->tensor && s->tensor->count > 1 ? slot_param(c, s) : lt_onnx_slot_value(c, s);
+  lt_value v = computed && lt_type_count(lt_ox_type(c, i)) > 1 ? slot_param(c, s) : 0;
+  return v ? v : lt_onnx_slot_value(c, s);
 }
 
 lt_value lt_ox_state(lt_onnx *c, unsigned i) {
