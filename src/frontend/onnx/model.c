@@ -322,6 +322,8 @@ static void read_function(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wi
     }
   }
   if (!strcmp(to.domain, "ai.onnx")) to.domain = "";
+  if (m->functions.n >= LT_ONNX_FUNCTIONS)
+    lt_wire_fail(&m->wire, field->at, "the model defines more than %d functions", (int)LT_ONNX_FUNCTIONS);
   count_item(m, field->at, 1);
   lt_vec_push(arena, &m->functions, to);
 }

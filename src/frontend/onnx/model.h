@@ -15,6 +15,7 @@ enum {
   LT_ONNX_OPSET_FIRST = 6, /* versions of the standard's ops */
   LT_ONNX_OPSET_LAST = 28,
   LT_ONNX_DOMAINS = 256,     /* sets of ops that a model imports */
+  LT_ONNX_FUNCTIONS = 4096,  /* that a model defines itself */
   LT_ONNX_NAME = 4096,       /* bytes of a name */
   LT_ONNX_ITEMS = 1 << 22,   /* nodes, names and numbers of attributes, together */
   LT_ONNX_WRITTEN = 1 << 18, /* nodes of branches, loops and functions, each as often as it is written out */
