@@ -445,6 +445,52 @@ def columns():
              lambda v, gy: (im2col(gy, k, s, p, d, matrix),))
 
 
+# Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015: y = A'((G w G') * (B' d B))A of each tile.
+TILES = {
+    2: (((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
+        ((1, 0, 0), (.5, .5, .5), (.5, -.5, .5), (0, 0, 1)),
+        ((1, 1, 1, 0), (0, 1, -1, -1))),
+    4: (((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0), (0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0), (0, 4, 0, -5, 0, 1)),
+        ((1/4, 0, 0), (-1/6, -1/6, -1/6), (-1/6, 1/6, -1/6), (1/24, 1/12, 1/6), (1/24, -1/12, 1/6), (0, 0, 1)),
+        ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))),
+}
+
+
+def winograd_image(x, tile, pad):
+    (n, c, h, w), edge, b = x.shape, tile + 2, np.array(TILES[tile][0])
+    rows, cols = -(-(h + pad[0] + pad[2] - 2) // tile), -(-(w + pad[1] + pad[3] - 2) // tile)
+    wide = zeros((n, c, rows * tile + 2, cols * tile + 2), x)
+    wide[:, :, pad[0]:pad[0] + h, pad[1]:pad[1] + w] = x
+    v = zeros((edge * edge, n, rows, cols, c), x)
+    for i, q, r, k in np.ndindex(n, c, rows, cols):
+        v[:, i, r, k, q] = (b @ wide[i, q, r * tile:r * tile + edge, k * tile:k * tile + edge] @ b.T).reshape(-1)
+    return v.reshape(edge * edge, -1, c)
+
+
+def winograd_filter(w, tile, turned):
+    g = np.array(TILES[tile][1])
+    u = np.einsum("ik,ockl,jl->ijco", g, w[:, :, ::-1, ::-1] if turned else w, g).reshape((tile + 2) ** 2, w.shape[1], w.shape[0])
+    return u.transpose(0, 2, 1) if turned else u
+
+
+def winograd_result(m, tile, size):
+    a, rows, cols = np.array(TILES[tile][2]), -(-size[0] // tile), -(-size[1] // tile)
+    m = m.reshape(tile + 2, tile + 2, -1, rows, cols, m.shape[2])
+    y = np.einsum("ik,klnrco,jl->noricj", a, m, a).reshape(m.shape[2], m.shape[5], rows * tile, cols * tile)
+    return y[:, :, :size[0], :size[1]]
+
+
+def fewer_products():
+    for tile in (2, 4):
+        for x, pad in (((2, 3, 6, 7), (1, 0, 1, 2)), ((1, 2, 5, 4), (0,) * 4), ((1, 17, 7, 4), (1,) * 4)):
+            case("winograd_image", f"x: {dims(x)}", f"winograd_image(x{text(tile=tile, pad=pad)})", lambda v: winograd_image(v, tile, pad))
+        for w, turned in (((3, 2, 3, 3), False), ((2, 3, 3, 3), True), ((18, 2, 3, 3), False), ((2, 17, 3, 3), True)):
+            case("winograd_filter", f"W: {dims(w)}", f"winograd_filter(W{text(tile=tile, turned=turned)})", lambda v: winograd_filter(v, tile, turned))
+        for images, oc, size in ((1, 3, (3, 2)), (2, 2, (5, 4)), (1, 17, (4, 6))):
+            m = ((tile + 2) ** 2, images * -(-size[0] // tile) * -(-size[1] // tile), oc)
+            case("winograd_result", f"m: {dims(m)}", f"winograd_result(m{text(size=size, tile=tile)})", lambda v: winograd_result(v, tile, size))
+
+
 def pools():
     for j, (x, k, s, p, d) in enumerate(configs(11)):
         ceil, include = bool(j % 2), bool(j // 2 % 2)
@@ -852,6 +898,6 @@ def shapes():
 
 
 print("# Made by tests/tools/op_values.py; do not edit.")
-for part in (convolutions, deconvolutions, textbook, large_windows, columns, products, any_axes, pools, corners, chapter_pools, gathers, elementwise, reductions, losses, norms, shapes):
+for part in (convolutions, deconvolutions, textbook, large_windows, columns, fewer_products, products, any_axes, pools, corners, chapter_pools, gathers, elementwise, reductions, losses, norms, shapes):
     part()
 print(f"# {COUNT} cases")
