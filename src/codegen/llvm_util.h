@@ -7,6 +7,14 @@
 #include "plan/plan.h"
 #include "codegen/target.h"
 
+/* Σ coef[d]·i[d] that stands in `block` (i NULL: 0); by the addresses of LLVM's values. */
+enum { LT_LL_SUMS = 8, LT_LL_TERMS = 12 };
+typedef struct lt_ll_sum {
+  LLVMBasicBlockRef block;
+  LLVMValueRef i[LT_LL_TERMS], sum;
+  int64_t coef[LT_LL_TERMS];
+} lt_ll_sum;
+
 typedef struct lt_ll {        /* one module under construction */
   lt_job *job;
   lt_arena *arena;
@@ -16,6 +24,8 @@ typedef struct lt_ll {        /* one module under construction */
   LLVMBuilderRef b;
   LLVMValueRef fn; /* the function being filled */
   LLVMTypeRef i1, i8, i32, i64, f32, f64, ptr, void_;
+  lt_ll_sum sum[LT_LL_SUMS]; /* the latest, in turn */
+  unsigned next_sum;
 } lt_ll;
 
 LLVMTypeRef lt_ll_type(lt_ll *l, lt_dtype t); /* scalar (bool is i8 in memory) */

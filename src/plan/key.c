@@ -60,6 +60,12 @@ static void put_operands(lt_str *out, const lt_kernel *k, lt_operand_role role) 
   lt_operands(k, put_operand, &(keyed){out, k, role});
 }
 
+/* Which operands stand in one buffer: code has one pointer to it. */
+static void put_same_buffers(lt_str *out, const lt_kernel *k) {
+  uint32_t n, *first = lt_kernel_same_buffers(out->arena, k, &n);
+  for (uint32_t i = 0; i < n; i++) lt_key_put(out, first[i]);
+}
+
 void lt_kernel_key(lt_str *out, const lt_kernel *k) {
   lt_key_put(out, k->kind), lt_key_put(out, k->dtype), lt_key_put(out, k->acc), lt_key_put(out, k->n_dims);
   lt_key_put(out, k->n_rdims), lt_key_put(out, k->n_task_dims), lt_key_put(out, k->block_dim),
@@ -73,6 +79,7 @@ void lt_kernel_key(lt_str *out, const lt_kernel *k) {
   lt_key_put(out, k->n_store);
   put_operands(out, k, LT_OPERAND_STORE);
   put_operands(out, k, LT_OPERAND_OWN);
+  put_same_buffers(out, k);
   if (lt_kinds[k->kind].key) lt_kinds[k->kind].key(out, k);
 }
 

@@ -70,6 +70,13 @@ uint32_t *lt_kernel_buffers_all(lt_arena *a, const lt_kernel *k, uint32_t *n) {
   return out;
 }
 
+uint32_t *lt_kernel_same_buffers(lt_arena *a, const lt_kernel *k, uint32_t *n) {
+  uint32_t *id = lt_kernel_buffers_all(a, k, n), *first = LT_NEW_ARRAY(a, uint32_t, *n + 1u);
+  for (uint32_t i = 0; i < *n; i++)
+    while (id[first[i]] != id[i]) first[i]++;
+  return first;
+}
+
 static void move(void *arg, const lt_operand *o) { *o->buffer += *(const uint32_t *)arg; }
 
 void lt_kernel_move(lt_kernel *k, uint32_t by) { lt_operands(k, move, &by); }

@@ -19,6 +19,8 @@ void lt_operands(const lt_kernel *k, lt_operand_fn visit, void *arg);
 /* The buffers in that order, one for each operand; returns how many there are. */
 uint32_t lt_kernel_buffers(const lt_kernel *k, uint32_t *out, uint32_t max);
 uint32_t *lt_kernel_buffers_all(lt_arena *a, const lt_kernel *k, uint32_t *n);
+/* For each operand the first one in the same buffer: its own number, or a smaller one. */
+uint32_t *lt_kernel_same_buffers(lt_arena *a, const lt_kernel *k, uint32_t *n);
 /* All operands move from buffer i to buffer i + by. */
 void lt_kernel_move(lt_kernel *k, uint32_t by);
 #endif

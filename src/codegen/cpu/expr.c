@@ -24,11 +24,27 @@ static LLVMValueRef add_scaled(lt_ll *l, LLVMValueRef sum, LLVMValueRef i, int64
   return sum ? LLVMBuildNSWAdd(l->b, sum, x, "") : x;
 }
 
-static LLVMValueRef affine(lt_ll *l, const lt_kernel *k, const int64_t *coef, const lt_point *p) {
+static LLVMValueRef affine_sum(lt_ll *l, const lt_kernel *k, const int64_t *coef, const lt_point *p) {
   LLVMValueRef sum = NULL;
   for (unsigned d = 0; d < all_dims(k); d++)
     if (p->i[d]) sum = add_scaled(l, sum, p->i[d], coef[d]);
   return sum ? sum : lt_ll_i64(l, 0);
+}
+
+/* Accesses of one tile have the same strides: what stands in this block is not built again. */
+static LLVMValueRef affine(lt_ll *l, const lt_kernel *k, const int64_t *coef, const lt_point *p) {
+  _Static_assert((int)LT_LL_TERMS == (int)LT_MAX_DIMS, "a sum has a term for each dim");
+  lt_ll_sum want = {.block = LLVMGetInsertBlock(l->b)};
+  for (unsigned d = 0; d < all_dims(k); d++)
+    if (p->i[d] && coef[d]) want.i[d] = p->i[d], want.coef[d] = coef[d];
+  for (unsigned j = 0; j < LT_LL_SUMS; j++) {
+    const lt_ll_sum *s = &l->sum[j];
+    if (s->block == want.block && !memcmp(s->i, want.i, sizeof s->i) && !memcmp(s->coef, want.coef, sizeof s->coef))
+      return s->sum;
+  }
+  want.sum = affine_sum(l, k, coef, p);
+  l->sum[l->next_sum++ % LT_LL_SUMS] = want;
+  return want.sum;
 }
 
 /* What constant displacements add. */
@@ -449,7 +465,7 @@ void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_p
 
 /* ---- function entry ---- */
 
-typedef struct loading { lt_ll *l; lt_bufs *out; LLVMValueRef bufs; uint32_t n; } loading;
+typedef struct loading { lt_ll *l; lt_bufs *out; LLVMValueRef bufs, *base; uint32_t n, *same; } loading;
 
 static LLVMValueRef *base_of(lt_bufs *b, const lt_operand *o) {
   switch (o->role) {
@@ -461,15 +477,19 @@ static LLVMValueRef *base_of(lt_bufs *b, const lt_operand *o) {
   return &b->own[o->index];
 }
 
+/* Operands in one buffer have one pointer. */
 static void load_base(void *arg, const lt_operand *o) {
   loading *x = arg;
-  *base_of(x->out, o) = lt_ll_load_ptr(x->l, x->bufs, x->n++);
+  uint32_t i = x->n++, first = x->same[i];
+  x->base[i] = first < i ? x->base[first] : lt_ll_load_ptr(x->l, x->bufs, i);
+  *base_of(x->out, o) = x->base[i];
 }
 
 void lt_emit_buffers(lt_ll *l, lt_bufs *out, const lt_kernel *k, LLVMValueRef bufs) {
   *out = (lt_bufs){.access = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_access + 1u),
                    .store = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u)};
-  lt_operands(k, load_base, &(loading){l, out, bufs, 0});
+  uint32_t n, *same = lt_kernel_same_buffers(l->arena, k, &n);
+  lt_operands(k, load_base, &(loading){l, out, bufs, LT_NEW_ARRAY(l->arena, LLVMValueRef, n + 1u), 0, same});
 }
 
 void lt_emit_task(lt_ll *l, const lt_kernel *k, lt_point *p, LLVMValueRef task) {
