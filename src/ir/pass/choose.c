@@ -89,6 +89,24 @@ static void prefer(lt_chooser *s, lt_value v) {
   if (v && can_block(s, v)) s->blocked[v] = true;
 }
 
+/* Does this reduction (root of its cluster) leave the channels alone, so that it can walk in blocks? */
+static bool keeps_channels(const lt_graph *g, const lt_node *n) {
+  if (lt_type_of(g, n->in[0])->rank != 4) return false;
+  const lt_ints axes = lt_facts(n)->axes(n).axes;
+  for (int64_t i = 0; i < axes.n; i++)
+    if (axes.v[i] == 1) return false;
+  return true;
+}
+
+/* What a reduction reads had better stand as what it is made of: d*d beside d, which others read in blocks. */
+static bool made_of_blocks(const lt_chooser *s, lt_value v) {
+  const lt_node *n = lt_node_of(s->from, v);
+  bool any = false;
+  if (lt_facts(n)->blocks != LT_BLOCKS_EACH) return false;
+  for (unsigned k = 0; k < n->n_in; k++) any |= n->in[k] && s->blocked[n->in[k]];
+  return any;
+}
+
 static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
   const lt_graph *g = s->from;
   const lt_type *y = lt_type_of(g, n->out);
@@ -99,6 +117,8 @@ static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
     if (lt_facts(n)->blocks == LT_BLOCKS_WGRAD) prefer(s, n->in[1]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_TILES) {
     prefer(s, n->in[0]);
+  } else if (lt_facts(n)->blocks == LT_BLOCKS_AXES) {
+    if (keeps_channels(g, n) && made_of_blocks(s, n->in[0])) prefer(s, n->in[0]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_POOL) {
     if (s->blocked[n->out] || y->dim[1] >= 16) prefer(s, n->in[0]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_EACH && s->blocked[n->out]) {
@@ -147,15 +167,6 @@ static lt_need need_of_matrix(const lt_chooser *s, const lt_node *n, unsigned k)
 
 static lt_need need_of_tiles(const lt_chooser *s, lt_value image) {
   return s->blocked[image] ? (lt_need){.any = true} : with_halo(LT_BLOCKED, &s->halo[image]);
-}
-
-/* Does this reduction (root of its cluster) leave the channels alone, so that it can walk in blocks? */
-static bool keeps_channels(const lt_graph *g, const lt_node *n) {
-  if (lt_type_of(g, n->in[0])->rank != 4) return false;
-  const lt_ints axes = lt_facts(n)->axes(n).axes;
-  for (int64_t i = 0; i < axes.n; i++)
-    if (axes.v[i] == 1) return false;
-  return true;
 }
 
 static lt_need need_of(const lt_chooser *s, const lt_node *n, unsigned k) {
