@@ -92,19 +92,55 @@ LT_EVAL(batch_norm_train) {
   }
   normalise(x, ((const lt_batch_norm_train_attrs *)n->attrs)->eps, mean, var, in[1], in[2], out[0]);
 }
-LT_EXPAND(batch_norm_train) {
-  const lt_type x = *lt_type_of(g, in[0]), c = *lt_type_of(g, in[1]);
+/* The sum of each channel, [C], and how many elements it has. */
+static lt_value channel_sum(lt_graph *g, lt_value x) {
   lt_ints axes = {0};
-  for (unsigned i = 0; i < x.rank; i++)
+  for (unsigned i = 0; i < lt_type_of(g, x)->rank; i++)
     if (i != 1) axes.v[axes.n++] = i;
-  lt_value count = lt_number(g, in[0], (double)(lt_type_count(&x) / c.dim[0]));
-  out[1] = lt_binary(g, LT_OP_div, lt_reduce(g, LT_OP_sum, in[0], &axes, false), count);
+  return lt_reduce(g, LT_OP_sum, x, &axes, false);
+}
+
+static lt_value channel_count(lt_graph *g, lt_value x) {
+  const lt_type *t = lt_type_of(g, x);
+  return lt_number(g, x, (double)(lt_type_count(t) / t->dim[1]));
+}
+
+LT_EXPAND(batch_norm_train) {
+  const lt_type x = *lt_type_of(g, in[0]);
+  lt_value count = channel_count(g, in[0]);
+  out[1] = lt_binary(g, LT_OP_div, channel_sum(g, in[0]), count);
   lt_value d = lt_binary(g, LT_OP_sub, in[0], per_channel(g, out[1], &x));
-  lt_value squares = lt_reduce(g, LT_OP_sum, lt_binary(g, LT_OP_mul, d, d), &axes, false);
-  out[2] = lt_binary(g, LT_OP_div, squares, count);
+  out[2] = lt_binary(g, LT_OP_div, channel_sum(g, lt_binary(g, LT_OP_mul, d, d)), count);
   out[0] = emit_normalised(g, d, out[2], ((const lt_batch_norm_train_attrs *)n->attrs)->eps, in[1], in[2]);
 }
-LT_VJP(batch_norm_train) { lt_vjp_by_expansion(v, n, in, gout, gin); }
+
+/* With d = x - mean, v = var + eps, and g for y alone (S. Ioffe, C. Szegedy, "Batch Normalization", 2015, section 3):
+ *
+ *   gbias = sum g    gscale = sum g·d / sqrt(v)    gx = scale / sqrt(v) · (g - d · (sum g·d / n / v) - sum g / n)
+ *
+ * which is two sums and one pass; who differentiates in mean and var too gets the gradient of what they are made of. */
+LT_VJP(batch_norm_train) {
+  if (gout[1] || gout[2]) {
+    lt_vjp_by_expansion(v, n, in, gout, gin);
+    return;
+  }
+  lt_graph *g = v->g;
+  const lt_type x = *lt_type_of(g, in[0]);
+  g->origin = "batch_norm_grad";
+#define OP(op, a, b) lt_binary(g, LT_OP_##op, a, b)
+  lt_value eps = lt_number(g, out[2], ((const lt_batch_norm_train_attrs *)n->attrs)->eps),
+           count = channel_count(g, in[0]);
+  lt_value wide = OP(add, out[2], eps), deviation = lt_unary(g, LT_OP_sqrt, wide);
+  lt_value d = OP(sub, in[0], per_channel(g, out[1], &x));
+  lt_value sum = channel_sum(g, gout[0]), slope = channel_sum(g, OP(mul, gout[0], d));
+  lt_value mean = per_channel(g, OP(div, sum, count), &x),
+           along = per_channel(g, OP(div, OP(div, slope, count), wide), &x);
+  lt_value centred = OP(sub, OP(sub, gout[0], OP(mul, d, along)), mean);
+  gin[0] = OP(mul, centred, per_channel(g, OP(div, in[1], deviation), &x));
+  gin[1] = OP(div, slope, deviation);
+  gin[2] = sum;
+#undef OP
+}
 
 /* ---- dropout, random_uniform ------------------------------------------------------------------------------------- */
 
