@@ -108,6 +108,22 @@ LLVMValueRef lt_ll_load_ptr(lt_ll *l, LLVMValueRef base, int64_t index) {
   return LLVMBuildLoad2(l->b, l->ptr, LLVMBuildInBoundsGEP2(l->b, l->ptr, base, &i, 1, ""), "");
 }
 
+/* Quarters change places, first of 8x8, then within each of 4x4 and so on. */
+void lt_ll_turn(lt_ll *l, LLVMValueRef v[16]) {
+  for (int half = 8; half; half /= 2) {
+    int upper[16], lower[16];
+    for (int i = 0; i < 16; i++) {
+      upper[i] = i & half ? 16 + i - half : i;
+      lower[i] = i & half ? 16 + i : i + half;
+    }
+    for (int i = 0; i < 16; i++) {
+      if (i & half) continue;
+      LLVMValueRef a = v[i], b = v[i + half];
+      v[i] = lt_ll_shuffle(l, a, b, upper, 16), v[i + half] = lt_ll_shuffle(l, a, b, lower, 16);
+    }
+  }
+}
+
 LLVMValueRef lt_ll_intrinsic(lt_ll *l, const char *name, LLVMTypeRef overload, LLVMValueRef *arg, unsigned n) {
   unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
   if (!id) lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: LLVM has no intrinsic %s", name);

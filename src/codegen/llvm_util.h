@@ -56,6 +56,7 @@ LLVMValueRef lt_ll_iota(lt_ll *l, LLVMTypeRef element);            /* <0, 1, …
 LLVMValueRef lt_ll_lane(lt_ll *l, LLVMValueRef vec, unsigned lane);
 /* -1: any; b may be NULL */
 LLVMValueRef lt_ll_shuffle(lt_ll *l, LLVMValueRef a, LLVMValueRef b, const int *lane, unsigned n);
+void lt_ll_turn(lt_ll *l, LLVMValueRef v[16]); /* 16 vectors of 16: v[i][j] and v[j][i] change places */
 LLVMValueRef lt_ll_intrinsic(lt_ll *l, const char *name, LLVMTypeRef overload, LLVMValueRef *arg, unsigned n);
 /* The same pointer, opaque to LLVM's loop strength reduction, whose time grows faster than the number of addresses it
  * sees: for addresses that are a base and constants anyway. Costs no instruction. */

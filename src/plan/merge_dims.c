@@ -1,6 +1,6 @@
 /* merge_dims.c: dims of kernels (of the kinds that allow it: kernels.def) made few and long: dims of extent 1 go,
- * neighbours that every access walks as one are merged, and the leading ones become tasks. Contractions keep their dims
- * (the tile solver knows them by place). */
+ * neighbours that every access walks as one are merged, what operands across the lanes lie along goes before the lane
+ * dim, and the leading ones become tasks. Contractions keep their dims (the tile solver knows them by place). */
 #include "plan/build.h"
 #include "plan/kinds.h"
 
@@ -115,12 +115,79 @@ static void lt_split_flat(lt_kernel *k, lt_walks *w) {
   }
 }
 
+/* ---- operands that lie across the lanes -------------------------------------------------------------------------- */
+
+typedef struct lt_turning { const lt_kernel *k; int dim; bool fits, any; } lt_turning;
+
+/* In rows of 16 along the lanes or along the dim, or the same in all lanes. */
+static void lt_look_across(void *arg, const lt_operand *o) {
+  lt_turning *t = arg;
+  const lt_access *a = o->access;
+  if (!a || a->n_index) {
+    t->fits = false;
+    return;
+  }
+  const int64_t step = a->stride[t->k->n_dims - 1], along = a->stride[t->dim];
+  if (step == 0 || step == 1) return;
+  t->any = true;
+  t->fits &= along == 1;
+}
+
+static bool lt_turns_along(const lt_kernel *k, int dim) {
+  lt_turning t = {k, dim, true, false};
+  if (k->extent[dim] < LT_LANES) return false;
+  lt_operands(k, lt_look_across, &t);
+  return t.fits && t.any;
+}
+
+/* No lanes that do not exist, and no elements of a byte. */
+static bool lt_may_turn(const lt_kernel *k) {
+  bool may = k->kind == LT_K_LOOPS && k->n_dims >= 2 && k->extent[k->n_dims - 1] >= LT_LANES;
+  may &= k->block_dim == LT_NONE || k->channels % LT_LANES == 0;
+  for (uint32_t i = 0; i < k->n_expr; i++) may &= k->expr[i].dtype != LT_BOOL;
+  return may;
+}
+
+int lt_turned_dim(const lt_kernel *k) {
+  int d = k->n_dims - 2;
+  return lt_may_turn(k) && d >= k->n_task_dims && lt_turns_along(k, d) ? d : LT_NONE;
+}
+
+static int64_t lt_taken_out(int64_t *v, int from, int to) {
+  int64_t x = v[from];
+  memmove(v + from, v + from + 1, (size_t)(to - from) * sizeof *v);
+  return v[to] = x;
+}
+
+/* Dim `from` goes to place `to`, behind it; those between move up. */
+static void lt_move_dim(lt_kernel *k, lt_walks *w, int from, int to) {
+  lt_taken_out(k->extent, from, to);
+  for (uint32_t j = 0; j < w->n; j++) lt_taken_out(w->stride[j], from, to);
+  for (uint32_t i = 0; i < k->n_expr; i++) {
+    lt_instr *x = &k->expr[i];
+    if (x->kind != LT_X_INDEX || x->access < from || x->access > to) continue;
+    x->access = x->access == from ? to : x->access - 1;
+  }
+  if (k->block_dim == from) k->block_dim = to;
+  else if (k->block_dim > from && k->block_dim <= to) k->block_dim--;
+}
+
+/* The dim that operands across the lanes are contiguous along goes before the lane dim. */
+static void lt_choose_turn(lt_kernel *k, lt_walks *w) {
+  if (!lt_may_turn(k)) return;
+  for (int d = k->n_dims - 2; d >= 0; d--)
+    if (d != k->block_dim && lt_turns_along(k, d)) {
+      lt_move_dim(k, w, d, k->n_dims - 2);
+      return;
+    }
+}
+
 static void lt_choose_tasks(lt_kernel *k) {
+  const int most = lt_turned_dim(k) == LT_NONE ? k->n_dims - 1 : k->n_dims - 2;
   double inner = 1, tasks = 1;
   for (int i = 0; i < k->n_dims + k->n_rdims; i++) inner *= (double)k->extent[i];
   k->n_task_dims = 0;
-  while (k->n_task_dims < k->n_dims - 1 && tasks < LT_TASKS &&
-         inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
+  while (k->n_task_dims < most && tasks < LT_TASKS && inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
     inner /= (double)k->extent[k->n_task_dims];
     tasks *= (double)k->extent[k->n_task_dims];
     k->n_task_dims++;
@@ -135,6 +202,8 @@ void lt_merge_dims(lt_kernel *k) {
     lt_drop_ones(k, &w);
     lt_merge(k, &w);
     lt_split_flat(k, &w);
+    lt_choose_turn(k, &w);
   }
+  k->n_task_dims = 0;
   lt_choose_tasks(k);
 }

@@ -275,6 +275,10 @@ const lt_image_item *lt_image_find(const lt_image *image, const char *name); /* 
 /* check.c: a rule that some kernel breaks; NULL: none. */
 const char *lt_plan_fault(const lt_plan *p, const lt_kernel **where);
 void lt_plan_print(lt_str *out, const lt_plan *p); /* a readable dump */
+/* merge_dims.c: of a LOOPS kernel some of whose operands are strided in the lanes, the dim along which these are
+ * contiguous: 16 of it by 16 lanes are read or written as rows and turned in registers. LT_NONE: there is none. It
+ * stands before the lane dim and is no task dim. */
+int lt_turned_dim(const lt_kernel *k);
 /* Two kernels with the same key are the same code up to buffer addresses (used to share functions). The text excludes
  * names, buffers' offsets and flop counts. */
 void lt_kernel_key(lt_str *out, const lt_kernel *k);
