@@ -44,6 +44,9 @@ static const char *const types[][CALL_OPERANDS] = {
   {"bool[2, 2]", "f32[2, 2]", "f32[2, 2]", "f32", "f32"}, /* select */
   {"i64", "i64", "i64", "i64", "i64"},                    /* random_uniform */
   {"f32[1]", "f32", "f32", "f32", "f32"},                 /* broadcast_to */
+  {"f32[2, 2, 3, 3]", "f32", "f32", "f32", "f32"},        /* winograd_filter */
+  {"f32[36, 2, 2]", "f32", "f32", "f32", "f32"},          /* winograd_result */
+  {"f32[16, 2, 2]", "f32", "f32", "f32", "f32"},          /* in tiles of 2 */
 };
 
 static lathe_graph *start(const build_call *c, const char *const *type, lathe_value *in) {
