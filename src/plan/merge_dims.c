@@ -119,18 +119,19 @@ static void lt_split_flat(lt_kernel *k, lt_walks *w) {
 
 typedef struct lt_turning { const lt_kernel *k; int dim; bool fits, any; } lt_turning;
 
+bool lt_lies_across(const lt_kernel *k, const lt_access *a) {
+  const int64_t step = a->stride[k->n_dims - 1];
+  return step != 0 && step != 1;
+}
+
 /* In rows of 16 along the lanes or along the dim, or the same in all lanes. */
 static void lt_look_across(void *arg, const lt_operand *o) {
   lt_turning *t = arg;
   const lt_access *a = o->access;
-  if (!a || a->n_index) {
-    t->fits = false;
-    return;
-  }
-  const int64_t step = a->stride[t->k->n_dims - 1], along = a->stride[t->dim];
-  if (step == 0 || step == 1) return;
+  t->fits &= a && !a->n_index;
+  if (!t->fits || !lt_lies_across(t->k, a)) return;
   t->any = true;
-  t->fits &= along == 1;
+  t->fits = a->stride[t->dim] == 1;
 }
 
 static bool lt_turns_along(const lt_kernel *k, int dim) {
@@ -140,11 +141,16 @@ static bool lt_turns_along(const lt_kernel *k, int dim) {
   return t.fits && t.any;
 }
 
-/* No lanes that do not exist, and no elements of a byte. */
+/* No lanes that do not exist, and no bool across them, which is a byte in memory. */
 static bool lt_may_turn(const lt_kernel *k) {
   bool may = k->kind == LT_K_LOOPS && k->n_dims >= 2 && k->extent[k->n_dims - 1] >= LT_LANES;
   may &= k->block_dim == LT_NONE || k->channels % LT_LANES == 0;
-  for (uint32_t i = 0; i < k->n_expr; i++) may &= k->expr[i].dtype != LT_BOOL;
+  for (uint32_t i = 0; i < k->n_expr; i++) {
+    const lt_instr *x = &k->expr[i];
+    may &= x->kind != LT_X_LOAD || x->dtype != LT_BOOL || !lt_lies_across(k, &k->access[x->access]);
+  }
+  for (uint32_t i = 0; i < k->n_store; i++)
+    may &= k->expr[k->store[i].value].dtype != LT_BOOL || !lt_lies_across(k, &k->store[i].to);
   return may;
 }
 

@@ -1,6 +1,10 @@
 /* loops.c: LOOPS kernels (elementwise, movement, layout, random numbers) and the loops over output dims that other
  * kernels share. The lane dim is walked 16 elements at a time; what is left over is emitted once more with fewer
- * lanes. */
+ * lanes.
+ *
+ * Operands that lie across the lanes, as x does in y[i, j] = x[j, i], are 16 loads or stores of one element each for
+ * 16 lanes. Where there is a dim along which they are contiguous (lt_turned_dim), 16 of it by 16 lanes go through a
+ * tile in the frame, which is read or written in rows and turned in registers. */
 #include "codegen/cpu/emit.h"
 
 typedef struct walk { const lt_kernel *k; lt_point *p; bool one_lane; lt_at_point at; void *arg; } walk;
@@ -46,7 +50,8 @@ void lt_emit_walk(lt_ll *l, const lt_kernel *k, lt_point *p, bool one_lane, lt_a
   walk_dim(l, &w, 0);
 }
 
-typedef struct loops { const lt_kernel *k; lt_bufs bufs; } loops;
+/* load, store: by instruction and by store, 16 vectors in the frame where it lies across the lanes (lt_turned_dim) */
+typedef struct loops { const lt_kernel *k; lt_bufs bufs; LLVMValueRef *load, *store; } loops;
 
 static void at_point(lt_ll *l, void *arg, const lt_point *p) {
   const loops *s = arg;
@@ -55,37 +60,80 @@ static void at_point(lt_ll *l, void *arg, const lt_point *p) {
 
 /* ---- operands across the lanes (lt_turned_dim) ------------------------------------------------------------------- */
 
-static bool lies_across(const lt_kernel *k, const lt_access *a) {
-  const int64_t step = a->stride[k->n_dims - 1];
-  return step != 0 && step != 1;
+static LLVMValueRef address(lt_ll *l, LLVMValueRef base, LLVMValueRef step, int i, lt_dtype t) {
+  return lt_ll_at(l, base, LLVMBuildNSWMul(l->b, step, lt_ll_i64(l, i), ""), t, 0);
 }
 
-/* The 16 elements of `lane` along the turned dim. */
-static LLVMValueRef row_at(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
-                           int lane, lt_dtype t) {
-  lt_point q = *p;
-  q.plus[k->n_dims - 1] = lane;
-  return lt_emit_address(l, k, base, a, &q, t);
-}
-
-static unsigned element_align(lt_dtype t) { return (unsigned)lt_dtype_size(t); }
-
-static void load_turned(lt_ll *l, const loops *s, const lt_instr *x, const lt_point *p, LLVMValueRef row[LT_LANES]) {
+static void turn_body(lt_ll *l, LLVMValueRef fn, lt_dtype t) {
+  LLVMValueRef row[LT_LANES];
+  LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
   for (int i = 0; i < LT_LANES; i++) {
-    LLVMValueRef at = row_at(l, s->k, s->bufs.access[x->access], &s->k->access[x->access], p, i, x->dtype);
-    row[i] = LLVMBuildLoad2(l->b, lt_ll_vec(l, x->dtype), at, "");
-    LLVMSetAlignment(row[i], element_align(x->dtype));
+    row[i] = LLVMBuildLoad2(l->b, lt_ll_vec(l, t), address(l, LLVMGetParam(fn, 0), LLVMGetParam(fn, 1), i, t), "");
+    LLVMSetAlignment(row[i], (unsigned)lt_dtype_size(t));
   }
   lt_ll_turn(l, row);
+  for (int i = 0; i < LT_LANES; i++) {
+    LLVMValueRef to = address(l, LLVMGetParam(fn, 2), LLVMGetParam(fn, 3), i, t);
+    LLVMSetAlignment(LLVMBuildStore(l->b, row[i], to), (unsigned)lt_dtype_size(t));
+  }
+  LLVMBuildRetVoid(l->b);
 }
 
-static void store_turned(lt_ll *l, const loops *s, uint32_t which, const lt_point *p, LLVMValueRef row[LT_LANES]) {
-  const lt_store *to = &s->k->store[which];
-  const lt_dtype t = s->k->expr[to->value].dtype;
-  lt_ll_turn(l, row);
-  for (int i = 0; i < LT_LANES; i++) {
-    LLVMValueRef at = row_at(l, s->k, s->bufs.store[which], &to->to, p, i, t);
-    LLVMSetAlignment(LLVMBuildStore(l->b, row[i], at), element_align(t));
+/* turn(from, step, to, back), one for all kernels of a module: to[j·back + i] = from[i·step + j], for 16 by 16. */
+static LLVMValueRef call_turn(lt_ll *l, lt_dtype t, LLVMValueRef from, int64_t step, LLVMValueRef to, int64_t back) {
+  const char *name = lt_arena_printf(l->arena, "turn.%s", lt_dtype_name(t));
+  LLVMTypeRef type = LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64, l->ptr, l->i64}, 4, false);
+  LLVMValueRef fn = LLVMGetNamedFunction(l->mod, name);
+  if (!fn) {
+    LLVMValueRef own = l->fn;
+    LLVMBasicBlockRef block = LLVMGetInsertBlock(l->b);
+    l->fn = fn = LLVMAddFunction(l->mod, name, type);
+    LLVMSetLinkage(fn, LLVMInternalLinkage);
+    lt_ll_attributes(l, fn);
+    turn_body(l, fn, t);
+    l->fn = own;
+    LLVMPositionBuilderAtEnd(l->b, block);
+  }
+  return LLVMBuildCall2(l->b, type, fn, (LLVMValueRef[]){from, lt_ll_i64(l, step), to, lt_ll_i64(l, back)}, 4, "");
+}
+
+static bool loads_across(const lt_kernel *k, const lt_instr *x) {
+  return x->kind == LT_X_LOAD && lt_lies_across(k, &k->access[x->access]);
+}
+
+static LLVMValueRef frame_tile(lt_ll *l, lt_dtype t) {
+  return LLVMBuildAlloca(l->b, LLVMArrayType2(lt_ll_vec(l, t), LT_LANES), "");
+}
+
+/* At the function's entry. */
+static void frame_tiles(lt_ll *l, loops *s) {
+  const lt_kernel *k = s->k;
+  s->load = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_expr + 1u);
+  s->store = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u);
+  for (uint32_t i = 0; i < k->n_expr; i++)
+    if (loads_across(k, &k->expr[i])) s->load[i] = frame_tile(l, k->expr[i].dtype);
+  for (uint32_t i = 0; i < k->n_store; i++)
+    if (lt_lies_across(k, &k->store[i].to)) s->store[i] = frame_tile(l, k->expr[k->store[i].value].dtype);
+}
+
+static LLVMValueRef row_of_tile(lt_ll *l, LLVMValueRef tile, int j, lt_dtype t) {
+  return lt_ll_at(l, tile, NULL, t, j * LT_LANES);
+}
+
+/* Row j of the tile: 16 lanes at one place of the turned dim. */
+static void tile_row(lt_ll *l, const loops *s, const lt_point *p, int j) {
+  const lt_kernel *k = s->k;
+  LLVMValueRef *value = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_expr + 1u);
+  for (uint32_t i = 0; i < k->n_expr; i++)
+    if (s->load[i])
+      value[i] =
+        LLVMBuildLoad2(l->b, lt_ll_vec(l, k->expr[i].dtype), row_of_tile(l, s->load[i], j, k->expr[i].dtype), "");
+  lt_emit_expr(l, k, &s->bufs, k->expr, k->n_expr, p, k->n_dims - 1u, NULL, NULL, LT_GUARDS_FILL, value);
+  for (uint32_t i = 0; i < k->n_store; i++) {
+    const lt_store *to = &k->store[i];
+    const lt_dtype t = k->expr[to->value].dtype;
+    if (s->store[i]) LLVMBuildStore(l->b, value[to->value], row_of_tile(l, s->store[i], j, t));
+    else lt_emit_store(l, k, s->bufs.store[i], &to->to, p, k->n_dims - 1u, t, value[to->value]);
   }
 }
 
@@ -93,28 +141,25 @@ static void store_turned(lt_ll *l, const loops *s, uint32_t which, const lt_poin
 static void turned_tile(lt_ll *l, const loops *s, const lt_point *at) {
   const lt_kernel *k = s->k;
   const unsigned lane = k->n_dims - 1u, turned = lane - 1u;
-  LLVMValueRef(*load)[LT_LANES] = lt_arena_zalloc(l->arena, (k->n_expr + 1u) * sizeof *load);
-  LLVMValueRef(*store)[LT_LANES] = lt_arena_zalloc(l->arena, (k->n_store + 1u) * sizeof *store);
   lt_point p = *at;
   p.lanes = LT_LANES;
-  for (uint32_t i = 0; i < k->n_expr; i++)
-    if (k->expr[i].kind == LT_X_LOAD && lies_across(k, &k->access[k->expr[i].access]))
-      load_turned(l, s, &k->expr[i], &p, load[i]);
-  for (int j = 0; j < LT_LANES; j++) {
-    LLVMValueRef *value = LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_expr + 1u);
-    for (uint32_t i = 0; i < k->n_expr; i++) value[i] = load[i][j];
-    p.plus[turned] = j;
-    lt_emit_expr(l, k, &s->bufs, k->expr, k->n_expr, &p, lane, NULL, NULL, LT_GUARDS_FILL, value);
-    for (uint32_t i = 0; i < k->n_store; i++) {
-      const lt_store *to = &k->store[i];
-      LLVMValueRef v = value[to->value];
-      if (lies_across(k, &to->to)) store[i][j] = v;
-      else lt_emit_store(l, k, s->bufs.store[i], &to->to, &p, lane, k->expr[to->value].dtype, v);
-    }
+  for (uint32_t i = 0; i < k->n_expr; i++) {
+    const lt_instr *x = &k->expr[i];
+    const lt_access *a = s->load[i] ? &k->access[x->access] : NULL;
+    if (a)
+      call_turn(l, x->dtype, lt_emit_address(l, k, s->bufs.access[x->access], a, &p, x->dtype), a->stride[lane],
+                s->load[i], LT_LANES);
   }
-  p.plus[turned] = 0;
-  for (uint32_t i = 0; i < k->n_store; i++)
-    if (lies_across(k, &k->store[i].to)) store_turned(l, s, i, &p, store[i]);
+  for (int j = 0; j < LT_LANES; j++) {
+    p.plus[turned] = j;
+    tile_row(l, s, &p, j);
+  }
+  for (uint32_t i = 0; i < k->n_store; i++) {
+    const lt_access *a = &k->store[i].to;
+    const lt_dtype t = k->expr[k->store[i].value].dtype;
+    if (s->store[i])
+      call_turn(l, t, s->store[i], LT_LANES, lt_emit_address(l, k, s->bufs.store[i], a, at, t), a->stride[lane]);
+  }
 }
 
 /* Points [from, to) of the turned dim, one by one, from lane `first` on. */
@@ -176,6 +221,6 @@ void lt_emit_loops(lt_ll *l, const lt_kernel *k) {
   lt_point p = {0};
   lt_emit_buffers(l, &s.bufs, k, LLVMGetParam(l->fn, 0));
   lt_emit_task(l, k, &p, LLVMGetParam(l->fn, 1));
-  if (lt_turned_dim(k) != LT_NONE) walk_turned(l, &s, &p, 0);
+  if (lt_turned_dim(k) != LT_NONE) frame_tiles(l, &s), walk_turned(l, &s, &p, 0);
   else lt_emit_walk(l, k, &p, false, at_point, &s);
 }
