@@ -69,7 +69,6 @@ static const size_t PAGE = (size_t)2 << 20;
 /* Fresh pages, in which the system has put zeros already, from a multiple of PAGE on. */
 static void *map_pages(size_t bytes) {
   size_t n = (bytes + PAGE - 1) / PAGE * PAGE;
-  if (n < bytes || n + PAGE < n) return NULL;
   char *all = mmap(NULL, n + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (all == MAP_FAILED) return NULL;
   size_t before = (PAGE - (uintptr_t)all % PAGE) % PAGE;
@@ -90,7 +89,7 @@ static void *zeros_of_malloc(size_t bytes) {
 
 void *lt_mem_zeroed(size_t bytes) {
   size_t all = bytes + sizeof(head);
-  if (must_fail(bytes) || all < bytes) return NULL;
+  if (must_fail(bytes) || all < bytes || all > PTRDIFF_MAX) return NULL;
   head *h = counted(is_large(bytes) ? map_pages(all) : zeros_of_malloc(all));
   return h ? h + 1 : NULL;
 }
