@@ -5,6 +5,7 @@
  * linker. */
 #include "check.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -43,9 +44,17 @@ static void end_child(void) {
   running = 0;
 }
 
+/* What a program that was stopped has left. Its folder is also its TMPDIR: compilers that are asked to end sometimes
+ * forget a temporary file. Only while one runs, when the process waits for it and is not inside malloc. */
+static void sweep(void) {
+  DIR *d = opendir(folder);
+  for (struct dirent *e; d && (e = readdir(d));) unlinkat(dirfd(d), e->d_name, 0);
+  if (d) closedir(d);
+}
+
 static void remove_all(void) { /* also from signal handlers */
   if (!folder[0]) return;
-  if (running > 0) end_child();
+  if (running > 0) end_child(), sweep();
   for (int i = 0; i < NAMES; i++) unlink(file[i]);
   rmdir(folder);
   folder[0] = '\0';
@@ -91,10 +100,21 @@ char *folder_path(const char *name) { return format("%s/%s", folder, name); }
 
 /* ---- processes ---- */
 
+static pid_t fork_with_tmpdir(const char *dir) {
+  const char *now = getenv("TMPDIR");
+  char *own = now ? format("%s", now) : NULL;
+  setenv("TMPDIR", dir, 1);
+  pid_t pid = fork();
+  if (pid && own) setenv("TMPDIR", own, 1);
+  if (pid && !own) unsetenv("TMPDIR");
+  free(own);
+  return pid;
+}
+
 /* Runs a program in the folder, what it says going to the file `said`. The wait status, or -1. */
 static int run_program(const char *program, char *const argv[], unsigned seconds) {
   sigset_t old = without_fatal(); /* until the handler can know of the child; the child has no handler of ours */
-  pid_t pid = fork();
+  pid_t pid = fork_with_tmpdir(".");
   if (pid == 0) {
     for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
       if (signal(fatal[i], SIG_DFL) == SIG_IGN) signal(fatal[i], SIG_IGN);
