@@ -7,14 +7,24 @@
  * tile in the frame, which is read or written in rows and turned in registers. */
 #include "codegen/cpu/emit.h"
 
-typedef struct walk { const lt_kernel *k; lt_point *p; bool one_lane; lt_at_point at; void *arg; } walk;
+/* inner: what is done for the dims from `first_inner` on, the loops over those before it being open */
+typedef struct walk {
+  const lt_kernel *k;
+  lt_point *p;
+  bool one_lane;
+  unsigned first_inner;
+  void (*inner)(lt_ll *l, const struct walk *w);
+  lt_at_point at;
+  void *arg;
+} walk;
 
-static void walk_lanes(lt_ll *l, const walk *w) {
+/* The lane dim from `first` on. */
+static void walk_lanes_from(lt_ll *l, const walk *w, int64_t first) {
   unsigned lane = w->k->n_dims - 1u;
   int64_t n = w->k->extent[lane], step = w->one_lane ? 1 : LT_LANES, whole = n / step * step;
-  if (whole) {
+  if (whole > first) {
     lt_ll_loop loop = {0};
-    lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, whole), step);
+    lt_ll_loop_begin(l, &loop, lt_ll_i64(l, first), lt_ll_i64(l, whole), step);
     w->p->i[lane] = loop.i;
     w->p->lanes = (unsigned)step;
     w->at(l, w->arg, w->p);
@@ -26,9 +36,11 @@ static void walk_lanes(lt_ll *l, const walk *w) {
   w->at(l, w->arg, w->p);
 }
 
+static void walk_lanes(lt_ll *l, const walk *w) { walk_lanes_from(l, w, 0); }
+
 static void walk_dim(lt_ll *l, const walk *w, unsigned d) {
-  if (d + 1u == w->k->n_dims) {
-    walk_lanes(l, w);
+  if (d == w->first_inner) {
+    w->inner(l, w);
     return;
   }
   if (w->p->i[d]) {
@@ -46,7 +58,7 @@ static void walk_dim(lt_ll *l, const walk *w, unsigned d) {
 void lt_emit_walk(lt_ll *l, const lt_kernel *k, lt_point *p, bool one_lane, lt_at_point at, void *arg) {
   if (k->n_dims == 0 || k->n_task_dims >= k->n_dims)
     lt_fail(l->job, LATHE_E_INTERNAL, NULL, "code generation: kernel %s has no lane dim of its own", k->name);
-  walk w = {k, p, one_lane, at, arg};
+  walk w = {k, p, one_lane, k->n_dims - 1u, walk_lanes, at, arg};
   walk_dim(l, &w, 0);
 }
 
@@ -162,58 +174,33 @@ static void turned_tile(lt_ll *l, const loops *s, const lt_point *at) {
   }
 }
 
-/* Points [from, to) of the turned dim, one by one, from lane `first` on. */
-static void points_left(lt_ll *l, const loops *s, lt_point *p, LLVMValueRef from, int64_t n, int64_t first) {
-  const lt_kernel *k = s->k;
-  const unsigned lane = k->n_dims - 1u;
-  const int64_t lanes = k->extent[lane];
+/* n points of the turned dim, one by one, from lane `first` on. */
+static void points_left(lt_ll *l, const walk *w, LLVMValueRef from, int64_t n, int64_t first) {
   lt_ll_loop loop = {0};
-  LLVMValueRef kept = p->i[lane - 1u];
   lt_ll_loop_begin(l, &loop, from, LLVMBuildNSWAdd(l->b, from, lt_ll_i64(l, n), ""), 1);
-  p->i[lane - 1u] = loop.i;
-  for (int64_t i = first; i < lanes;) {
-    const bool many = lanes - i >= 2 * LT_LANES;
-    lt_ll_loop inner = {0};
-    if (many) lt_ll_loop_begin(l, &inner, lt_ll_i64(l, i), lt_ll_i64(l, lanes / LT_LANES * LT_LANES), LT_LANES);
-    p->i[lane] = many ? inner.i : lt_ll_i64(l, i);
-    p->lanes = (unsigned)LT_MIN(lanes - i, LT_LANES);
-    lt_emit_epilogue(l, k, &s->bufs, p, NULL, NULL);
-    if (many) lt_ll_loop_end(l, &inner);
-    i = many ? lanes / LT_LANES * LT_LANES : i + LT_LANES;
-  }
+  w->p->i[w->first_inner] = loop.i;
+  walk_lanes_from(l, w, first);
   lt_ll_loop_end(l, &loop);
-  p->i[lane - 1u] = kept;
 }
 
-static void turned_plane(lt_ll *l, const loops *s, lt_point *p) {
-  const unsigned lane = s->k->n_dims - 1u;
-  const int64_t n = s->k->extent[lane - 1u], m = s->k->extent[lane];
+static void turned_plane(lt_ll *l, const walk *w) {
+  const unsigned lane = w->k->n_dims - 1u;
+  const int64_t n = w->k->extent[lane - 1u], m = w->k->extent[lane];
   lt_ll_loop rows = {0}, cols = {0};
   lt_ll_loop_begin(l, &rows, lt_ll_i64(l, 0), lt_ll_i64(l, n / LT_LANES * LT_LANES), LT_LANES);
   lt_ll_loop_begin(l, &cols, lt_ll_i64(l, 0), lt_ll_i64(l, m / LT_LANES * LT_LANES), LT_LANES);
-  p->i[lane - 1u] = rows.i, p->i[lane] = cols.i;
-  turned_tile(l, s, p);
+  w->p->i[lane - 1u] = rows.i, w->p->i[lane] = cols.i;
+  turned_tile(l, w->arg, w->p);
   lt_ll_loop_end(l, &cols);
-  if (m % LT_LANES) points_left(l, s, p, rows.i, LT_LANES, m / LT_LANES * LT_LANES);
+  if (m % LT_LANES) points_left(l, w, rows.i, LT_LANES, m / LT_LANES * LT_LANES);
   lt_ll_loop_end(l, &rows);
-  if (n % LT_LANES) points_left(l, s, p, lt_ll_i64(l, n / LT_LANES * LT_LANES), n % LT_LANES, 0);
+  if (n % LT_LANES) points_left(l, w, lt_ll_i64(l, n / LT_LANES * LT_LANES), n % LT_LANES, 0);
 }
 
-static void walk_turned(lt_ll *l, const loops *s, lt_point *p, unsigned d) {
-  if (d + 2u == s->k->n_dims) {
-    turned_plane(l, s, p);
-    return;
-  }
-  if (p->i[d]) {
-    walk_turned(l, s, p, d + 1);
-    return;
-  }
-  lt_ll_loop loop = {0};
-  lt_ll_loop_begin(l, &loop, lt_ll_i64(l, 0), lt_ll_i64(l, s->k->extent[d]), 1);
-  p->i[d] = loop.i;
-  walk_turned(l, s, p, d + 1);
-  lt_ll_loop_end(l, &loop);
-  p->i[d] = NULL;
+static void walk_turned(lt_ll *l, loops *s, lt_point *p) {
+  frame_tiles(l, s);
+  walk w = {s->k, p, false, s->k->n_dims - 2u, turned_plane, at_point, s};
+  walk_dim(l, &w, 0);
 }
 
 void lt_emit_loops(lt_ll *l, const lt_kernel *k) {
@@ -221,6 +208,6 @@ void lt_emit_loops(lt_ll *l, const lt_kernel *k) {
   lt_point p = {0};
   lt_emit_buffers(l, &s.bufs, k, LLVMGetParam(l->fn, 0));
   lt_emit_task(l, k, &p, LLVMGetParam(l->fn, 1));
-  if (lt_turned_dim(k) != LT_NONE) frame_tiles(l, &s), walk_turned(l, &s, &p, 0);
+  if (lt_turned_dim(k) != LT_NONE) walk_turned(l, &s, &p);
   else lt_emit_walk(l, k, &p, false, at_point, &s);
 }
