@@ -189,10 +189,10 @@ static void lt_choose_turn(lt_kernel *k, lt_walks *w) {
 }
 
 static void lt_choose_tasks(lt_kernel *k) {
+  k->n_task_dims = 0;
   const int most = lt_turned_dim(k) == LT_NONE ? k->n_dims - 1 : k->n_dims - 2;
   double inner = 1, tasks = 1;
   for (int i = 0; i < k->n_dims + k->n_rdims; i++) inner *= (double)k->extent[i];
-  k->n_task_dims = 0;
   while (k->n_task_dims < most && tasks < LT_TASKS && inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
     inner /= (double)k->extent[k->n_task_dims];
     tasks *= (double)k->extent[k->n_task_dims];
@@ -210,6 +210,5 @@ void lt_merge_dims(lt_kernel *k) {
     lt_split_flat(k, &w);
     lt_choose_turn(k, &w);
   }
-  k->n_task_dims = 0;
   lt_choose_tasks(k);
 }
