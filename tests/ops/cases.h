@@ -84,6 +84,17 @@ static inline lt_tensor *case_leaf(lt_arena *a, const op_case *c, const lt_type 
   return x;
 }
 
+/* The interpreter of a case, with its leaves. */
+static inline lt_eval *case_eval(lt_job *job, lt_arena *a, const op_case *c, const lt_graph *g) {
+  lt_eval *e = LT_NEW(a, lt_eval);
+  unsigned place = 0;
+  lt_eval_init(e, job, a, g, LT_EVAL_DOUBLE);
+  for (lt_value v = 1; v < g->values.n; v++)
+    if (lt_is_leaf(g, v) && lt_op_of(g, v) != LT_OP_const)
+      lt_eval_set(e, v, case_leaf(a, c, lt_type_of(g, v), lt_name_of(g, v), place++));
+  return e;
+}
+
 /* Does the table have a case for every op that must have one? Names the missing ones. */
 static inline unsigned cases_missing(bool (*needed)(lt_op op)) {
   unsigned missing = 0;

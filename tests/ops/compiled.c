@@ -17,16 +17,6 @@ static bool takes(const op_case *c, lt_dtype t) {
   return t == LT_BOOL ? (c->flags & BOOLS) != 0 : (c->flags & INTS) != 0;
 }
 
-static lt_eval *interpreter(lt_job *job, lt_arena *a, const op_case *c, const lt_graph *g) {
-  lt_eval *e = LT_NEW(a, lt_eval);
-  unsigned place = 0;
-  lt_eval_init(e, job, a, g, LT_EVAL_DOUBLE);
-  for (lt_value v = 1; v < g->values.n; v++)
-    if (lt_is_leaf(g, v) && lt_op_of(g, v) != LT_OP_const)
-      lt_eval_set(e, v, case_leaf(a, c, lt_type_of(g, v), lt_name_of(g, v), place++));
-  return e;
-}
-
 /* The graph to compare with: grad nodes have no value of their own. */
 void lt_pass_autodiff(lt_graph *to, const lt_graph *from);
 static lt_graph *expanded(lt_job *job, const lt_graph *from) {
@@ -72,7 +62,7 @@ static void check_op(lt_job *job, void *arg) {
       c[n] = (unit_case){k, lt_dtype_name((lt_dtype)d), NULL, NULL};
       lt_graph *g = case_graph(job, a, k, c[n].dtype);
       c[n].g = expanded(job, g);
-      c[n].e = interpreter(job, a, k, c[n].g);
+      c[n].e = case_eval(job, a, k, c[n].g);
       lt_unit_plan(job, a, &unit[n], c[n].g, lt_arena_printf(a, "c%zu", n));
       n++;
     }

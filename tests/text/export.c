@@ -56,16 +56,6 @@ static lt_graph *entry_of(lt_job *job, lt_arena *a, const case_task *t) {
   return lt_test_own(job, lt_run_passes(job, entry, passes, LT_COUNT(passes), NULL));
 }
 
-static lt_eval *evaluated(lt_job *job, lt_arena *a, const op_case *c, const lt_graph *g) {
-  lt_eval *e = LT_NEW(a, lt_eval);
-  unsigned place = 0;
-  lt_eval_init(e, job, a, g, LT_EVAL_DOUBLE);
-  for (lt_value v = 1; v < g->values.n; v++)
-    if (lt_is_leaf(g, v) && lt_op_of(g, v) != LT_OP_const)
-      lt_eval_set(e, v, case_leaf(a, c, lt_type_of(g, v), lt_name_of(g, v), place++));
-  return e;
-}
-
 /* Of params and states what the interpreter has. */
 static const void *elements(void *ctx, const lt_graph *g, const lt_node *leaf) {
   lt_eval *e = ctx;
@@ -107,7 +97,7 @@ static void compare_case(lt_job *job, void *arg) {
   case_task *t = arg;
   lt_arena *a = lt_arena_new(job);
   lt_graph *g = entry_of(job, a, t);
-  lt_eval *want = evaluated(job, a, t->c, g);
+  lt_eval *want = case_eval(job, a, t->c, g);
   lt_graph *spelled = lt_test_own(job, lt_onnx_spell(job, g));
   lt_verify(spelled, "spell");
   lt_onnx_export(job, spelled, &(lt_onnx_out){file_of(".onnx"), "test", LT_ONNX_INSIDE, elements, want});
