@@ -261,3 +261,26 @@ x = w(2, 3)
 np.save(os.path.join(out, "calls.x.npy"), x)
 for k, v in zip(["y", "l", "all", "sum", "parts"], ort.InferenceSession(m.SerializeToString()).run(None, {"x": x})):
     np.save(os.path.join(out, f"calls.{k}.npy"), v)
+
+# A convolution that goes on from what it saw; attention whose state decays by head or by row, and learns what it does not say yet.
+rng = np.random.default_rng(8)
+model("tokens", [
+    h.make_node("CausalConvWithState", ["x", "w", "b", "seen"], ["c", "last"], "conv", activation="silu"), h.make_node("Transpose", ["c"], ["q"], perm=[0, 2, 1]),
+    h.make_node("LinearAttention", ["q", "k", "v", "past", "g", "beta"], ["y", "next"], "attention", q_num_heads=4, kv_num_heads=2, update_rule="gated_delta"),
+    h.make_node("LinearAttention", ["q", "k", "v", "", "rows"], ["z", "zs"], "rows", q_num_heads=4, kv_num_heads=2, update_rule="gated", scale=0.5),
+    h.make_node("CausalConvWithState", ["x", "wide"], ["s", "more"], "short")],
+    {"x": (T.FLOAT, [2, 12, 5]), "seen": (T.FLOAT, [2, 12, 3]), "k": (T.FLOAT, [2, 5, 6]), "v": (T.FLOAT, [2, 5, 8]), "past": (T.FLOAT, [2, 2, 3, 4]),
+     "g": (T.FLOAT, [2, 5, 2]), "beta": (T.FLOAT, [2, 5, 1]), "rows": (T.FLOAT, [2, 5, 6])},
+    {"last": (T.FLOAT, [2, 12, 3]), "y": (T.FLOAT, [2, 5, 16]), "next": (T.FLOAT, [2, 2, 3, 4]), "z": (T.FLOAT, [2, 5, 16]), "zs": (T.FLOAT, [2, 2, 3, 4]),
+     "s": (T.FLOAT, [2, 12, 5]), "more": (T.FLOAT, [2, 12, 7])},
+    {"w": w(12, 1, 4), "b": w(12), "wide": w(12, 1, 8)},
+    feeds={"x": w(2, 12, 5), "seen": w(2, 12, 3), "k": w(2, 5, 6), "v": w(2, 5, 8), "past": w(2, 2, 3, 4), "g": -np.abs(w(2, 5, 2)), "beta": np.abs(w(2, 5, 1)),
+           "rows": -np.abs(w(2, 5, 6))}, opset=27, ir=12)
+
+# Loops as they were before version 9: an axis of batches, which end early, in both directions.
+model("batches", [h.make_node("Scan", ["lens", "start", "x", "u"], ["sum", "parts"], "scan", body=h.make_graph(
+    [h.make_node("Mul", ["a", "p"], ["m"]), h.make_node("Add", ["m", "r"], ["o"]), h.make_node("Tanh", ["o"], ["th"])], "step",
+    [h.make_tensor_value_info(k, T.FLOAT, [2]) for k in ["a", "p", "r"]], [h.make_tensor_value_info(k, T.FLOAT, [2]) for k in ["o", "th"]]),
+    num_scan_inputs=2, directions=[0, 1])],
+    {"start": (T.FLOAT, [3, 2]), "x": (T.FLOAT, [3, 4, 2]), "u": (T.FLOAT, [3, 4, 2])}, {"sum": (T.FLOAT, [3, 2]), "parts": (T.FLOAT, [3, 4, 2])},
+    {"lens": np.array([4, 1, 3])}, feeds={"start": w(3, 2), "x": w(3, 4, 2), "u": w(3, 4, 2)}, opset=8, ir=4)
