@@ -143,50 +143,133 @@ static lt_value turn_of(lt_onnx *c, lt_value x, int64_t axis, int64_t t) {
 
 typedef struct walked { lt_value x; int64_t axis; bool back; } walked;
 
-static walked *read_walked(lt_onnx *c, uint32_t states, uint32_t n, int64_t *turns) {
-  walked *w = LT_NEW_ARRAY(c->arena, walked, n);
-  for (uint32_t i = 0; i < n; i++) {
-    w[i].x = lt_ox_in(c, states + i);
-    lt_type t = lt_ox_of(c, w[i].x);
-    if (!t.rank) lt_ox_refuse(c, "operand %u is a scalar", states + i + 1);
-    w[i].axis = lt_ox_axis(c, number_of(c, "scan_input_axes", i), t.rank);
-    w[i].back = number_of(c, "scan_input_directions", i);
-    if (i && t.dim[w[i].axis] != *turns) lt_ox_refuse(c, "its inputs are not equally long");
-    *turns = t.dim[w[i].axis];
+/* A scan: `states` values are carried from turn to turn, n are walked; the body gives the first again, and what is
+ * stacked. */
+typedef struct scan { lt_onnx_graph body; uint32_t first, states, n, stacked; walked *walk; int64_t turns; } scan;
+
+/* What is walked: along an axis of its own, before version 9 the one behind the batches. */
+static void read_walked(lt_onnx *c, scan *s) {
+  bool batches = c->opset < 9;
+  const char *back = batches ? "directions" : "scan_input_directions";
+  s->walk = LT_NEW_ARRAY(c->arena, walked, s->n);
+  for (uint32_t i = 0; i < s->n; i++) {
+    walked *w = &s->walk[i];
+    w->x = lt_ox_in(c, s->first + s->states + i);
+    lt_type t = lt_ox_of(c, w->x);
+    if (t.rank < 1u + batches)
+      lt_ox_refuse(c, "operand %u is %s", s->first + s->states + i + 1, lt_type_text(c->arena, &t));
+    w->axis = batches ? 1 : lt_ox_axis(c, number_of(c, "scan_input_axes", i), t.rank);
+    w->back = number_of(c, back, i);
+    if (i && t.dim[w->axis] != s->turns) lt_ox_refuse(c, "its inputs are not equally long");
+    s->turns = t.dim[w->axis];
   }
-  return w;
 }
 
-/* Operands: what is carried from turn to turn, then what is walked; the body gives the first again, and what is
- * stacked. */
-void lt_onnx_scan(lt_onnx *c) {
-  lt_onnx_graph g = read_body(c, "body");
-  int64_t turns = 0, given = lt_ox_int(c, "num_scan_inputs", 0);
-  if (c->opset < 9) lt_ox_refuse(c, "before version 9 it has batches, which are not read");
-  if (given < 1 || given > c->n->in.n || g.inputs.n != c->n->in.n || g.outputs.n != c->n->out.n)
-    lt_ox_refuse(c, "its body has %u inputs and %u results", g.inputs.n, g.outputs.n);
-  uint32_t n = (uint32_t)given, states = c->n->in.n - n;
-  walked *w = read_walked(c, states, n, &turns);
-  if (turns > MOST_TURNS) lt_ox_refuse(c, "it turns more than %d times", (int)MOST_TURNS);
-  if (g.outputs.n < states) lt_ox_refuse(c, "its body has %u results for %u states", g.outputs.n, states);
-  const lt_onnx_slot **now = LT_NEW_ARRAY(c->arena, const lt_onnx_slot *, states + 1);
-  uint32_t stacked = g.outputs.n - states;
-  stack *all = LT_NEW_ARRAY(c->arena, stack, stacked + 1);
-  for (uint32_t i = 0; i < states; i++)
-    if (!(now[i] = operand(c, i))) lt_ox_refuse(c, "operand %u is missing", i + 1);
-  for (uint32_t i = 0; i < stacked; i++)
-    all[i] = stack_new(c, turns, number_of(c, "scan_output_axes", i), number_of(c, "scan_output_directions", i));
+static scan read_scan(lt_onnx *c) {
+  scan s = {.body = read_body(c, "body"), .first = c->opset < 9};
+  int64_t given = lt_ox_int(c, "num_scan_inputs", 0), operands = (int64_t)c->n->in.n - s.first;
+  if (given < 1 || given > operands || s.body.inputs.n != operands || s.body.outputs.n != c->n->out.n)
+    lt_ox_refuse(c, "its body has %u inputs and %u results", s.body.inputs.n, s.body.outputs.n);
+  s.n = (uint32_t)given, s.states = (uint32_t)(operands - given);
+  if (s.body.outputs.n < s.states) lt_ox_refuse(c, "its body has %u results for %u states", s.body.outputs.n, s.states);
+  s.stacked = s.body.outputs.n - s.states;
+  read_walked(c, &s);
+  return s;
+}
+
+static void check_turns(lt_onnx *c, int64_t batches, int64_t turns) {
+  if (turns > MOST_TURNS / batches) lt_ox_refuse(c, "it turns more than %d times", (int)MOST_TURNS);
+}
+
+static void run_turns(lt_onnx *c, const scan *s, int64_t turns, lt_onnx_slot **now, stack *all) {
+  lt_onnx_graph g = s->body;
   for (int64_t t = 0; t < turns; t++) {
-    lt_onnx_scope *s = lt_onnx_scope_new(c, c->scope);
-    for (uint32_t i = 0; i < states; i++) bind_slot(c, s, g.inputs.at[i].name, now[i]);
-    for (uint32_t i = 0; i < n; i++)
-      bind_value(c, s, g.inputs.at[states + i].name, turn_of(c, w[i].x, w[i].axis, w[i].back ? turns - 1 - t : t));
-    lt_onnx_run_nodes(c, s, &g);
-    for (uint32_t i = 0; i < states; i++) now[i] = lt_onnx_scope_result(c, s, g.outputs.at[i].name);
-    for (uint32_t i = 0; i < stacked; i++) push(c, &all[i], lt_onnx_scope_result(c, s, g.outputs.at[states + i].name));
+    lt_onnx_scope *in = lt_onnx_scope_new(c, c->scope);
+    for (uint32_t i = 0; i < s->states; i++) bind_slot(c, in, g.inputs.at[i].name, now[i]);
+    for (uint32_t i = 0; i < s->n; i++) {
+      const walked *w = &s->walk[i];
+      bind_value(c, in, g.inputs.at[s->states + i].name, turn_of(c, w->x, w->axis, w->back ? turns - 1 - t : t));
+    }
+    lt_onnx_run_nodes(c, in, &g);
+    for (uint32_t i = 0; i < s->states; i++) now[i] = lt_onnx_scope_result(c, in, g.outputs.at[i].name);
+    for (uint32_t i = 0; i < s->stacked; i++)
+      push(c, &all[i], lt_onnx_scope_result(c, in, g.outputs.at[s->states + i].name));
   }
-  for (uint32_t i = 0; i < states; i++) bind_result(c, i, now[i]);
-  for (uint32_t i = 0; i < stacked; i++) bind_stack(c, states + i, &all[i]);
+}
+
+/* Batch b of operand i. */
+static lt_value batch_of(lt_onnx *c, uint32_t i, int64_t batches, int64_t b) {
+  lt_value x = lt_ox_in(c, i);
+  lt_type t = lt_ox_of(c, x);
+  if (!t.rank || t.dim[0] != batches)
+    lt_ox_refuse(c, "operand %u is %s beside %lld batches", i + 1, lt_type_text(c->arena, &t), (long long)batches);
+  return turn_of(c, x, 0, b);
+}
+
+static scan of_batch(lt_onnx *c, const scan *s, int64_t batches, int64_t b, lt_onnx_slot **now) {
+  scan one = *s;
+  uint32_t first = s->first;
+  one.walk = LT_NEW_ARRAY(c->arena, walked, s->n);
+  for (uint32_t i = 0; i < s->n; i++)
+    one.walk[i] = (walked){batch_of(c, first + s->states + i, batches, b), 0, s->walk[i].back};
+  for (uint32_t i = 0; i < s->states; i++) {
+    lt_onnx_slot *slot = LT_NEW(c->arena, lt_onnx_slot);
+    slot->value = batch_of(c, first + i, batches, b);
+    now[i] = slot;
+  }
+  return one;
+}
+
+/* What is stacked of a batch, with zeros behind the end of its sequence, as a value of its own: [1, T, …] */
+static lt_value padded(lt_onnx *c, const stack *s, int64_t turns) {
+  lt_value v = lt_ox_concat(c, s->part, s->n, 0);
+  lt_type t = lt_ox_of(c, v);
+  int64_t dim[LT_MAX_RANK + 1] = {1, turns};
+  lt_pad_attrs p = {.pads = {2 * t.rank, {0}}};
+  p.pads.v[t.rank] = turns - t.dim[0];
+  memcpy(dim + 2, t.dim + 1, (t.rank - 1u) * sizeof *dim);
+  if (p.pads.v[t.rank]) v = lt_emit(c->g, LT_OP_pad, &p, &v, 1);
+  return lt_ox_reshape(c, v, t.rank + 1u, dim);
+}
+
+/* Before version 9 operands have an axis of batches, each of which is a scan of its own, as long as operand 0 says. */
+static void scan_batches(lt_onnx *c, const scan *s) {
+  int64_t batches = lt_ox_of(c, s->walk[0].x).dim[0];
+  lt_ox_ints lens = lt_ox_has(c, 0) ? lt_ox_known_ints(c, 0, "sequence_lens") : (lt_ox_ints){0};
+  lt_onnx_slot **now = LT_NEW_ARRAY(c->arena, lt_onnx_slot *, s->states + 1);
+  stack *ends = LT_NEW_ARRAY(c->arena, stack, c->n->out.n + 1), *all = LT_NEW_ARRAY(c->arena, stack, s->stacked + 1);
+  check_turns(c, batches, s->turns);
+  if (lens.n && lens.n != batches) lt_ox_refuse(c, "sequence_lens has %lld numbers", (long long)lens.n);
+  for (uint32_t i = 0; i < c->n->out.n; i++) ends[i] = stack_new(c, batches, 0, false);
+  for (int64_t b = 0; b < batches; b++) {
+    int64_t turns = lens.n ? lens.v[b] : s->turns;
+    if (turns < 1 || turns > s->turns) lt_ox_refuse(c, "a sequence is %lld long", (long long)turns);
+    scan one = of_batch(c, s, batches, b, now);
+    for (uint32_t i = 0; i < s->stacked; i++) all[i] = stack_new(c, turns, 0, false);
+    run_turns(c, &one, turns, now, all);
+    for (uint32_t i = 0; i < s->states; i++) push(c, &ends[i], now[i]);
+    for (uint32_t i = 0; i < s->stacked; i++)
+      ends[s->states + i].part[ends[s->states + i].n++] = padded(c, &all[i], s->turns);
+  }
+  for (uint32_t i = 0; i < c->n->out.n; i++) bind_stack(c, i, &ends[i]);
+}
+
+void lt_onnx_scan(lt_onnx *c) {
+  scan s = read_scan(c);
+  if (c->opset < 9) {
+    scan_batches(c, &s);
+    return;
+  }
+  lt_onnx_slot **now = LT_NEW_ARRAY(c->arena, lt_onnx_slot *, s.states + 1);
+  stack *all = LT_NEW_ARRAY(c->arena, stack, s.stacked + 1);
+  check_turns(c, 1, s.turns);
+  for (uint32_t i = 0; i < s.states; i++)
+    if (!(now[i] = operand(c, i))) lt_ox_refuse(c, "operand %u is missing", i + 1);
+  for (uint32_t i = 0; i < s.stacked; i++)
+    all[i] = stack_new(c, s.turns, number_of(c, "scan_output_axes", i), number_of(c, "scan_output_directions", i));
+  run_turns(c, &s, s.turns, now, all);
+  for (uint32_t i = 0; i < s.states; i++) bind_result(c, i, now[i]);
+  for (uint32_t i = 0; i < s.stacked; i++) bind_stack(c, s.states + i, &all[i]);
 }
 
 /* ---- functions --------------------------------------------------------------------------------------------------- */
