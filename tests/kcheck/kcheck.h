@@ -38,7 +38,7 @@ typedef struct kc_family {
 extern const kc_family kc_families[];
 extern const int kc_family_count;
 void kc_build_graph(lt_graph *g, kc_case *c); /* graphs.c */
-enum { KC_LONG_K = 52 };
+enum { KC_LONG_K = 58 };
 void kc_build_long_k(lt_graph *g, kc_case *c); /* long_k.c */
 int kc_graph_steps(const kc_case *c);
 

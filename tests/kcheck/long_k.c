@@ -1,6 +1,6 @@
 /* long_k.c: contractions over more steps than a run has (plan.h): just as many, one more or less, several segments, a
- * shorter last run, a cut inside a row. Every product and sum is exact here, so that each step counts once; which run
- * it is in shows in tests/unit/contract.c. */
+ * shorter last run, a cut inside a row; small planes of several images, which tiles go across. Every product and sum is
+ * exact here, so that each step counts once; which run it is in shows in tests/unit/contract.c. */
 #include "kcheck.h"
 
 typedef enum what { CONV, GRAD_INPUT, GRAD_WEIGHT, MATMUL } what;
@@ -12,6 +12,7 @@ static const struct row { what what; int64_t n, c, h, w, oc, k, stride; } rows[]
   {CONV, 1, 3, 9, 9, 16, 7, 1},          {CONV, 1, 96, 5, 5, 16, 5, 1},        {CONV, 1, 512, 4, 3, 16, 3, 2},
   {GRAD_INPUT, 1, 20, 2, 3, 528, 1, 1},  {GRAD_INPUT, 1, 5, 5, 6, 40, 3, 2},   {GRAD_INPUT, 1, 16, 7, 7, 33, 5, 1},
   {GRAD_WEIGHT, 1, 3, 1, 700, 17, 1, 1}, {GRAD_WEIGHT, 1, 2, 4, 702, 4, 3, 1}, {GRAD_WEIGHT, 1, 17, 30, 40, 3, 1, 1},
+  {CONV, 3, 300, 6, 4, 64, 2, 1},        {CONV, 9, 180, 2, 5, 48, 1, 1},       {GRAD_INPUT, 8, 64, 4, 4, 150, 2, 2},
   {GRAD_WEIGHT, 3, 2, 16, 18, 16, 3, 1}, {GRAD_WEIGHT, 5, 1, 7, 7, 20, 1, 1},  {GRAD_WEIGHT, 1, 2, 147, 1, 5, 1, 1},
   {MATMUL, 1, 146, 3, 18, 0, 0, 0},      {MATMUL, 1, 147, 2, 5, 0, 0, 0},      {MATMUL, 1, 148, 3, 16, 0, 0, 0},
   {MATMUL, 1, 511, 1, 16, 0, 0, 0},      {MATMUL, 1, 512, 2, 40, 0, 0, 0},     {MATMUL, 1, 513, 7, 3, 0, 0, 0},

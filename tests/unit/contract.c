@@ -54,15 +54,17 @@ typedef struct spec {
   int kdims[4];
 } spec;
 
-/* Lane-dim extent without blocks; with blocks, 16. */
-static void choose_dims(spec *s, rng *r, bool large) {
+/* Lane-dim extent without blocks; with blocks, 16. `planes`: many small ones, which tiles go across. */
+static void choose_dims(spec *s, rng *r, bool large, bool planes) {
   lt_kernel *k = &s->k;
   bool blocked = chance(r, 60);
   k->channels = large ? pick(r, 30, 130) : chance(r, 30) ? 16 * pick(r, 1, 3) : pick(r, 1, 50);
   int64_t row = large ? pick(r, 20, 60) : pick(r, 1, 9), col = chance(r, 25) ? 1
                                                                : large       ? pick(r, 5, 20)
                                                                              : pick(r, 1, 17);
-  int64_t dim[5] = {pick(r, 1, 3), blocked ? (k->channels + 15) / 16 : 1, row, col, pick(r, 1, large ? 1 : 3)};
+  if (planes) row = pick(r, 2, 4), col = pick(r, 2, 4);
+  int64_t dim[5] = {planes ? pick(r, 2, 11) : pick(r, 1, 3), blocked ? (k->channels + 15) / 16 : 1, row, col,
+                    pick(r, 1, large ? 1 : 3)};
   int order[5] = {0, 1, 2, 3, 4}, n = 0;
   for (int i = 4; i > 0; i--) {
     int j = (int)pick(r, 0, i), t = order[i];
@@ -139,7 +141,7 @@ static void choose_k(spec *s, rng *r, bool large) {
   }
 }
 
-static void choose_operands(spec *s, rng *r) {
+static void choose_operands(spec *s, rng *r, bool planes) {
   lt_kernel *k = &s->k;
   lt_contract *c = &s->c;
   int lane = k->n_dims - 1;
@@ -148,6 +150,7 @@ static void choose_operands(spec *s, rng *r) {
     if (d == k->block_dim) c->b.stride[d] = 16 * c->b.stride[lane] * pick(r, 1, 9); /* one ends before the next */
     else c->a.stride[d] = chance(r, 20) ? 0 : pick(r, -5, 70);
     if (d == k->block_dim || d == c->row_dim || d == c->col_dim) continue;
+    if (planes) continue;
     c->b.stride[d] = chance(r, 50) ? 0 : pick(r, 0, 100);
     for (unsigned i = 0; i < c->n_seg; i++) c->seg[i].b_dim[d] = chance(r, 70) ? 0 : pick(r, 0, 100);
   }
@@ -206,15 +209,15 @@ static void choose_epilogue(spec *s, rng *r) {
 static spec *spec_new(lt_arena *a, int number) {
   spec *s = LT_NEW(a, spec);
   rng r = {.seed = (uint64_t)number * 977 + 5};
-  bool large = number % 4 == 3;
+  bool large = number % 4 == 3, planes = number % 8 == 6;
   s->k =
     (lt_kernel){.kind = LT_K_CONTRACT, .name = lt_arena_printf(a, "case%d", number), .op = "matmul", .contract = &s->c};
   s->k.dtype = number % 10 < 7 ? LT_F32 : number % 10 == 7 ? LT_F64 : number % 10 == 8 ? LT_I32 : LT_F32;
   s->k.acc = number % 10 == 9 ? LT_F64 : s->k.dtype;
-  choose_dims(s, &r, large);
+  choose_dims(s, &r, large, planes);
   choose_k(s, &r, large);
   limit_work(s);
-  choose_operands(s, &r);
+  choose_operands(s, &r, planes);
   choose_result(s, &r);
   choose_epilogue(s, &r);
   s->c.b.buffer = 1;

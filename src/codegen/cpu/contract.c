@@ -29,10 +29,30 @@ static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) {
   return n ? LLVMBuildAdd(l->b, v, lt_ll_i64(l, n), "") : v;
 }
 
-/* Row and column of pixel p, relative to the tile's first one. */
-static void pixel_at(const contraction *c, const micro_kernel *u, int64_t p, int64_t *row, int64_t *col) {
-  *row = (u->phase + p) / c->cut.cols;
-  *col = (u->phase + p) % c->cut.cols - u->phase;
+/* The dims of pixels, and where a pixel is along them, relative to the tile's first one. */
+enum { ROW, PLANE, COL, PIXEL_DIMS };
+static int pixel_dim(const contraction *c, int i) { return (int[]){c->cut.row, c->cut.plane, c->cut.col}[i]; }
+
+static void pixel_at(const contraction *c, const micro_kernel *u, int64_t p, int64_t at[PIXEL_DIMS]) {
+  int64_t flat = u->phase + p, in_row = flat % c->cut.cols, width = c->cut.width;
+  at[ROW] = flat / c->cut.cols;
+  at[PLANE] = in_row / width - u->phase / width;
+  at[COL] = in_row % width - u->phase % width;
+}
+
+/* Of a pixel that is known when it runs. */
+static void pixel_when_run(const contraction *c, const micro_kernel *u, LLVMValueRef p, LLVMValueRef at[PIXEL_DIMS]) {
+  lt_ll *l = c->l;
+  at[ROW] = at[PLANE] = lt_ll_i64(l, 0), at[COL] = p;
+  if (u->phase == 0 && u->len <= c->cut.width) return;
+  LLVMValueRef flat = plus(l, p, u->phase), cols = lt_ll_i64(l, c->cut.cols), width = lt_ll_i64(l, c->cut.width);
+  LLVMValueRef in_row = LLVMBuildURem(l->b, flat, cols, "");
+  at[ROW] = LLVMBuildUDiv(l->b, flat, cols, "");
+  if (c->cut.plane != LT_NONE) {
+    at[PLANE] = plus(l, LLVMBuildUDiv(l->b, in_row, width, ""), -(u->phase / c->cut.width));
+    in_row = LLVMBuildURem(l->b, in_row, width, "");
+  }
+  at[COL] = plus(l, in_row, -(u->phase % c->cut.width));
 }
 
 /* To tiles of whole blocks the kernel has no narrow last block, so that their epilogue need not ask at each store
@@ -63,14 +83,16 @@ static int64_t epilogue_cost(const lt_kernel *k) {
   return sum;
 }
 
-/* The epilogue of block b of the pixel at (row, col) from the tile's first one. */
+/* The epilogue of block b of a pixel. */
 static void emit_point(const contraction *c, const micro_kernel *u, const lt_kernel *seen, const lt_bufs *bufs,
-                       LLVMValueRef const *at, LLVMValueRef row, LLVMValueRef col, int64_t b, const LLVMValueRef *sum) {
+                       LLVMValueRef const *at, LLVMValueRef const *pixel, int64_t b, const LLVMValueRef *sum) {
   lt_ll *l = c->l;
   lt_point point = {.lanes = b == u->blocks - 1 ? u->lanes : LT_LANES};
   memcpy(point.i, at, sizeof point.i);
-  if (c->cut.row != LT_NONE) point.i[c->cut.row] = LLVMBuildAdd(l->b, at[c->cut.row], row, "");
-  if (c->cut.col != LT_NONE) point.i[c->cut.col] = LLVMBuildAdd(l->b, at[c->cut.col], col, "");
+  for (int i = 0; i < PIXEL_DIMS; i++) {
+    int d = pixel_dim(c, i);
+    if (d != LT_NONE) point.i[d] = LLVMBuildAdd(l->b, at[d], pixel[i], "");
+  }
   if (c->cut.block != LT_NONE) point.i[c->cut.block] = plus(l, at[c->cut.block], b);
   else point.i[c->cut.lane] = plus(l, at[c->cut.lane], b * LT_LANES);
   lt_emit_epilogue(l, seen, bufs, &point, sum, NULL);
@@ -91,14 +113,12 @@ static void emit_store_loop(const contraction *c, const micro_kernel *u, LLVMVal
   LLVMPositionBuilderAtEnd(l->b, body);
   LLVMValueRef p = LLVMBuildLoad2(l->b, l->i64, counter, ""), next = plus(l, p, 1);
   LLVMBuildStore(l->b, next, counter);
-  LLVMValueRef flat = plus(l, p, u->phase), cols = lt_ll_i64(l, c->cut.cols);
-  LLVMValueRef row = LLVMBuildUDiv(l->b, flat, cols, "");
-  LLVMValueRef col = plus(l, LLVMBuildURem(l->b, flat, cols, ""), -u->phase);
-  if (u->phase == 0 && u->len <= c->cut.cols) row = lt_ll_i64(l, 0), col = p;
+  LLVMValueRef pixel[PIXEL_DIMS];
+  pixel_when_run(c, u, p, pixel);
   LLVMValueRef from = LLVMBuildMul(l->b, p, lt_ll_i64(l, u->blocks * LT_LANES), "");
   for (int64_t b = 0; b < u->blocks; b++) {
     LLVMValueRef sum = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, frame, from, c->k->acc, b * LT_LANES), "");
-    emit_point(c, u, &seen, bufs, at, row, col, b, &sum);
+    emit_point(c, u, &seen, bufs, at, pixel, b, &sum);
   }
   LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, end, ""), body, after);
   LLVMPositionBuilderAtEnd(l->b, after);
@@ -108,10 +128,10 @@ static void emit_store(const contraction *c, const micro_kernel *u, const LLVMVa
                        LLVMValueRef const *at) {
   lt_kernel seen = without_tail(c, u);
   for (int64_t p = 0; p < u->len; p++) {
-    int64_t row, col;
-    pixel_at(c, u, p, &row, &col);
-    for (int64_t b = 0; b < u->blocks; b++)
-      emit_point(c, u, &seen, bufs, at, lt_ll_i64(c->l, row), lt_ll_i64(c->l, col), b, &sum[p * u->blocks + b]);
+    int64_t d[PIXEL_DIMS];
+    pixel_at(c, u, p, d);
+    LLVMValueRef pixel[] = {lt_ll_i64(c->l, d[ROW]), lt_ll_i64(c->l, d[PLANE]), lt_ll_i64(c->l, d[COL])};
+    for (int64_t b = 0; b < u->blocks; b++) emit_point(c, u, &seen, bufs, at, pixel, b, &sum[p * u->blocks + b]);
   }
 }
 
@@ -121,10 +141,10 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
   LLVMValueRef at[LT_MAX_DIMS] = {0};
   for (int d = 0; d < c->k->n_dims; d++) at[d] = LLVMGetParam(l->fn, (unsigned)d + 1);
   for (int64_t p = 0; p < u->len; p++) {
-    int64_t row, col;
-    pixel_at(c, u, p, &row, &col);
-    t.pixel_a[p] = (c->cut.row == LT_NONE ? 0 : row * c->x->a.stride[c->cut.row]) +
-                   (c->cut.col == LT_NONE ? 0 : col * c->x->a.stride[c->cut.col]);
+    int64_t d[PIXEL_DIMS];
+    pixel_at(c, u, p, d);
+    for (int i = 0; i < PIXEL_DIMS; i++)
+      if (pixel_dim(c, i) != LT_NONE) t.pixel_a[p] += d[i] * c->x->a.stride[pixel_dim(c, i)];
   }
   for (int d = 0; d < c->k->n_dims; d++) {
     bool fixed = d == c->cut.lane ? c->cut.block != LT_NONE || c->cut.blocks == 1 : c->k->extent[d] == 1;
@@ -186,11 +206,16 @@ static void call_tile(contraction *c, LLVMValueRef fn) {
 
 static void set_pixel(contraction *c, LLVMValueRef row, LLVMValueRef col) {
   if (c->cut.row != LT_NONE) c->at[c->cut.row] = row;
+  if (c->cut.plane != LT_NONE) { /* constants: see lt_tile_phase */
+    LLVMValueRef width = lt_ll_i64(c->l, c->cut.width);
+    c->at[c->cut.plane] = LLVMBuildUDiv(c->l->b, col, width, "");
+    col = LLVMBuildURem(c->l->b, col, width, "");
+  }
   if (c->cut.col != LT_NONE) c->at[c->cut.col] = col;
 }
 
 static bool same_shape(const contraction *c, lt_tile a, lt_tile b) {
-  return a.len == b.len && lt_tile_phase(a, c->cut.cols) == lt_tile_phase(b, c->cut.cols);
+  return a.len == b.len && lt_tile_phase(a, &c->cut) == lt_tile_phase(b, &c->cut);
 }
 
 /* The tiles of `rows` rows from row `first`. Runs of equal ones along a row (or down a single column) become a loop. */
@@ -199,7 +224,7 @@ static void emit_tiles(contraction *c, LLVMValueRef first, int64_t rows, int64_t
   int64_t cols = c->cut.cols, n = lt_tile_count(&c->tiling, rows, cols);
   for (int64_t i = 0, run; i < n; i += run) {
     lt_tile t = lt_tile_at(&c->tiling, rows, cols, i);
-    LLVMValueRef fn = micro_kernel_for(c, t.len, lt_tile_phase(t, cols), blocks, lanes);
+    LLVMValueRef fn = micro_kernel_for(c, t.len, lt_tile_phase(t, &c->cut), blocks, lanes);
     for (run = 1; i + run < n; run++) {
       lt_tile u = lt_tile_at(&c->tiling, rows, cols, i + run);
       if (!same_shape(c, t, u) || (cols > 1 && u.start / cols != t.start / cols)) break;

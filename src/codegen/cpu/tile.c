@@ -18,6 +18,7 @@ enum {
   /* addresses this far apart share a set of L1, which holds so many of them beside B's */
   SET_BYTES = 4096,
   SET_WAYS = 6,
+  PLANE = 16, /* pixels of a plane that hardly fills a tile */
   SMALL = 50,
   KERNEL_SLOTS = 1500000 /* what compiling one more micro-kernel may cost: it must save some of this */
 };
@@ -48,6 +49,26 @@ static bool tail_matters(const lt_kernel *k) {
   return false;
 }
 
+static bool keeps_b(const lt_contract *x, int d) {
+  bool same = x->b.stride[d] == 0;
+  for (unsigned s = 0; s < x->n_seg; s++) same &= x->seg[s].b_dim[d] == 0;
+  return same;
+}
+
+/* Small planes become rows of their own, beside those of the longest dim that has the same B. */
+static void join_planes(lt_cut *c, const lt_kernel *k) {
+  int over = LT_NONE;
+  c->plane = LT_NONE, c->width = c->cols;
+  if (c->row == LT_NONE || c->col == LT_NONE || c->rows * c->cols > PLANE) return;
+  for (int d = 0; d < c->lane; d++) {
+    if (d == c->row || d == c->col || d == c->block || k->extent[d] == 1 || !keeps_b(k->contract, d)) continue;
+    if (over == LT_NONE || k->extent[d] > k->extent[over]) over = d;
+  }
+  if (over == LT_NONE) return;
+  c->plane = c->row, c->cols *= c->rows;
+  c->row = over, c->rows = k->extent[over];
+}
+
 static void find_dims(lt_cut *c, const lt_kernel *k) {
   const lt_contract *x = k->contract;
   c->lane = k->n_dims - 1;
@@ -59,13 +80,14 @@ static void find_dims(lt_cut *c, const lt_kernel *k) {
   if (c->row == LT_NONE || k->extent[c->row] == 1) c->row = c->col, c->col = LT_NONE;
   c->rows = c->row == LT_NONE ? 1 : k->extent[c->row];
   c->cols = c->col == LT_NONE ? 1 : k->extent[c->col];
+  join_planes(c, k);
   int64_t channels = c->block == LT_NONE ? k->extent[c->lane] : k->channels;
   c->blocks = c->block == LT_NONE ? ceil_div(channels, LT_LANES) : k->extent[c->block];
   c->tail = (unsigned)(channels - (c->blocks - 1) * LT_LANES);
   c->tail_matters = c->tail < LT_LANES && tail_matters(k);
   c->outer = 1;
   for (int d = 0; d < c->lane; d++) {
-    if (d == c->row || d == c->col || d == c->block) continue;
+    if (d == c->row || d == c->plane || d == c->col || d == c->block) continue;
     c->outer_dim[c->n_outer++] = d;
     c->outer *= k->extent[d];
   }
@@ -126,9 +148,9 @@ lt_tile lt_tile_at(const lt_tiling *s, int64_t rows, int64_t cols, int64_t i) {
   return (lt_tile){i * len + LT_MIN(i, longer), len + (i < longer)};
 }
 
-int64_t lt_tile_phase(lt_tile t, int64_t cols) {
-  int64_t at = t.start % cols;
-  return at + t.len <= cols ? 0 : at;
+int64_t lt_tile_phase(lt_tile t, const lt_cut *c) {
+  int64_t at = t.start % c->cols;
+  return at + t.len <= c->cols && c->plane == LT_NONE ? 0 : at;
 }
 
 int64_t lt_tile_vectors(const lt_target *t, lt_dtype acc) {
@@ -184,14 +206,14 @@ static double rows_cost(const model *m, const lt_tiling *s, int64_t rows, int64_
 }
 
 /* Number of different micro-kernels for the tiles of `rows` rows: an upper bound (groups may share some). */
-static int64_t shapes_of(const lt_tiling *s, int64_t rows, int64_t cols) {
-  int64_t n = rows ? lt_tile_count(s, rows, cols) : 0, shapes = 0, lens[2] = {0, 0};
+static int64_t shapes_of(const lt_tiling *s, int64_t rows, const lt_cut *c) {
+  int64_t cols = c->cols, n = rows ? lt_tile_count(s, rows, cols) : 0, shapes = 0, lens[2] = {0, 0};
   for (int64_t i = 0; i < n; i++) {
     lt_tile t = lt_tile_at(s, rows, cols, i);
     bool known = false;
-    if (cols == 1 || lt_tile_phase(t, cols) == 0) known = lens[0] == t.len || lens[1] == t.len;
+    if (cols == 1 || lt_tile_phase(t, c) == 0) known = lens[0] == t.len || lens[1] == t.len;
     if (known) continue;
-    if (cols == 1 || lt_tile_phase(t, cols) == 0) lens[lens[0] != 0] = t.len;
+    if (cols == 1 || lt_tile_phase(t, c) == 0) lens[lens[0] != 0] = t.len;
     shapes++;
   }
   return shapes;
@@ -212,8 +234,8 @@ static double plan_cost(const model *m, const lt_tiling *s) {
     cost += (double)times * rows;
   }
   int64_t shapes =
-    (c->task_rows >= s->group ? shapes_of(s, s->group, c->cols) : 0) + shapes_of(s, c->task_rows % s->group, c->cols);
-  if (last_rows % s->group != c->task_rows % s->group) shapes += shapes_of(s, last_rows % s->group, c->cols);
+    (c->task_rows >= s->group ? shapes_of(s, s->group, c) : 0) + shapes_of(s, c->task_rows % s->group, c);
+  if (last_rows % s->group != c->task_rows % s->group) shapes += shapes_of(s, last_rows % s->group, c);
   int64_t sides = (whole > 0) + (rest[0] > 0) + (rest[1] > 0 && rest[1] != rest[0]) + c->tail_matters;
   double dear = m->t->small ? SMALL : 1; /* how much more a micro-kernel must save */
   return cost * (double)c->outer * (1 + 0.002 * dear * (double)shapes) +

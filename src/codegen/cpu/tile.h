@@ -11,13 +11,17 @@
 
 enum { LT_TILE_MAX = 32 }; /* accumulators of 16 lanes in a tile */
 
-/* Geometry and tasks. A plane with a single row is turned: its columns become rows of one pixel. */
+/* Geometry and tasks. A plane with a single row is turned: its columns become rows of one pixel. A plane that hardly
+ * fills a tile becomes a row itself, beside the planes of another dim along which B stays the same (2x2 pixels of 8
+ * images are 8 rows of 4 columns): else B would be read anew for every few pixels. */
 typedef struct lt_cut {
   /* dims; row, col, block may be LT_NONE (extent 1; blocks counted in the lane dim) */
   int row, col, block, lane;
   int64_t rows, cols, blocks;
-  unsigned tail;                       /* live lanes of the last block, 1..16 */
-  bool tail_matters;                   /* its missing lanes must not be touched */
+  int plane;         /* LT_NONE, or the dim of the rows inside a row that is a plane: columns are plane·width + col */
+  int64_t width;     /* cols where no row is a plane */
+  unsigned tail;     /* live lanes of the last block, 1..16 */
+  bool tail_matters; /* its missing lanes must not be touched */
   int n_outer, outer_dim[LT_MAX_DIMS]; /* all other output dims, outermost first */
   int64_t outer;                       /* their product */
   int64_t depth;                       /* products per output */
@@ -45,6 +49,6 @@ typedef struct lt_tile { int64_t start, len; } lt_tile;
 int64_t lt_tile_count(const lt_tiling *s, int64_t rows, int64_t cols);
 lt_tile lt_tile_at(const lt_tiling *s, int64_t rows, int64_t cols, int64_t i);
 /* Where in a row the tile's shape begins: tiles of equal length and phase are the same code. 0 if it stays in its
- * row. */
-int64_t lt_tile_phase(lt_tile t, int64_t cols);
+ * row, which is no plane. */
+int64_t lt_tile_phase(lt_tile t, const lt_cut *c);
 #endif
