@@ -79,8 +79,16 @@ static void pack_depthwise(lt_builder *b, const lt_unit *u) {
  * filled from rows that are near, and not from one end of W to the other for each. */
 enum { NEAR = 64 };
 
-static int64_t rows_at_a_time(int64_t k_size, bool transposed) {
-  return !transposed && k_size > NEAR && k_size % NEAR == 0 ? NEAR : k_size;
+static int64_t rows_at_a_time(int64_t k_size, bool together) {
+  return !together && k_size > NEAR && k_size % NEAR == 0 ? NEAR : k_size;
+}
+
+/* Do the elements of v along this axis stand one behind the other, in what is stored of it? */
+static bool stands_together(const lt_builder *b, lt_value v, int axis) {
+  lt_at at = {0};
+  at.c[axis] = lt_coord_dim(0);
+  v = lt_resolve(b, v, &at);
+  return at.c[lt_type_of(b->g, v)->rank - 1].coef[0] != 0;
 }
 
 static void pack_matrix(lt_builder *b, const lt_unit *u, bool transposed) {
@@ -90,7 +98,7 @@ static void pack_matrix(lt_builder *b, const lt_unit *u, bool transposed) {
   int rank = w->rank, k_axis = rank - (transposed ? 1 : 2), n_axis = rank - (transposed ? 2 : 1);
   int64_t k_size = w->dim[k_axis], step = k_size * LT_LANES;
   for (int i = 0; i < rank - 2; i++) p.from.c[i] = lt_coord_dim(lt_kernel_dim(&p.kb, w->dim[i]));
-  int64_t rows = rows_at_a_time(k_size, transposed);
+  int64_t rows = rows_at_a_time(k_size, stands_together(b, u->root->in[0], k_axis));
   int part = lt_kernel_dim(&p.kb, k_size / rows), nb = lt_kernel_dim(&p.kb, lt_ceil_div(w->dim[n_axis], LT_LANES));
   int k = lt_kernel_dim(&p.kb, rows), lane = lt_kernel_dim(&p.kb, LT_LANES);
   p.from.c[k_axis] = lt_coord_affine(part, rows, 0);

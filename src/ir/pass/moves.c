@@ -4,10 +4,15 @@
 
 static bool guards(const lt_node *n) { return lt_facts(n)->moves == LT_MOVES_PAD; }
 
+/* Weights are packed from where they stand, turned or cut as they may be. */
+static bool packs_through(const lt_graph *g, const lt_node *from) {
+  return lt_facts(from)->moves == LT_MOVES_INDEX && lt_is_leaf(g, from->in[0]);
+}
+
 /* Can n read operand k through the index map of the node `from`? */
 static bool reads_through(const lt_graph *g, const lt_node *n, unsigned k, const lt_node *from, const lt_move *move) {
   switch (lt_facts(n)->reads) {
-  case LT_READS_ALL: return g->values.at[n->out].layout.kind != LT_PANEL;
+  case LT_READS_ALL: return g->values.at[n->out].layout.kind != LT_PANEL || packs_through(g, from);
   case LT_READS_INNER: return !guards(from);
   case LT_READS_LEFT: return k == 0 && !guards(from);
   case LT_READS_INDEX: return k == 1 && !guards(from);
