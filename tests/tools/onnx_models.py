@@ -101,10 +101,10 @@ model("turned", [
 rng = others
 
 # Nodes that cannot be read, two kinds and an attribute; one output that does not need them.
-model("refused", [h.make_node("Det", ["x"], ["a"], "det"), h.make_node("NonZero", ["x"], ["b"], "places"),
+model("refused", [h.make_node("Bernoulli", ["x"], ["a"], "coin"), h.make_node("NonZero", ["x"], ["b"], "places"),
                   h.make_node("Relu", ["x"], ["fine"], "relu"), h.make_node("Dropout", ["a"], ["u"], "after"),
                   h.make_node("LeakyRelu", ["fine"], ["odd"], "odd", alpha=0.1, beta=2.0)],
-      {"x": (T.FLOAT, [3, 3])}, {"u": (T.FLOAT, []), "b": (T.INT64, [2, None]), "fine": (T.FLOAT, [3, 3]), "odd": (T.FLOAT, [3, 3])}, {})
+      {"x": (T.FLOAT, [3, 3])}, {"u": (T.FLOAT, [3, 3]), "b": (T.INT64, [2, None]), "fine": (T.FLOAT, [3, 3]), "odd": (T.FLOAT, [3, 3])}, {})
 
 # A shape that is an input, open dimensions with and without names.
 model("asked", [h.make_node("Reshape", ["x", "shape"], ["y"], "view")],
@@ -284,3 +284,26 @@ model("batches", [h.make_node("Scan", ["lens", "start", "x", "u"], ["sum", "part
     num_scan_inputs=2, directions=[0, 1])],
     {"start": (T.FLOAT, [3, 2]), "x": (T.FLOAT, [3, 4, 2]), "u": (T.FLOAT, [3, 4, 2])}, {"sum": (T.FLOAT, [3, 2]), "parts": (T.FLOAT, [3, 4, 2])},
     {"lens": np.array([4, 1, 3])}, feeds={"start": w(3, 2), "x": w(3, 4, 2), "u": w(3, 4, 2)}, opset=8, ir=4)
+
+# Places of maxima in volumes; windows that reach beyond the border; four places along each of three axes; gates that are limited, a cell that is not.
+model("windows", [
+    h.make_node("MaxPool", ["x"], ["m", "i"], kernel_shape=[2, 2, 3], strides=[1, 2, 2], pads=[1, 0, 1, 0, 1, 0], ceil_mode=1),
+    h.make_node("MaxPool", ["x"], ["n", "j"], kernel_shape=[2, 2, 2], storage_order=1), h.make_node("LpPool", ["x"], ["l"], kernel_shape=[2, 3, 2], strides=[2, 2, 2], ceil_mode=1, p=3),
+    h.make_node("LSTM", ["s", "w", "r", "b", "", "", "", "p"], ["y", "h", "c"], hidden_size=3, clip=0.4)],
+    {"x": (T.FLOAT, [2, 2, 4, 6, 5]), "s": (T.FLOAT, [4, 2, 3])},
+    {"m": (T.FLOAT, None), "i": (T.INT64, None), "j": (T.INT64, None), "l": (T.FLOAT, None), "y": (T.FLOAT, [4, 1, 2, 3]), "c": (T.FLOAT, [1, 2, 3])},
+    {"w": w(1, 12, 3), "r": w(1, 12, 3), "b": w(1, 24), "p": w(1, 9)}, feeds={"x": np.round(w(2, 2, 4, 6, 5) * 8), "s": w(4, 2, 3) * 4}, opset=22, ir=10, check=False)
+
+# Regions with as many samples as they are large, or whose largest elements are taken; determinants, of matrices that lack a rank among them.
+d = w(3, 6, 6)
+d[1, 4] = d[1, 2]
+d[2, :, 0] = 0
+model("regions", [
+    h.make_node("RoiAlign", ["x", "rois", "of"], ["a"], output_height=2, output_width=3, spatial_scale=0.9),
+    h.make_node("MaxRoiPool", ["x", "r"], ["m"], pooled_shape=[3, 2], spatial_scale=0.5), h.make_node("Det", ["d"], ["y"], "det"), h.make_node("Det", ["t"], ["z"])],
+    {"x": (T.FLOAT, [2, 3, 6, 7]), "rois": (T.FLOAT, [4, 4]), "r": (T.FLOAT, [4, 5]), "d": (T.FLOAT, [3, 6, 6]), "t": (T.FLOAT, [2, 2, 3, 3])},
+    {"a": (T.FLOAT, [4, 3, 2, 3]), "m": (T.FLOAT, [4, 3, 3, 2]), "y": (T.FLOAT, [3]), "z": (T.FLOAT, [2, 2])},
+    {"of": np.array([0, 1, 1, 0])},
+    feeds={"x": w(2, 3, 6, 7), "rois": np.array([[0, 0, 5, 6], [1.3, 2.2, 7.7, 6.1], [-9, -1, 14, 3], [3, 3, 2, 2]], np.float32),
+           "r": np.array([[0, 0, 0, 5, 6], [1, 1.3, 2.2, 7.7, 6.1], [1, -9, -1, 14, 3], [0, 20, 3, 30, 2]], np.float32), "d": d, "t": w(2, 2, 3, 3)},
+    opset=20, ir=9)

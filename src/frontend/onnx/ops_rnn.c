@@ -16,7 +16,7 @@ typedef struct cell {
   int64_t steps, batch, features, hidden; /* T, B, I, H */
   int64_t gates, directions;
   bool batch_first;
-  double clip;   /* of what goes into activations; INFINITY: none */
+  double clip;   /* of what goes into gates; INFINITY: none */
   lt_value x;    /* [T·B, I] */
   lt_value lens; /* [B, 1]; 0: all are T */
   /* of the direction in progress */
@@ -50,7 +50,6 @@ static const struct known *find_activation(const char *name) {
 static lt_value activate(const cell *s, const activation *a, lt_value x) {
   lt_onnx *c = s->c;
   lt_op op = find_activation(a->name)->op;
-  if (isfinite(s->clip)) x = limited(c, x, -s->clip, s->clip);
   switch (op) {
   case LT_OP_abs: return lt_ox_binary(c, LT_OP_div, x, with(c, LT_OP_add, un(c, LT_OP_abs, x), 1));
   case LT_OP_add: return with(c, LT_OP_add, with(c, LT_OP_mul, x, a->alpha), a->beta);
@@ -64,6 +63,11 @@ static lt_value activate(const cell *s, const activation *a, lt_value x) {
   }
   default: return un(c, op, x);
   }
+}
+
+/* Of what goes into a gate, which clip limits; what an LSTM's cell gives is none. */
+static lt_value activate_gate(const cell *s, const activation *a, lt_value x) {
+  return activate(s, a, isfinite(s->clip) ? limited(s->c, x, -s->clip, s->clip) : x);
 }
 
 /* Numbers are given in the order of the activations that have them, over all directions. */
@@ -174,7 +178,7 @@ static lt_value plus(lt_onnx *c, lt_value a, lt_value b) { return lt_ox_binary(c
 static lt_value times(lt_onnx *c, lt_value a, lt_value b) { return lt_ox_binary(c, LT_OP_mul, a, b); }
 
 static state rnn_step(const cell *s, lt_value x, state old) {
-  return (state){.h = activate(s, &s->act[0], plus(s->c, x, product(s->c, old.h, s->r, s->r_bias)))};
+  return (state){.h = activate_gate(s, &s->act[0], plus(s->c, x, product(s->c, old.h, s->r, s->r_bias)))};
 }
 
 /* h = (1 - z)·new + z·h; the reset gate weighs h before its product, or the product itself. */
@@ -184,11 +188,11 @@ static state gru_step(const cell *s, lt_value x, state old) {
   lt_value gates_r = lt_ox_slice(c, s->r, 1, 0, 2 * n), new_r = lt_ox_slice(c, s->r, 1, 2 * n, 3 * n);
   lt_value gates_b = s->r_bias ? lt_ox_slice(c, s->r_bias, 0, 0, 2 * n) : 0;
   lt_value new_b = s->r_bias ? lt_ox_slice(c, s->r_bias, 0, 2 * n, 3 * n) : 0, inner;
-  lt_value both_gates = activate(s, &s->act[0], plus(c, gate(s, x, 0, 2), product(c, old.h, gates_r, gates_b)));
+  lt_value both_gates = activate_gate(s, &s->act[0], plus(c, gate(s, x, 0, 2), product(c, old.h, gates_r, gates_b)));
   lt_value z = gate(s, both_gates, 0, 1), r = gate(s, both_gates, 1, 1);
   if (s->flag) inner = times(c, r, product(c, old.h, new_r, new_b));
   else inner = product(c, times(c, r, old.h), new_r, new_b);
-  lt_value new = activate(s, &s->act[1], plus(c, gate(s, x, 2, 1), inner));
+  lt_value new = activate_gate(s, &s->act[1], plus(c, gate(s, x, 2, 1), inner));
   lt_value kept = times(c, z, old.h);
   return (state){.h = plus(c, times(c, from(c, LT_OP_sub, 1, z), new), kept)};
 }
@@ -204,12 +208,12 @@ static lt_value peeped(const cell *s, lt_value x, lt_value cell_state, int64_t i
 static state lstm_step(const cell *s, lt_value x, state old) {
   lt_onnx *c = s->c;
   lt_value all = plus(c, x, product(c, old.h, s->r, 0)), f;
-  lt_value i = activate(s, &s->act[0], peeped(s, gate(s, all, 0, 1), old.c, 0));
+  lt_value i = activate_gate(s, &s->act[0], peeped(s, gate(s, all, 0, 1), old.c, 0));
   if (s->flag) f = from(c, LT_OP_sub, 1, i);
-  else f = activate(s, &s->act[0], peeped(s, gate(s, all, 2, 1), old.c, 2));
-  lt_value new = activate(s, &s->act[1], gate(s, all, 3, 1)), kept = times(c, f, old.c);
+  else f = activate_gate(s, &s->act[0], peeped(s, gate(s, all, 2, 1), old.c, 2));
+  lt_value new = activate_gate(s, &s->act[1], gate(s, all, 3, 1)), kept = times(c, f, old.c);
   state next = {.c = plus(c, kept, times(c, i, new))};
-  lt_value o = activate(s, &s->act[0], peeped(s, gate(s, all, 1, 1), next.c, 1));
+  lt_value o = activate_gate(s, &s->act[0], peeped(s, gate(s, all, 1, 1), next.c, 1));
   next.h = times(c, o, activate(s, &s->act[2], next.c));
   return next;
 }
@@ -300,12 +304,10 @@ void lt_onnx_gru(lt_onnx *c) {
   run_cell(&s, act, 2, gru_step, !s.flag);
 }
 
-/* Whether clip limits the cell that goes into h is read in two ways: it is refused. */
 void lt_onnx_lstm(lt_onnx *c) {
   cell s = read_cell(c, 4);
   activation act[6];
   s.flag = lt_ox_int(c, "input_forget", 0);
-  if (isfinite(s.clip)) lt_ox_refuse(c, "clip=%g is not read", s.clip);
   if (lt_ox_has(c, 7)) need_shape(c, 7, "P", 2, (int64_t[]){s.directions, 3 * s.hidden});
   read_activations(&s, (const char *[]){"Sigmoid", "Tanh", "Tanh"}, 3, act);
   run_cell(&s, act, 3, lstm_step, true);

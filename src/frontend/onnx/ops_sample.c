@@ -7,7 +7,7 @@
 #include "frontend/onnx/forms.h"
 #include "frontend/onnx/window.h"
 
-enum { MOST_TAPS = 4, MOST_AXES = 3 };
+enum { MOST_TAPS = 4, MOST_AXES = 3, MOST_SAMPLES = 64 };
 /* Places of one axis, whole numbers inside it; where one is not to be seen (`seen`; 0: all are); its weight (0: 1). */
 typedef struct taps { unsigned n; lt_value at[MOST_TAPS], seen[MOST_TAPS], weight[MOST_TAPS]; } taps;
 
@@ -125,14 +125,14 @@ static taps taps_of(lt_onnx *c, const sampling *s, lt_value v, int64_t size) {
   return t;
 }
 
-static sampling read_sampling(lt_onnx *c, unsigned axes) {
+static sampling read_sampling(lt_onnx *c) {
   static const char *const paddings[] = {"zeros", "border", "reflection"};
   const char *mode = lt_ox_text(c, "mode", "linear"), *pad = lt_ox_text(c, "padding_mode", "zeros");
   sampling s = {.corners = lt_ox_int(c, "align_corners", 0)};
   if (!strcmp(mode, "linear") || !strcmp(mode, "bilinear")) s.taps = 2;
   if (!strcmp(mode, "nearest")) s.taps = 1;
   if (!strcmp(mode, "cubic") || !strcmp(mode, "bicubic")) s.taps = 4;
-  if (!s.taps || (s.taps == 4 && axes != 2)) lt_ox_refuse(c, "mode=%.40s in %u axes is not read", mode, axes);
+  if (!s.taps) lt_ox_refuse(c, "mode=%.40s is unknown", mode);
   unsigned p = 0;
   while (p < LT_COUNT(paddings) && strcmp(paddings[p], pad)) p++;
   if (p == LT_COUNT(paddings)) lt_ox_refuse(c, "padding_mode=%.40s is unknown", pad);
@@ -155,7 +155,7 @@ void lt_onnx_grid_sample(lt_onnx *c) {
   if (t.rank < 3 || t.rank > 5 || g.rank != t.rank || g.dim[0] != t.dim[0] || g.dim[g.rank - 1] != axes ||
       g.dtype != t.dtype)
     lt_ox_refuse(c, "x is %s, its grid %s", lt_type_text(c->arena, &t), lt_type_text(c->arena, &g));
-  sampling s = read_sampling(c, axes);
+  sampling s = read_sampling(c);
   int64_t planes[3] = {t.dim[0], t.dim[1], lt_type_count(&t) / t.dim[0] / t.dim[1]};
   image m = {.x = lt_ox_reshape(c, x, 3, planes), .axes = axes};
   check_plane(c, t.dim + 2, axes, 1);
@@ -205,23 +205,56 @@ void lt_onnx_affine_grid(lt_onnx *c) {
 
 /* ---- RoiAlign ---------------------------------------------------------------------------------------------------- */
 
-typedef struct regions { lt_value rois; int64_t n, samples; double scale, offset; bool half; } regions;
+typedef struct regions {
+  lt_value rois;
+  int64_t n, samples[2]; /* in a bin, along y and x: of the region that has most */
+  double scale, offset;
+  bool half, adaptive;
+  lt_value count[2], valid[2]; /* adaptive: how many each region has, [R, 1]; which they are, [R, bins·samples] */
+} regions;
+
+/* With sampling_ratio=0 a bin has a sample for each element of its length; places of all as parts of the region. */
+static lt_value adaptive_parts(lt_onnx *c, regions *r, int axis, lt_value length, int64_t bins) {
+  lt_value count = with(c, LT_OP_div, length, (double)bins);
+  count = r->count[axis] = un(c, LT_OP_neg, un(c, LT_OP_floor, un(c, LT_OP_neg, count)));
+  const lt_tensor *known = lt_onnx_known(c, count);
+  if (!known) lt_ox_known_float(c, 1, "regions (sampling_ratio=0 counts by them)"); /* tells what they depend on */
+  double most = 1;
+  for (int64_t i = 0; known && i < r->n; i++) most = LT_MAX(most, known->f[i]);
+  if (!(most <= MOST_SAMPLES))
+    lt_ox_refuse(c, "a bin has %g samples along an axis, up to %d are read", most, (int)MOST_SAMPLES);
+  int64_t n = r->samples[axis] = (int64_t)most;
+  int64_t *bin = LT_NEW_ARRAY(c->arena, int64_t, (size_t)(bins * n)),
+          *sample = LT_NEW_ARRAY(c->arena, int64_t, (size_t)(bins * n));
+  for (int64_t i = 0; i < bins * n; i++) bin[i] = i / n, sample[i] = i % n;
+  lt_dtype t = lt_ox_of(c, length).dtype;
+  lt_value k = lt_cast(c->g, lt_ox_ints_const(c, LT_I32, 2, (int64_t[]){1, bins * n}, sample), t);
+  lt_value b = lt_cast(c->g, lt_ox_ints_const(c, LT_I32, 2, (int64_t[]){1, bins * n}, bin), t);
+  r->valid[axis] = lt_ox_binary(c, LT_OP_less, k, count);
+  lt_value in_bin = lt_ox_binary(c, LT_OP_div, with(c, LT_OP_add, k, 0.5), with(c, LT_OP_max, count, 1));
+  return with(c, LT_OP_div, plus(c, b, in_bin), (double)bins);
+}
+
+static lt_value equal_parts(lt_onnx *c, const regions *r, int axis, int64_t bins) {
+  lt_value i = lt_cast(c->g, iota(c, LT_I32, bins * r->samples[axis], 2, 1), lt_ox_of(c, r->rois).dtype);
+  return with(c, LT_OP_div, with(c, LT_OP_add, i, 0.5), (double)(bins * r->samples[axis]));
+}
 
 /* Both places around the samples of each region along an axis, [R, bins·samples]; what is more than one element outside
- * has the weight 0. */
-static taps taps_of_regions(lt_onnx *c, const regions *r, int64_t edge_at, int64_t bins, int64_t size) {
+ * has the weight 0, and so have samples that a region does not have. */
+static taps taps_of_regions(lt_onnx *c, regions *r, int axis, int64_t bins, int64_t size) {
   lt_value edge[2];
   taps t = {.n = 2};
-  for (int i = 0; i < 2; i++) {
-    edge[i] = lt_ox_slice(c, r->rois, 1, edge_at + 2 * i, edge_at + 2 * i + 1);
+  for (int i = 0; i < 2; i++) { /* x stands before y */
+    edge[i] = lt_ox_slice(c, r->rois, 1, 1 - axis + 2 * i, 2 - axis + 2 * i);
     edge[i] = with(c, LT_OP_sub, with(c, LT_OP_mul, edge[i], r->scale), r->offset);
   }
-  lt_value length = minus(c, edge[1], edge[0]), i = iota(c, LT_I32, bins * r->samples, 2, 1);
+  lt_value length = minus(c, edge[1], edge[0]);
   if (!r->half) length = with(c, LT_OP_max, length, 1);
-  i = lt_cast(c->g, i, lt_ox_of(c, r->rois).dtype);
-  lt_value part = with(c, LT_OP_div, with(c, LT_OP_add, i, 0.5), (double)(bins * r->samples));
+  lt_value part = r->adaptive ? adaptive_parts(c, r, axis, length, bins) : equal_parts(c, r, axis, bins);
   lt_value v = plus(c, edge[0], times(c, length, part));
   lt_value in = both(c, from(c, LT_OP_less_equal, -1, v), with(c, LT_OP_less_equal, v, (double)size));
+  in = both(c, in, r->valid[axis]);
   v = limited(c, v, 0, (double)(size - 1));
   lt_value low = un(c, LT_OP_floor, v), over = minus(c, v, low), none = lt_ox_number(c, over, 0);
   t.at[0] = whole(c, low);
@@ -240,7 +273,7 @@ static void spread(lt_onnx *c, taps *t, int64_t rows, int64_t n, bool last) {
 }
 
 static regions read_regions(lt_onnx *c) {
-  regions r = {.rois = lt_ox_in(c, 1), .samples = lt_ox_int(c, "sampling_ratio", 0)};
+  regions r = {.rois = lt_ox_in(c, 1), .adaptive = !lt_ox_int(c, "sampling_ratio", 0)};
   lt_type t = lt_ox_of(c, r.rois), b = *lt_ox_type(c, 2);
   const char *how = lt_ox_text(c, "coordinate_transformation_mode", c->opset < 16 ? "output_half_pixel" : "half_pixel");
   r.n = t.dim[0], r.scale = lt_ox_float(c, "spatial_scale", 1);
@@ -249,8 +282,26 @@ static regions read_regions(lt_onnx *c) {
     lt_ox_refuse(c, "coordinate_transformation_mode=%.40s is unknown", how);
   if (t.rank != 2 || t.dim[1] != 4 || b.rank != 1 || b.dim[0] != r.n)
     lt_ox_refuse(c, "its regions are %s, their images %s", lt_type_text(c->arena, &t), lt_type_text(c->arena, &b));
-  if (r.samples < 1) lt_ox_refuse(c, "sampling_ratio=0 takes as many samples as the data says, which is not read");
+  r.samples[0] = r.samples[1] = lt_ox_int(c, "sampling_ratio", 0);
+  if (r.samples[0] < 0 || r.samples[0] > MOST_SAMPLES)
+    lt_ox_refuse(c, "sampling_ratio=%lld, up to %d are read", (long long)r.samples[0], (int)MOST_SAMPLES);
   return r;
+}
+
+/* [C, R, h, samples, w, samples] → [C, R, h, w]: the mean of a bin's samples, or the largest; of none 0. */
+static lt_value of_bins(lt_onnx *c, const regions *r, lt_value y, bool max) {
+  const lt_ints axes = {2, {3, 5}};
+  lt_type t = lt_ox_of(c, y);
+  if (!r->adaptive) return lt_ox_reduce(c, max ? LT_OP_reduce_max : LT_OP_mean, y, &axes, false);
+  lt_value none = lt_ox_number(c, y, 0);
+  lt_value high = lt_ox_reshape(c, r->valid[0], 6, (int64_t[]){1, r->n, t.dim[2], t.dim[3], 1, 1});
+  lt_value wide = lt_ox_reshape(c, r->valid[1], 6, (int64_t[]){1, r->n, 1, 1, t.dim[4], t.dim[5]});
+  lt_value count = times(c, with(c, LT_OP_max, r->count[0], 0), with(c, LT_OP_max, r->count[1], 0));
+  count = lt_ox_reshape(c, count, 4, (int64_t[]){1, r->n, 1, 1});
+  if (!max)
+    return lt_ox_binary(c, LT_OP_div, lt_ox_reduce(c, LT_OP_sum, y, &axes, false), with(c, LT_OP_max, count, 1));
+  y = choose(c, both(c, high, wide), y, lt_ox_number(c, y, -INFINITY));
+  return choose(c, from(c, LT_OP_less, 0, count), lt_ox_reduce(c, LT_OP_reduce_max, y, &axes, false), none);
 }
 
 /* All images side by side are one: the axis of channels first. */
@@ -258,25 +309,26 @@ void lt_onnx_roi_align(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), of = lt_ox_in(c, 2);
   lt_type t = lt_ox_of(c, x);
   regions r = read_regions(c);
-  int64_t h = lt_ox_int(c, "output_height", 1), w = lt_ox_int(c, "output_width", 1), n = r.samples, ch = t.dim[1];
+  int64_t h = lt_ox_int(c, "output_height", 1), w = lt_ox_int(c, "output_width", 1), ch = t.dim[1];
   const char *mode = lt_ox_text(c, "mode", "avg");
   bool max = !strcmp(mode, "max");
   if (!max && strcmp(mode, "avg")) lt_ox_refuse(c, "mode=%.40s is unknown", mode);
-  if (t.rank != 4 || h < 1 || w < 1 || n > 64 || h > 1 << 15 || w > 1 << 15)
+  if (t.rank != 4 || h < 1 || w < 1 || h > 1 << 15 || w > 1 << 15)
     lt_ox_refuse(c, "x is %s, its result %lld by %lld", lt_type_text(c->arena, &t), (long long)h, (long long)w);
   check_plane(c, t.dim + 2, 2, t.dim[0]);
   image m = {.axes = 2, .dim = {t.dim[2], t.dim[3]}};
   x = lt_transpose(c->g, x, (const int64_t[]){1, 0, 2, 3});
   m.x = lt_ox_reshape(c, x, 3, (int64_t[]){1, ch, t.dim[0] * t.dim[2] * t.dim[3]});
-  taps at[2] = {taps_of_regions(c, &r, 1, h, t.dim[2]), taps_of_regions(c, &r, 0, w, t.dim[3])};
-  spread(c, &at[0], r.n, h * n, false), spread(c, &at[1], r.n, w * n, true);
+  taps at[2];
+  at[0] = taps_of_regions(c, &r, 0, h, t.dim[2]), at[1] = taps_of_regions(c, &r, 1, w, t.dim[3]);
+  int64_t high = h * r.samples[0], wide = w * r.samples[1];
+  spread(c, &at[0], r.n, high, false), spread(c, &at[1], r.n, wide, true);
   of = lt_cast(c->g, lt_ox_from_start(c, of, t.dim[0]), LT_I32);
   m.first = lt_ox_reshape(c, with(c, LT_OP_mul, of, (double)(t.dim[2] * t.dim[3])), 3, (int64_t[]){r.n, 1, 1});
-  m.to = lt_make_type(t.dtype, 3, (int64_t[]){r.n, h * n, w * n});
+  m.to = lt_make_type(t.dtype, 3, (int64_t[]){r.n, high, wide});
   lt_value y = combined(c, &m, at, max ? LT_OP_max : LT_OP_add);
-  y = lt_ox_reshape(c, y, 6, (int64_t[]){ch, r.n, h, n, w, n});
-  y = lt_ox_reduce(c, max ? LT_OP_reduce_max : LT_OP_mean, y, &(lt_ints){2, {3, 5}}, false);
-  lt_ox_result(c, 0, lt_transpose(c->g, y, (const int64_t[]){1, 0, 2, 3}));
+  y = lt_ox_reshape(c, y, 6, (int64_t[]){ch, r.n, h, r.samples[0], w, r.samples[1]});
+  lt_ox_result(c, 0, lt_transpose(c->g, of_bins(c, &r, y, max), (const int64_t[]){1, 0, 2, 3}));
 }
 
 /* ---- DeformConv -------------------------------------------------------------------------------------------------- */

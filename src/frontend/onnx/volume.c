@@ -5,19 +5,52 @@
 
 /* ---- poolings ---------------------------------------------------------------------------------------------------- */
 
-/* Planes of all depths as channels, then depth as the height of an image as wide as a plane. */
+/* Over planes and along depth, which is then the height of an image as wide as a plane. */
+static void split(const lt_ox_window *w, lt_ox_window *flat, lt_ox_window *deep) {
+  *flat = *w, flat->solid = false;
+  *deep = (lt_ox_window){.kernel = {{w->depth.kernel, 1}}, .stride = {{w->depth.stride, 1}}, .ceil = w->ceil};
+  deep->dilation = (lt_pair){{w->depth.dilation, 1}}, deep->pad = (lt_quad){{w->depth.before, 0, w->depth.behind, 0}};
+}
+
+/* Planes of all depths as channels. */
+static lt_value as_planes(lt_onnx *c, lt_value x) {
+  lt_type t = lt_ox_of(c, x);
+  return lt_ox_reshape(c, x, 4, (int64_t[]){t.dim[0], t.dim[1] * t.dim[2], t.dim[3], t.dim[4]});
+}
+
+/* Of planes: depth as height again, beside all of a plane. */
+static lt_value as_columns(lt_onnx *c, lt_value planes, const lt_type *x) {
+  lt_type p = lt_ox_of(c, planes);
+  return lt_ox_reshape(c, planes, 4, (int64_t[]){x->dim[0], x->dim[1], x->dim[2], p.dim[2] * p.dim[3]});
+}
+
+static lt_value as_volume(lt_onnx *c, lt_value columns, const lt_type *planes) {
+  lt_type t = lt_ox_of(c, columns);
+  return lt_ox_reshape(c, columns, 5, (int64_t[]){t.dim[0], t.dim[1], t.dim[2], planes->dim[2], planes->dim[3]});
+}
+
 lt_value lt_ox_pool_volume(lt_onnx *c, const lt_ox_window *w, lt_value x, lt_ox_pooling *pool, void *ctx) {
   lt_type t = lt_ox_of(c, x);
-  lt_ox_window flat = *w, deep = {.kernel = {{w->depth.kernel, 1}}, .stride = {{w->depth.stride, 1}}};
-  flat.solid = false, deep.ceil = w->ceil;
-  deep.dilation = (lt_pair){{w->depth.dilation, 1}}, deep.pad = (lt_quad){{w->depth.before, 0, w->depth.behind, 0}};
-  int64_t planes[4] = {t.dim[0], t.dim[1] * t.dim[2], t.dim[3], t.dim[4]};
-  lt_value y = pool(c, &flat, lt_ox_reshape(c, x, 4, planes), ctx);
+  lt_ox_window flat, deep;
+  split(w, &flat, &deep);
+  lt_value y = pool(c, &flat, as_planes(c, x), ctx);
   lt_type p = lt_ox_of(c, y);
-  int64_t columns[4] = {t.dim[0], t.dim[1], t.dim[2], p.dim[2] * p.dim[3]};
-  y = pool(c, &deep, lt_ox_reshape(c, y, 4, columns), ctx);
-  t.dim[2] = lt_ox_of(c, y).dim[2], t.dim[3] = p.dim[2], t.dim[4] = p.dim[3];
-  return lt_ox_reshape(c, y, 5, t.dim);
+  return as_volume(c, pool(c, &deep, as_columns(c, y, &t), ctx), &p);
+}
+
+/* The plane whose maximum is the largest, then the place in it. */
+lt_value lt_ox_index_volume(lt_onnx *c, const lt_ox_window *w, lt_value x, lt_ox_pooling *max, lt_ox_pooling *index) {
+  lt_type t = lt_ox_of(c, x);
+  lt_ox_window flat, deep;
+  split(w, &flat, &deep);
+  lt_value planes = as_planes(c, x), top = max(c, &flat, planes, NULL), at = index(c, &flat, planes, NULL);
+  lt_type p = lt_ox_of(c, top);
+  lt_value plane = index(c, &deep, as_columns(c, top, &t), NULL);
+  plane = lt_ox_binary(c, LT_OP_div, plane, lt_ox_number(c, plane, (double)(p.dim[2] * p.dim[3])));
+  at = lt_ox_pick(c, LT_OP_gather, as_columns(c, at, &t), 2, plane);
+  plane = lt_cast(c->g, plane, LT_I64), at = lt_cast(c->g, at, LT_I64);
+  lt_value first = lt_ox_binary(c, LT_OP_mul, plane, lt_ox_number(c, plane, (double)(t.dim[3] * t.dim[4])));
+  return as_volume(c, lt_ox_binary(c, LT_OP_add, first, at), &p);
 }
 
 /* ---- convolution ------------------------------------------------------------------------------------------------- */

@@ -29,6 +29,8 @@ void lt_ox_axis_numbers(lt_onnx *c, const char *name, unsigned axes, int64_t oth
 /* A pooling of planes, then of depth: any that is made of both. pool gets windows over [N, C, H, W]. */
 typedef lt_value lt_ox_pooling(lt_onnx *c, const lt_ox_window *w, lt_value x, void *ctx);
 lt_value lt_ox_pool_volume(lt_onnx *c, const lt_ox_window *w, lt_value x, lt_ox_pooling *pool, void *ctx);
+/* Where the maximum of each window stands in its volume. */
+lt_value lt_ox_index_volume(lt_onnx *c, const lt_ox_window *w, lt_value x, lt_ox_pooling *max, lt_ox_pooling *index);
 /* W as the op has it; b may be 0. */
 lt_value lt_ox_conv_volume(lt_onnx *c, const lt_ox_window *w, lt_value x, lt_value k, lt_value b, int64_t groups);
 /* size: of the result, [D, H, W] */
