@@ -75,7 +75,7 @@ static void find_weights(exporting *x) {
   if (x->from) check_instance(x);
   else if (o->weights) {
     x->loaded = lt_instance_images(x->job, x->m, NULL, (uint64_t)o->seed);
-    lt_weights_load(x->job, x->loaded, o->weights, (lt_load_options){o->weights_partial, o->flatten_order, false});
+    lt_weights_load(x->job, x->loaded, o->weights, (lt_load_options){o->weights_partial, o->flatten_order});
   }
   x->scratch = lt_arena_alloc(x->a, (size_t)most + 1);
   x->rate = (float)(o->given[LT_OPT_lr] ? o->lr : lt_optimizer_rate(lt_optimizer_find(o->optimizer)));

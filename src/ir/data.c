@@ -111,6 +111,12 @@ const lt_data *lt_data_part(lt_arena *a, const lt_type *t, lt_mapping *m, const 
   return &x->d;
 }
 
+lt_mapped lt_data_mapped(const lt_data *d) {
+  const lt_mapping *all = d->shared->within;
+  if (all) return (lt_mapped){all->bytes.at, (void *)(uintptr_t)all->bytes.at, all->bytes.n};
+  return d->shared->mapped;
+}
+
 /* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 /* All of a file's range has been read: its pages need not stay in memory for that. */

@@ -26,6 +26,8 @@ const lt_data *lt_data_map(lt_arena *a, const lt_type *t, const char *folder, co
 /* A range of a mapped file, which must hold it, without a map of its own; file and path as above. */
 const lt_data *lt_data_part(lt_arena *a, const lt_type *t, lt_mapping *m, const char *file, const char *path,
                             int64_t offset);
+/* What of a file is mapped for it: the whole file, where it shares that with others; at NULL: it is in none. */
+lt_mapped lt_data_mapped(const lt_data *d);
 const lt_data *lt_data_keep(lt_arena *a, const lt_data *d); /* d; NULL: none */
 const lt_data *lt_data_in(const lt_node *n);         /* a constant's value, a literal initial value; NULL: none */
 bool lt_data_eq(const lt_data *a, const lt_data *b); /* same type, same bits; at once when they are the same */

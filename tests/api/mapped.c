@@ -216,5 +216,82 @@ START_TEST(loaded_again) {
 }
 END_TEST
 
-LT_SUITE(mapped, same_bits, changed_by_the_caller, saved_and_copied, exported, written_meanwhile, loaded_again)
+/* What the network itself names a file for: an ONNX model's weights, all but the smallest. */
+START_TEST(of_the_network) {
+  make();
+  char opts[400];
+  float want[10], got[10];
+  lathe_instance *s = opened(NULL, "--seed 5");
+  outputs(s, want);
+  snprintf(opts, sizeof opts, "--entry run:logits -o %s", in_dir("net.onnx"));
+  ck_assert_msg(lathe_export(g, s, opts, &e) == 0, "%s", e.message);
+  lathe_instance_free(s), lathe_model_free(m), lathe_graph_free(g);
+  g = take(lathe_load(in_dir("net.onnx"), "", &e), "net.onnx");
+  m = take(lathe_compile(g, "--entry run:logits", &e), "net.onnx");
+  for (int threads = 1; threads < 4; threads++) {
+    snprintf(opts, sizeof opts, "--threads %d", threads);
+    s = opened(NULL, opts);
+    lathe_instance *t = opened(NULL, opts);
+    outputs(s, got);
+    ck_assert_mem_eq(want, got, sizeof want);
+    ck_assert_int_eq(lathe_repack(s), 0);
+    ck_assert_int_eq(lathe_weights_copy(t, s, &e), 0); /* out of the file */
+    weight(t, "fc3.b")[0] += 1;
+    ck_assert_int_eq(lathe_repack(t), 0);
+    outputs(t, got);
+    ck_assert(got[0] == want[0] + 1 && got[1] == want[1]);
+    ck_assert_int_eq(lathe_weights_save(s, in_dir("again.npz"), 0, &e), 0);
+    ck_assert_int_eq(lathe_weights_load(t, in_dir("again.npz"), 0, &e), 0);
+    outputs(t, got);
+    ck_assert_mem_eq(want, got, sizeof want);
+    lathe_instance_free(s), lathe_instance_free(t);
+  }
+  clear();
+}
+END_TEST
+
+/* kB that this process has, or had at most since it was last asked. */
+static long memory(const char *what) {
+  char line[100];
+  long kb = 0;
+  FILE *f = fopen("/proc/self/status", "r");
+  if (!f) LT_SKIP("there is no /proc/self/status");
+  while (fgets(line, sizeof line, f))
+    if (!strncmp(line, what, strlen(what))) kb = strtol(line + strlen(what) + 1, NULL, 10);
+  fclose(f);
+  return kb;
+}
+
+/* A file and what is packed of it are not in memory together, where both are large. */
+START_TEST(memory_of_packing) {
+  static const char text[] = "network wide(x: f32[1, 4096]) -> y {\n"
+                             "  param W: f32[4096, 4096] = normal(scale=0.01)\n"
+                             "  param V: f32[2048, 4096] = normal(scale=0.01)\n"
+                             "  y = linear(linear(x, W), transpose(V, perm=[1, 0]))\n"
+                             "}\n";
+  const long kb = (4096 * 4096 + 2048 * 4096) * 4L / 1024;
+#ifdef __SANITIZE_ADDRESS__
+  LT_SKIP("a sanitizer counts in the memory");
+#endif
+  char opts[400];
+  ck_assert_ptr_nonnull(mkdtemp(dir));
+  g = take(lathe_parse(text, sizeof text - 1, "wide.lathe", "", &e), "text");
+  snprintf(opts, sizeof opts, "--seed 1 -o %s", in_dir("wide.onnx"));
+  ck_assert_msg(lathe_export(g, NULL, opts, &e) == 0, "%s", e.message);
+  lathe_graph_free(g);
+  g = take(lathe_load(in_dir("wide.onnx"), "", &e), "wide.onnx");
+  m = take(lathe_compile(g, "--entry run", &e), "wide.onnx");
+  FILE *f = fopen("/proc/self/clear_refs", "w"); /* 5: the most memory so far is what is there now */
+  if (!f || fputs("5", f) < 0 || fclose(f)) LT_SKIP("the most memory cannot be asked for");
+  long before = memory("VmRSS");
+  lathe_instance *s = take(lathe_open(m, "", &e), "open");
+  long most = memory("VmHWM") - before;
+  ck_assert_msg(most > kb && most < kb / 2 * 3, "%ld kB for weights of %ld", most, kb);
+  lathe_instance_free(s);
+  clear();
+}
+END_TEST
+
+LT_SUITE(mapped, same_bits, changed_by_the_caller, saved_and_copied, exported, written_meanwhile, loaded_again,
+         of_the_network, memory_of_packing)
 LT_TEST_MAIN(mapped)

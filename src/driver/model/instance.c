@@ -88,6 +88,12 @@ static void make_images(lathe_instance *s, lt_job *job) {
   if (m->pack.out_bytes) s->packed = zeroed(job, m->pack.out_bytes);
 }
 
+static bool packs_alone(const lathe_instance *s) {
+  bool alone = s->packed != NULL;
+  for (uint32_t i = 0; i < s->model->n_entry; i++) alone = alone && s->model->entry[i].split;
+  return alone;
+}
+
 static void make_grads(lathe_instance *s, lt_job *job) {
   const lathe_model *m = s->model;
   s->grads = LT_NEW_ARRAY(&s->arena, void *, m->n_entry + 1);
@@ -115,31 +121,51 @@ bool lt_is_seed(const lt_image_item *x) {
   return !strcmp(x->name, "seed") && !x->is_param && x->type.dtype == LT_I64 && !x->type.rank;
 }
 
+/* The network's own value of weight i, where that may stay in its file; NULL: it is made in the image. */
+static const void *own_in_file(const lathe_instance *s, uint32_t i) {
+  const lt_init *init = &s->model->init[i];
+  const lt_data *d = init->kind == LT_INIT_LITERAL && s->pack_only ? init->literal : NULL;
+  if (!d || !d->file) return NULL;
+  bool aligned = (uintptr_t)d->at % lt_dtype_size(d->type.dtype) == 0;
+  return aligned || lt_target_reads_anywhere(&s->model->target) ? d->at : NULL;
+}
+
 void lt_instance_draw_item(lathe_instance *s, uint32_t i) {
   const lathe_model *m = s->model;
   const lt_image_item *item = &m->image.item[i];
+  const void *there = own_in_file(s, i);
+  if (there) {
+    s->item[i] = there, s->outside = true;
+    return;
+  }
   lt_init_fill(&m->init[i], &item->type, item->name, s->seed, s->image + item->offset);
   if (lt_is_seed(item)) memcpy(s->image + item->offset, &s->seed, sizeof s->seed);
 }
 
 void lt_instance_draw(lathe_instance *s) {
-  for (uint32_t i = 0; !s->drawn && i < s->model->image.n; i++) lt_instance_draw_item(s, i);
-  s->drawn = true;
+  if (s->drawn) return;
+  for (uint32_t i = 0; i < s->model->image.n; i++) lt_instance_draw_item(s, i);
+  s->drawn = s->stale = true;
+}
+
+bool lt_instance_in_file(const lathe_instance *s, uint32_t i) {
+  const unsigned char *at = s->item[i];
+  return s->file && at >= s->file->bytes.at && at < s->file->bytes.at + s->file->bytes.n;
 }
 
 bool lt_instance_settle(lathe_instance *s) {
   const lt_image *image = &s->model->image;
-  if (!s->file) return true;
-  bool same = lt_mapping_same(s->file, s->file_path);
+  if (!s->outside) return true;
+  bool same = !s->file || lt_mapping_same(s->file, s->file_path);
   for (uint32_t i = 0; i < image->n; i++) {
     unsigned char *own = s->image + image->item[i].offset;
     if (s->item[i] == own) continue;
-    if (!same) return false;
+    if (!same && lt_instance_in_file(s, i)) return false;
     memcpy(own, s->item[i], (size_t)lt_type_bytes(&image->item[i].type));
     s->item[i] = own;
   }
-  lt_mapping_drop(s->file);
-  s->file = NULL;
+  if (s->file) lt_mapping_drop(s->file);
+  s->file = NULL, s->outside = false;
   return true;
 }
 
@@ -154,16 +180,6 @@ void lt_instance_check_file(lt_job *job, const lathe_instance *s) {
 
 void lt_instance_own(lt_job *job, lathe_instance *s) {
   if (!lt_instance_settle(s)) lt_fail_written(job, s);
-}
-
-/* Weights that are in the file still are packed as they are: only in the image can they be changed. */
-int lathe_repack(lathe_instance *s) {
-  if (!s) return LATHE_E_INVALID;
-  if (s->file && !s->stale) return LATHE_OK;
-  const lathe_parallel *threads = s->pool ? lathe_pool_parallel(s->pool) : NULL;
-  int status = s->packed ? s->pack(s->packed, s->item, threads) : LATHE_OK;
-  if (!status) s->stale = false;
-  return status;
 }
 
 lathe_instance *lt_instance_images(lt_job *job, const lathe_model *m, lt_pack_fn pack, uint64_t seed) {
@@ -190,8 +206,9 @@ static void open_body(lt_job *job, void *arg) {
   s->seed = (uint64_t)o.seed;
   make_cells(s, job);
   make_regions(s, job);
+  s->pack_only = packs_alone(s);
   if (o.threads > 1 && !(s->pool = lathe_pool_new((int)o.threads))) lt_fail_nomem(job);
-  if (o.weights) lt_weights_load(job, s, o.weights, (lt_load_options){o.weights_partial, o.flatten_order, true});
+  if (o.weights) lt_weights_load(job, s, o.weights, (lt_load_options){o.weights_partial, o.flatten_order});
   lt_instance_draw(s);
   int status = lathe_repack(s);
   if (status) lt_fail(job, LATHE_E_INTERNAL, NULL, "packing the weights failed: %s", lathe_status_text(status));

@@ -32,8 +32,10 @@ struct lathe_instance {
   lt_call_args *call;
   uint32_t n_call;
   unsigned char *image; /* portable: header, params, states */
-  const void **item;    /* where each param and state of it stands: there, or still in the file they are from */
-  lt_mapping *file;     /* that file, as long as some do; NULL: none do */
+  const void **item;    /* where each param and state of it stands: there, or still in the file it is from */
+  bool pack_only;       /* nobody but `pack` reads them: they may */
+  bool outside;         /* some do: in files that the network names, or in */
+  lt_mapping *file;     /* the one that was loaded; NULL: none do */
   const char *file_path;
   void *packed;    /* the image that run entries read; NULL: none */
   lt_pack_fn pack; /* makes it of the portable one: the model's own code, or code that lives as long as this */
@@ -63,6 +65,8 @@ void lt_instance_draw(lathe_instance *s);
 bool lt_instance_settle(lathe_instance *s);
 void lt_instance_own(lt_job *job, lathe_instance *s);
 LT_NORETURN void lt_fail_written(lt_job *job, const lathe_instance *s);
+/* Does item i stand in the file that was loaded? */
+bool lt_instance_in_file(const lathe_instance *s, uint32_t i);
 /* For who only reads: where an item of the model's image stands now, once it is sure that the file was not written. */
 void lt_instance_check_file(lt_job *job, const lathe_instance *s);
 static inline const void *lt_instance_at(const lathe_instance *s, const lt_image_item *item) {
@@ -77,7 +81,6 @@ void lt_weights_copy(lt_job *job, lathe_instance *to, const lathe_instance *from
 typedef struct lt_load_options {
   bool partial;              /* missing and extra keys are allowed */
   const char *flatten_order; /* of Keras's layers after a flatten: "hwc", "chw"; NULL: such layers are an error */
-  bool pack_only;            /* weights that nothing but `pack` reads may stay where they are in the file */
 } lt_load_options;
 void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_options o);
 void lt_weights_write(lt_job *job, lathe_instance *s, const char *path, bool with_optimizer);

@@ -77,12 +77,8 @@ static void convert(reading *r, lt_weight *x, lt_elements view, lathe_dtype want
   lt_elements_convert(&view, r->job, (lt_array_where){r->w.path, x->key}, want, to);
 }
 
-/* May the weights of this instance stay in the file? Only where nobody but `pack` reads them. */
-static bool may_stay(const lathe_instance *s, const lt_weights *w, lt_load_options o) {
-  bool may = o.pack_only && w->mapping && s->packed && !s->drawn;
-  for (uint32_t i = 0; i < s->model->n_entry; i++) may = may && s->model->entry[i].split;
-  return may;
-}
+/* May the weights of this instance stay in the file? */
+static bool may_stay(const lathe_instance *s, const lt_weights *w) { return s->pack_only && w->mapping && !s->drawn; }
 
 /* An array that has the weight's own bytes, in the file itself. */
 static bool stays(reading *r, const lt_match *x, lathe_dtype want) {
@@ -111,7 +107,7 @@ static void take_rest(reading *r, unsigned char *made) {
   memcpy(made, s->image, LT_IMAGE_HEADER);
   for (uint32_t i = 0; i < image->n; i++) {
     if (r->match.item[i].weight) continue;
-    if (!same && s->item[i] != s->image + image->item[i].offset) lt_fail_written(r->job, s);
+    if (!same && lt_instance_in_file(s, i)) lt_fail_written(r->job, s);
     memcpy(made + image->item[i].offset, s->item[i], (size_t)lt_type_bytes(&image->item[i].type));
   }
 }
@@ -127,7 +123,7 @@ static void put_all(lathe_instance *s, const unsigned char *made) {
 static void keep_file(reading *r) {
   lathe_instance *s = r->s;
   s->file_path = lt_arena_strdup(&s->arena, r->w.path);
-  s->file = r->w.mapping;
+  s->file = r->w.mapping, s->outside = true;
   lt_mapping_keep(s->file);
 }
 
@@ -139,7 +135,7 @@ void lt_weights_load(lt_job *job, lathe_instance *s, const char *path, lt_load_o
   lt_match_begin(&r.match, job, a, s->model, &r.w);
   r.match.partial = o.partial, r.match.flatten_order = o.flatten_order;
   match_all(&r);
-  bool may = may_stay(s, &r.w, o);
+  bool may = may_stay(s, &r.w);
   if (may) keep_file(&r);
   bool fresh = !s->drawn; /* nobody has it yet: what fails half-way is freed */
   unsigned char *made = fresh ? s->image : lt_arena_zalloc(a, (size_t)image->bytes + 1); /* else all or nothing */

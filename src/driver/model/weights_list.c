@@ -90,7 +90,7 @@ static void match_file(lt_job *job, lt_str *out, list_args *p, const lt_options 
   p->m = m;
   p->s = lt_instance_images(job, m, NULL, 0);
   if (!o->output) return;
-  lt_weights_load(job, p->s, p->path, (lt_load_options){o->weights_partial, o->flatten_order, false});
+  lt_weights_load(job, p->s, p->path, (lt_load_options){o->weights_partial, o->flatten_order});
   lt_weights_write(job, p->s, o->output, false);
 }
 

@@ -140,7 +140,7 @@ static void read_weights(lt_emission *e, const lathe_instance *from) {
   lt_code *pack = e->m->pack.out_bytes ? compile_pack(e, &run) : NULL;
   e->weights = lt_instance_images(e->job, e->m, run, (uint64_t)o->seed);
   if (o->weights && !from)
-    lt_weights_load(e->job, e->weights, o->weights, (lt_load_options){o->weights_partial, o->flatten_order, false});
+    lt_weights_load(e->job, e->weights, o->weights, (lt_load_options){o->weights_partial, o->flatten_order});
   lt_instance_draw(e->weights);
   if (from) lt_weights_copy(e->job, e->weights, from);
   int status = lathe_repack(e->weights);
