@@ -135,6 +135,12 @@ LLVMValueRef lt_ll_opaque(lt_ll *l, LLVMValueRef pointer) {
   return lt_ll_intrinsic(l, "llvm.launder.invariant.group", l->ptr, &pointer, 1);
 }
 
+void lt_ll_prefetch(lt_ll *l, LLVMValueRef at) {
+  enum { READ = 0, L2 = 2, DATA = 1 };
+  LLVMValueRef arg[] = {at, LLVMConstInt(l->i32, READ, 0), LLVMConstInt(l->i32, L2, 0), LLVMConstInt(l->i32, DATA, 0)};
+  lt_ll_intrinsic(l, "llvm.prefetch", l->ptr, arg, 4);
+}
+
 LLVMValueRef lt_ll_fma(lt_ll *l, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c) {
   if (!l->target->fma) return LLVMBuildFAdd(l->b, LLVMBuildFMul(l->b, a, b, ""), c, "");
   return lt_ll_intrinsic(l, "llvm.fma", LLVMTypeOf(a), (LLVMValueRef[]){a, b, c}, 3);

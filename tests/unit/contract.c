@@ -492,6 +492,7 @@ static void look_for_spills(lt_job *job, void *arg) {
     if (n && getenv("LT_ASM")) fputs(LLVMGetBufferStart(text), stdout);
     /* Without FMA each product needs a register of its own: one spill in a loop body of 16 steps is what LLVM makes. */
     ck_assert_msg(n <= (t.fma ? 0 : 32), "%d vectors spilled on %s", n, t.row);
+    ck_assert_ptr_nonnull(strstr(LLVMGetBufferStart(text), "prefetch")); /* large panels are asked for ahead */
     LLVMDisposeMemoryBuffer(text);
   }
   ck_assert_int_ge(loops, (int)(LT_COUNT(k) * LT_COUNT(cpus)));

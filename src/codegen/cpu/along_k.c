@@ -22,8 +22,9 @@ static void nest_dims(nest *o, const lt_kseg *g, unsigned from, unsigned to) {
   for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], g->a_stride[i], g->b_stride[i]);
 }
 
-/* The state carried along K: both pointers and the accumulators [pixel][block]. */
-typedef struct chain { LLVMValueRef a, b, acc[LT_TILE_MAX]; } chain;
+/* The state carried along K: pointers to both operands and to what is asked for ahead, and the accumulators
+ * [pixel][block]. */
+typedef struct chain { LLVMValueRef a, b, ahead, acc[LT_TILE_MAX]; } chain;
 
 typedef struct tile_code {
   lt_ll *l;
@@ -101,6 +102,33 @@ static void emit_unrolled(const tile_code *t, chain *s, int level, int64_t da, i
     emit_unrolled(t, s, level + 1, da + i * n->a[level], db + i * n->b[level]);
 }
 
+/* The pointer may leave the buffer. */
+static LLVMValueRef bytes_on(lt_ll *l, LLVMValueRef from, int64_t bytes) {
+  LLVMValueRef n = lt_ll_i64(l, bytes);
+  return LLVMBuildGEP2(l->b, l->i8, from, &n, 1, "");
+}
+
+/* While `steps` rows of B are read, ask for their share of those that come later. */
+static void ask_ahead(const tile_code *t, chain *s, int64_t steps) {
+  if (!s->ahead) return;
+  const lt_ktile *tile = t->tile;
+  int64_t bytes = steps * LT_LANES * (int64_t)lt_dtype_size(t->k->dtype);
+  bytes = (bytes + tile->share - 1) / tile->share;
+  for (int64_t i = 0; i < tile->blocks; i++)
+    for (int64_t at = 0; at < bytes; at += LT_ALIGN)
+      lt_ll_prefetch(t->l, bytes_on(t->l, s->ahead, i * tile->panel + at));
+  s->ahead = bytes_on(t->l, s->ahead, bytes);
+}
+
+/* Iterations [from, from + many) of level `level` written out. */
+static void emit_body(const tile_code *t, chain *s, int level, int64_t many) {
+  const nest *n = t->n;
+  int64_t steps = many;
+  for (int i = level + 1; i < n->n; i++) steps *= n->extent[i];
+  ask_ahead(t, s, steps);
+  for (int64_t u = 0; u < many; u++) emit_unrolled(t, s, level + 1, u * n->a[level], u * n->b[level]);
+}
+
 static void advance(const tile_code *t, chain *s, int64_t da, int64_t db) {
   s->a = lt_ll_at(t->l, s->a, NULL, t->k->dtype, da);
   s->b = lt_ll_at(t->l, s->b, NULL, t->k->dtype, db);
@@ -114,11 +142,17 @@ typedef struct repeat {
   int64_t times, n;
 } repeat;
 
-static LLVMValueRef *chain_slot(chain *s, int64_t i) { return i == 0 ? &s->a : i == 1 ? &s->b : &s->acc[i - 2]; }
+/* The accumulators behind the pointers. */
+static int64_t pointers(const chain *s) { return s->ahead ? 3 : 2; }
+
+static LLVMValueRef *chain_slot(chain *s, int64_t i) {
+  if (i >= pointers(s)) return &s->acc[i - pointers(s)];
+  return i == 0 ? &s->a : i == 1 ? &s->b : &s->ahead;
+}
 
 static void repeat_begin(const tile_code *t, repeat *r, chain *s, int64_t times, int64_t sums) {
   lt_ll *l = t->l;
-  *r = (repeat){.times = times, .n = 2 + sums};
+  *r = (repeat){.times = times, .n = pointers(s) + sums};
   if (times == 1) return;
   r->before = LLVMGetInsertBlock(l->b);
   r->body = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "k");
@@ -151,7 +185,8 @@ static void repeat_end(const tile_code *t, repeat *r, chain *s) {
 static void emit_level(const tile_code *t, chain *s, int level) {
   const nest *n = t->n;
   if (level == t->loops) {
-    emit_unrolled(t, s, level, 0, 0);
+    if (n->n > level) emit_body(t, s, level, n->extent[level]);
+    else emit_unrolled(t, s, level, 0, 0);
     return;
   }
   bool innermost = level == t->loops - 1;
@@ -159,7 +194,7 @@ static void emit_level(const tile_code *t, chain *s, int level) {
   repeat r;
   repeat_begin(t, &r, s, n->extent[level] / unroll, t->sums);
   if (innermost) {
-    for (int64_t u = 0; u < unroll; u++) emit_unrolled(t, s, level + 1, u * da, u * db);
+    emit_body(t, s, level, unroll);
     advance(t, s, unroll * da, unroll * db);
   } else {
     int64_t in = n->extent[level + 1];
@@ -167,8 +202,9 @@ static void emit_level(const tile_code *t, chain *s, int level) {
     advance(t, s, da - in * n->a[level + 1], db - in * n->b[level + 1]);
   }
   repeat_end(t, &r, s);
-  for (int64_t u = 0; u < rest; u++) emit_unrolled(t, s, level + 1, u * da, u * db);
-  if (rest) advance(t, s, rest * da, rest * db);
+  if (!rest) return;
+  emit_body(t, s, level, rest);
+  advance(t, s, rest * da, rest * db);
 }
 
 /* Which levels stay loops and how far the innermost is unrolled: about BODY_FMA instructions, evenly if that costs less
@@ -286,13 +322,16 @@ void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLV
   const lt_contract *x = k->contract;
   tile_code t = {.l = l, .tile = tile, .k = k, .sums = tile->pixels * tile->blocks, .frame = frame};
   LLVMTypeRef vec = lt_ll_vec(l, k->acc);
-  chain s;
+  chain s = {0};
   start(&t, &s);
   /* what adding the first run to gives exactly that run, its zeros too */
   LLVMValueRef none =
     lt_is_float(k->acc) ? lt_ll_splat(l, LLVMConstReal(lt_ll_type(l, k->acc), -0.0), LT_LANES) : LLVMConstNull(vec);
   for (int64_t i = 0; x->cut && i < t.sums; i++) LLVMBuildStore(l->b, none, total_at(&t, i));
   LLVMValueRef a = affine(l, NULL, x->a.stride, at, tile->cut->lane), b = affine(l, NULL, x->b.stride, at, k->n_dims);
+  if (tile->ahead)
+    s.ahead =
+      LLVMBuildGEP2(l->b, l->i8, lt_ll_at(l, tile->b, b, k->dtype, x->b.offset), (LLVMValueRef[]){tile->ahead}, 1, "");
   for (unsigned i = 0; i < x->n_seg; i++) {
     const lt_kseg *g = &x->seg[i];
     s.a = lt_ll_at(l, tile->a, a, k->dtype, x->a.offset + g->a_offset);

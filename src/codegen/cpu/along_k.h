@@ -17,6 +17,10 @@ typedef struct lt_ktile {
   int64_t pixels, blocks, pixel_a[LT_TILE_MAX]; /* displacement of each pixel in A */
   unsigned lanes;                               /* of the last block */
   LLVMValueRef a, b;                            /* the operands' buffers */
+  /* Bytes from the tile's first row of B to rows that will be needed soon, in panels `panel` bytes apart: for every
+   * `share` rows that it reads the tile asks for one of each. NULL: it asks for none. */
+  LLVMValueRef ahead;
+  int64_t share, panel;
 } lt_ktile;
 
 /* At the tile's first coordinates `at`: sum[pixel·blocks + block], 16 lanes of acc each; in `frame`, in this order,

@@ -135,6 +135,25 @@ static void emit_store(const contraction *c, const micro_kernel *u, const LLVMVa
   }
 }
 
+/* Large panels come from far away: while the tiles of a task pass over one, each asks for its share of the next, which
+ * stands behind it (behind the last one: what the next kernel may need). */
+static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t, LLVMValueRef const *at) {
+  lt_ll *l = c->l;
+  const lt_cut *cut = &c->cut;
+  const int64_t *stride = c->x->b.stride;
+  int64_t size = (int64_t)lt_dtype_size(c->k->dtype), pixels = cut->task_rows * cut->cols;
+  if (!cut->blocks_first || cut->block == LT_NONE || stride[cut->block] != cut->depth * LT_LANES ||
+      pixels < 2 * u->len || l->target->small)
+    return;
+  LLVMValueRef pixel = cut->row == LT_NONE ? lt_ll_i64(l, 0) : at[cut->row];
+  if (cut->row_groups > 1) pixel = LLVMBuildURem(l->b, pixel, lt_ll_i64(l, cut->task_rows), "");
+  pixel = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, cut->cols), "");
+  if (cut->col != LT_NONE) pixel = LLVMBuildAdd(l->b, pixel, at[cut->col], "");
+  t->share = pixels / u->len, t->panel = stride[cut->block] * size;
+  LLVMValueRef from = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, stride[cut->block] * size / pixels), "");
+  t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, u->blocks * stride[cut->block] * size), "");
+}
+
 static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_ll *l = c->l;
   lt_ktile t = {c->k, &c->cut, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
@@ -157,6 +176,7 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
   LLVMValueRef frame = looped || c->x->cut ? LLVMBuildAlloca(l->b, totals, "") : NULL, sum[LT_TILE_MAX];
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0));
   t.a = bufs.own[A], t.b = bufs.own[B];
+  look_ahead(c, u, &t, at);
   lt_emit_along_k(l, &t, at, frame, looped ? NULL : sum);
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0)); /* again: these pointers need not live through K */
   if (looped) emit_store_loop(c, u, frame, &bufs, at);
