@@ -5,7 +5,7 @@
 #include <string.h>
 
 static void read_stdin(cli *c) {
-  enum { STEP = 1 << 16, LIMIT = (64 << 20) + 1 }; /* the library says that more than 64 MiB is too much */
+  enum { STEP = 1 << 16, LIMIT = 1 << 30 }; /* a text may be smaller, which the library says */
   size_t cap = 0, n = 0, got;
   do {
     if (n == cap) c->source = need(realloc(c->source, (cap = cap ? cap * 2 : STEP) + 1));
@@ -13,6 +13,8 @@ static void read_stdin(cli *c) {
     n += got;
   } while (got > 0 && n < LIMIT);
   if (ferror(stdin)) fail_work(c, "cannot read standard input");
+  if (n >= LIMIT)
+    fail_work(c, "standard input goes on after %d bytes\nhelp: write it to a file, which may be larger", LIMIT);
   c->source[n] = '\0';
   c->source_bytes = n;
 }

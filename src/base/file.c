@@ -44,6 +44,43 @@ LT_NORETURN static void fail_size(lt_job *job, const char *path, size_t max) {
   lt_fail(job, LATHE_E_IO, NULL, "%s is larger than %zu bytes", path, max);
 }
 
+/* What is no file may have no end: a pipe, a terminal. */
+static const size_t MAX_STREAM = (size_t)1 << 30;
+
+LT_NORETURN static void fail_endless(lt_job *job, const char *path) {
+  lt_fail(job, LATHE_E_IO, NULL, "%s goes on after %zu bytes\nhelp: write it to a file, which may be larger", path,
+          MAX_STREAM);
+}
+
+/* Bytes that have been read, which grow where they are. */
+typedef struct growing { unsigned char *at; size_t n, cap; } growing;
+
+static void growing_release(void *p) { lt_mem_free(((growing *)p)->at); }
+
+/* Room for `cap` bytes and one more. */
+static void grow(lt_job *job, growing *b, size_t cap) {
+  unsigned char *at = lt_mem_resize(b->at, cap + 1);
+  if (!at) lt_fail_nomem(job);
+  b->at = at, b->cap = cap;
+}
+
+/* To the end; more than `max` bytes are none of ours. */
+static void read_all(lt_job *job, growing *b, int fd, const struct stat *st, const char *path, size_t max) {
+  bool regular = S_ISREG(st->st_mode), device = S_ISBLK(st->st_mode) || (S_ISCHR(st->st_mode) && !isatty(fd));
+  size_t most = regular ? max : LT_MIN(max, MAX_STREAM);
+  for (;;) {
+    if (b->n == b->cap) grow(job, b, LT_MIN(b->cap * 2, most + 1));
+    ssize_t got = read(fd, b->at + b->n, b->cap - b->n);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_errno(job, "read", path, errno);
+    if (got == 0) return;
+    if (device) lt_fail(job, LATHE_E_IO, NULL, "cannot read %s: a device, not a file", path);
+    b->n += (size_t)got;
+    if (b->n > max) fail_size(job, path, max);
+    if (b->n > most) fail_endless(job, path);
+  }
+}
+
 lt_bytes lt_file_read(lt_job *job, lt_arena *a, const char *path, size_t max) {
   bool input = strcmp(path, "-") == 0;
   open_file *f = input ? NULL : file_open(job, path);
@@ -53,23 +90,13 @@ lt_bytes lt_file_read(lt_job *job, lt_arena *a, const char *path, size_t max) {
   if (fstat(fd, &st)) fail_errno(job, "read", path, errno);
   if (S_ISDIR(st.st_mode)) fail_errno(job, "read", path, EISDIR);
   if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max) fail_size(job, path, max);
-  size_t n = 0, cap = S_ISREG(st.st_mode) ? (size_t)st.st_size + 1 : 1 << 16;
-  unsigned char *at = lt_arena_alloc(a, cap + 1);
-  for (;;) {
-    ssize_t got = read(fd, at + n, cap - n);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail_errno(job, "read", path, errno);
-    if (got == 0) break;
-    n += (size_t)got;
-    if (n > max) fail_size(job, path, max);
-    if (n < cap) continue;
-    unsigned char *more = lt_arena_alloc(a, cap * 2 + 1);
-    memcpy(more, at, n);
-    at = more, cap *= 2;
-  }
-  at[n] = 0;
+  growing *b = LT_NEW(a, growing);
+  lt_arena_defer(a, growing_release, b);
+  grow(job, b, S_ISREG(st.st_mode) ? (size_t)st.st_size + 1 : 1 << 16);
+  read_all(job, b, fd, &st, path, max);
+  b->at[b->n] = 0;
   if (f) file_close(f);
-  return (lt_bytes){.at = at, .n = n};
+  return (lt_bytes){.at = b->at, .n = b->n};
 }
 
 typedef struct view { void *base; size_t n; } view;

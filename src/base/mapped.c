@@ -138,6 +138,8 @@ lt_mapping *lt_file_share(lt_arena *a, const char *path, size_t max, const char 
   *why = NULL;
   f->fd = -1;
   lt_arena_defer(a, close_file, f);
+  /* who waits to write into a named pipe is not to be let in twice */
+  if (!stat(path, &st) && !S_ISREG(st.st_mode)) return NULL;
   f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (f->fd < 0 || fstat(f->fd, &st)) *why = reason(a, path, errno);
   else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > max)
