@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Makes tests/onnx: small models, their inputs (NAME.IN.npy) and what ONNX Runtime gives for them
-(NAME.OUT.npy). Needs the packages onnx, onnxruntime and numpy: python3 tests/tools/onnx_models.py tests/onnx"""
+(NAME.OUT.npy), or the reference of the package onnx where it has none. Needs the packages onnx, onnxruntime and numpy: python3 tests/tools/onnx_models.py tests/onnx"""
 import os, sys
 import numpy as np
 import onnx
 from onnx import TensorProto as T, helper as h, numpy_helper as nh
 import onnxruntime as ort
+from onnx.reference import ReferenceEvaluator
 
 out = sys.argv[1]
 rng = np.random.default_rng(7)
@@ -307,3 +308,49 @@ model("regions", [
     feeds={"x": w(2, 3, 6, 7), "rois": np.array([[0, 0, 5, 6], [1.3, 2.2, 7.7, 6.1], [-9, -1, 14, 3], [3, 3, 2, 2]], np.float32),
            "r": np.array([[0, 0, 0, 5, 6], [1, 1.3, 2.2, 7.7, 6.1], [1, -9, -1, 14, 3], [0, 20, 3, 30, 2]], np.float32), "d": d, "t": w(2, 2, 3, 3)},
     opset=20, ir=9)
+
+# Places that are known, bits of whole numbers.
+model("marks", [
+    h.make_node("ConstantOfShape", ["shape"], ["ones"], value=nh.from_array(np.array([1]))), h.make_node("NonZero", ["ones"], ["all"]), h.make_node("NonZero", ["holes"], ["at"]),
+    h.make_node("Transpose", ["at"], ["pairs"]), h.make_node("GatherND", ["x", "pairs"], ["picked"]), h.make_node("Compress", ["x", "few"], ["rows"], axis=-1),
+    h.make_node("Compress", ["x", "few"], ["flat"]), h.make_node("BitShift", ["i", "by"], ["left"], direction="LEFT"), h.make_node("BitShift", ["l", "far"], ["right"], direction="RIGHT"),
+    h.make_node("BitwiseNot", ["l"], ["other"])],
+    {"x": (T.FLOAT, [2, 3]), "i": (T.INT32, [5]), "l": (T.INT64, [4, 1])},
+    {"all": (T.INT64, [2, 6]), "picked": (T.FLOAT, [3]), "rows": (T.FLOAT, [2, 2]), "flat": (T.FLOAT, [2]), "left": (T.INT32, [5]), "right": (T.INT64, [4, 6]),
+     "other": (T.INT64, [4, 1])},
+    {"shape": np.array([2, 3]), "holes": np.array([[0, -2.5, 0], [1, 0, 3]], np.float32), "few": np.array([True, False, True]), "by": np.array([0, 31, 7, 32, -1], np.int32),
+     "far": np.array([0, 1, 32, 63, 64, -1])},
+    feeds={"x": w(2, 3), "i": np.array([-5, 3, 1 << 30, 9, 9], np.int32), "l": np.array([[5], [-5], [1 << 62], [-1 << 63]])}, opset=28, ir=13)
+
+# The standard's previews, by its reference, and what it lacks by NumPy: attention with graphs on the way, gradients, steps of optimizers.
+rows = h.make_graph([h.make_node("Add", ["a", "low"], ["s"]), h.make_node("Tanh", ["s"], ["b"])], "rows", [h.make_tensor_value_info("a", T.FLOAT, [2, 4, 3, 5])],
+                    [h.make_tensor_value_info("b", T.FLOAT, [2, 4, 3, 5])], [nh.from_array(w(3, 5), "low")])
+half = h.make_graph([h.make_node("Mul", ["a", "part"], ["b"])], "half", [h.make_tensor_value_info("a", T.FLOAT, [2, 4, 3, 5])],
+                    [h.make_tensor_value_info("b", T.FLOAT, [2, 4, 3, 5])], [nh.from_array(np.array(0.5, np.float32), "part")])
+training = "ai.onnx.preview.training"
+nodes = [h.make_node("FlexAttention", ["q", "k", "v"], ["y"], "flex", domain="ai.onnx.preview", score_mod=rows, prob_mod=half, scale=0.7),
+         h.make_node("MatMul", ["x", "w"], ["p"]), h.make_node("Tanh", ["p"], ["t"]),
+         h.make_node("Gradient", ["w", "x"], ["g"], "slope", domain=training, xs=["w"], zs=["x"], y="t"),
+         h.make_node("Adam", ["rate", "count", "w", "g", "m", "n"], ["w1", "m1", "n1"], "adam", domain=training, norm_coefficient=0.1, norm_coefficient_post=0.01),
+         h.make_node("Momentum", ["rate", "count", "w", "g", "m"], ["w2", "m2"], "momentum", domain=training, alpha=0.8, beta=0.5, mode="nesterov", norm_coefficient=0.1),
+         h.make_node("Adagrad", ["rate", "count", "w", "g", "n"], ["w3", "n3"], "adagrad", domain=training, decay_factor=0.2)]
+feeds = {"q": w(2, 4, 3, 4), "k": w(2, 2, 5, 4), "v": w(2, 2, 5, 3), "x": w(6, 3), "rate": np.array(0.1, np.float32), "count": np.array(3), "m": w(3, 4), "n": np.abs(w(3, 4))}
+weight = w(3, 4)
+slope = feeds["x"].T @ (1 - np.tanh(feeds["x"] @ weight) ** 2)
+outs = ["y", "g", "w1", "m1", "n1", "w2", "m2", "w3", "n3"]
+opsets = [h.make_opsetid("", 20), h.make_opsetid("ai.onnx.preview", 1), h.make_opsetid(training, 1)]
+
+
+def preview(nodes, inputs, outputs, tensors):
+    info = [h.make_tensor_value_info(k, T.INT64 if v.dtype == np.int64 else T.FLOAT, v.shape) for k, v in inputs.items()]
+    return h.make_model(h.make_graph(nodes, "preview", info, [h.make_tensor_value_info(k, T.FLOAT, None) for k in outputs],
+                                     [nh.from_array(v, k) for k, v in tensors.items()]), opset_imports=opsets, ir_version=9, producer_name="onnx_models")
+
+
+onnx.save(preview(nodes, feeds, outs, {"w": weight}), os.path.join(out, "preview.onnx"))
+rest = [n for n in nodes if n.op_type != "Gradient"]
+given = dict(feeds, w=weight, g=slope)
+asked = [k for k in outs if k != "g"]
+results = dict(zip(asked, ReferenceEvaluator(preview(rest, given, asked, {})).run(asked, given)), g=slope)
+for k, v in dict(feeds, **results).items():
+    np.save(os.path.join(out, f"preview.{k}.npy"), v)

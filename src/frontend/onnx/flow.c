@@ -272,6 +272,24 @@ void lt_onnx_scan(lt_onnx *c) {
   for (uint32_t i = 0; i < s.stacked; i++) bind_stack(c, s.states + i, &all[i]);
 }
 
+/* ---- what an op is told to do on the way --------------------------------------------------------------------------
+ */
+
+lt_value lt_onnx_apply_body(lt_onnx *c, const char *name, lt_value x) {
+  if (!lt_ox_attr(c, name)) return x;
+  lt_onnx_graph g = read_body(c, name);
+  lt_onnx_scope *s = lt_onnx_scope_new(c, c->scope);
+  if (g.inputs.n != 1 || g.outputs.n != 1)
+    lt_ox_refuse(c, "its %s has %u inputs and %u results, should have one each", name, g.inputs.n, g.outputs.n);
+  bind_value(c, s, g.inputs.at[0].name, x);
+  lt_onnx_run_nodes(c, s, &g);
+  lt_value y = lt_onnx_slot_value(c, lt_onnx_scope_result(c, s, g.outputs.at[0].name));
+  lt_type t = lt_ox_of(c, x), u = lt_ox_of(c, y);
+  if (!lt_type_eq(&t, &u))
+    lt_ox_refuse(c, "its %s makes %s of %s", name, lt_type_text(c->arena, &u), lt_type_text(c->arena, &t));
+  return y;
+}
+
 /* ---- functions --------------------------------------------------------------------------------------------------- */
 
 const lt_onnx_function *lt_onnx_function_of(const lt_onnx *c, const lt_onnx_node *n) {

@@ -339,6 +339,13 @@ static void need_branch(lt_onnx *c, lt_map *needed, const lt_onnx_node *n) {
   }
 }
 
+/* A Gradient names the value that it differentiates, without reading it. */
+static void need_named(lt_onnx *c, lt_map *needed, const lt_onnx_node *n) {
+  if (strcmp(n->op, "Gradient")) return;
+  for (uint32_t i = 0; i < n->attrs.n; i++)
+    if (n->attrs.at[i].kind == LT_ONNX_A_STRING) need(c, needed, n->attrs.at[i].s);
+}
+
 static void find_needed(lt_onnx *c, lt_map *needed) {
   lt_onnx_graph *g = &c->m.graph;
   c->live = LT_NEW_ARRAY(c->arena, bool, g->nodes.n + 1);
@@ -349,7 +356,7 @@ static void find_needed(lt_onnx *c, lt_map *needed) {
     bool live = false;
     for (uint32_t k = 0; k < n->out.n; k++) live |= n->out.at[k][0] && lt_map_gets(needed, n->out.at[k], NULL);
     for (uint32_t k = 0; live && k < n->in.n; k++) need(c, needed, n->in.at[k]);
-    if (live) need_branch(c, needed, n);
+    if (live) need_branch(c, needed, n), need_named(c, needed, n);
     c->live[i] = live;
   }
 }

@@ -83,9 +83,10 @@ void lt_ox_result_empty(lt_onnx *c, unsigned i, const lt_type *t);
 void lt_ox_alias(lt_onnx *c, unsigned i, unsigned operand); /* result i is that operand itself */
 
 /* Known numbers. */
-const lt_tensor *lt_ox_known(lt_onnx *c, unsigned i);                  /* elements of operand i; NULL: not known */
+const lt_tensor *lt_ox_known(lt_onnx *c, unsigned i);                       /* elements of operand i; NULL: not known */
 typedef struct lt_ox_ints { int64_t n; const int64_t *v; } lt_ox_ints;
-lt_ox_ints lt_ox_known_ints(lt_onnx *c, unsigned i, const char *what); /* refuses where they are not known */
+lt_ox_ints lt_ox_known_ints(lt_onnx *c, unsigned i, const char *what);      /* refuses where they are not known */
+const lt_tensor *lt_ox_must_know(lt_onnx *c, unsigned i, const char *what); /* refuses where it is not known */
 int64_t lt_ox_known_int(lt_onnx *c, unsigned i, const char *what);
 double lt_ox_known_float(lt_onnx *c, unsigned i, const char *what);
 
@@ -139,11 +140,12 @@ const lt_tensor *lt_onnx_slot_known(lt_onnx *c, lt_onnx_slot *s);            /* 
 lt_onnx_scope *lt_onnx_scope_new(lt_onnx *c, const lt_onnx_scope *outer);
 void lt_onnx_run_nodes(lt_onnx *c, lt_onnx_scope *s, lt_onnx_graph *g);
 lt_onnx_slot *lt_onnx_scope_result(lt_onnx *c, const lt_onnx_scope *s, const char *name); /* refuses where it is not */
-const lt_onnx_function *lt_onnx_function_of(const lt_onnx *c, const lt_onnx_node *n);     /* NULL: it is an op */
+lt_value lt_onnx_apply_body(lt_onnx *c, const char *name, lt_value x); /* x itself where there is no such attribute */
+const lt_onnx_function *lt_onnx_function_of(const lt_onnx *c, const lt_onnx_node *n); /* NULL: it is an op */
 void lt_onnx_call_function(lt_onnx *c, const lt_onnx_function *f);
 lt_onnx_node *lt_onnx_node_in_call(lt_onnx *c, lt_onnx_node *n); /* with what its attributes stand for */
 
-#define OP(name, since, function, op, how) void lt_onnx_##function(lt_onnx *c);
+#define IN_DOMAIN(domain, name, since, function, op, how) void lt_onnx_##function(lt_onnx *c);
 #include "frontend/onnx/onnx_ops.def"
 
 #endif

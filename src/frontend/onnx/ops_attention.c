@@ -192,6 +192,21 @@ void lt_onnx_attention(lt_onnx *c) {
   lt_ox_result(c, 3, stage[mode]);
 }
 
+/* ---- FlexAttention ----------------------------------------------------------------------------------------------- */
+
+/* What stands between is told by graphs of the node's own. */
+void lt_onnx_flex_attention(lt_onnx *c) {
+  attention a = {.q = lt_ox_in(c, 0), .k = lt_ox_in(c, 1), .v = lt_ox_in(c, 2)};
+  lt_softmax_attrs s = {.axis = 3};
+  check_shapes(c, &a);
+  lt_type t = lt_ox_of(c, a.q);
+  lt_dtype in = softmax_type(c, a.q);
+  a.q = with(c, LT_OP_mul, a.q, lt_ox_float(c, "scale", 1 / sqrt((double)t.dim[3])));
+  lt_value scores = lt_onnx_apply_body(c, "score_mod", lt_cast(c->g, by_head(c, a.q, a.k, true), in));
+  lt_value weights = lt_onnx_apply_body(c, "prob_mod", lt_emit(c->g, LT_OP_softmax, &s, &scores, 1));
+  lt_ox_result(c, 0, lt_cast(c->g, by_head(c, weights, lt_cast(c->g, a.v, in), false), t.dtype));
+}
+
 /* ---- positions --------------------------------------------------------------------------------------------------- */
 
 /* The rows of a cache that position_ids name, or the cache as it is: [B, S, 1, R]. */

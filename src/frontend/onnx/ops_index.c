@@ -251,3 +251,47 @@ void lt_onnx_top_k(lt_onnx *c) {
   lt_ox_result(c, 0, lt_transpose(c->g, lt_ox_reshape(c, best, t.rank, y.dim), perm));
   if (lt_ox_wants(c, 1)) lt_ox_result(c, 1, lt_transpose(c->g, lt_ox_reshape(c, place, t.rank, y.dim), perm));
 }
+
+/* ---- places that are known --------------------------------------------------------------------------------------- */
+
+static bool is_set(const lt_tensor *t, int64_t i) { return lt_is_float(t->type.dtype) ? t->f[i] != 0 : t->i[i] != 0; }
+
+/* The places of an axis, or of all elements, whose condition holds. */
+void lt_onnx_compress(lt_onnx *c) {
+  lt_value x = lt_ox_in(c, 0);
+  lt_type t = lt_ox_of(c, x);
+  const lt_tensor *where = lt_ox_must_know(c, 1, "condition");
+  int64_t count = lt_type_count(&t), axis = lt_ox_int(c, "axis", 0), n = 0, said = lt_type_count(&where->type);
+  if (!lt_ox_attr(c, "axis")) x = lt_ox_reshape(c, x, 1, &count), t = lt_ox_of(c, x);
+  axis = lt_ox_axis(c, axis, t.rank);
+  if (where->type.dtype != LT_BOOL || said > t.dim[axis])
+    lt_ox_refuse(c, "its condition is %s for %lld places", lt_type_text(c->arena, &where->type),
+                 (long long)t.dim[axis]);
+  int64_t *at = LT_NEW_ARRAY(c->arena, int64_t, (size_t)said + 1);
+  for (int64_t i = 0; i < said; i++)
+    if (where->i[i]) at[n++] = i;
+  t.dim[axis] = n;
+  if (n) lt_ox_result(c, 0, lt_ox_take(c, x, axis, at, n));
+  else lt_ox_result_empty(c, 0, &t);
+}
+
+/* Coordinates of what is not 0, one after another: [rank, n]; a scalar has one place, without coordinates. */
+void lt_onnx_non_zero(lt_onnx *c) {
+  const lt_tensor *x = lt_ox_must_know(c, 0, "elements");
+  int64_t count = lt_ox_empty(c, 0) ? 0 : lt_type_count(&x->type), n = 0, k = 0;
+  unsigned rank = x->type.rank;
+  for (int64_t i = 0; i < count; i++) n += is_set(x, i);
+  lt_type t = {.dtype = LT_I64, .rank = 2, .dim = {rank, n}};
+  if (!rank || !n) {
+    lt_ox_result_empty(c, 0, &t);
+    return;
+  }
+  int64_t *at = LT_NEW_ARRAY(c->arena, int64_t, (size_t)(rank * n));
+  for (int64_t i = 0; i < count; i++) {
+    if (!is_set(x, i)) continue;
+    int64_t rest = i;
+    for (unsigned a = rank; a-- > 0; rest /= x->type.dim[a]) at[a * n + k] = rest % x->type.dim[a];
+    k++;
+  }
+  lt_ox_result(c, 0, lt_ox_ints_const(c, LT_I64, 2, t.dim, at));
+}

@@ -258,7 +258,7 @@ static const char *depends_on(lt_onnx *c, lt_value v) {
   return found;
 }
 
-static const lt_tensor *must_know(lt_onnx *c, unsigned i, const char *what) {
+const lt_tensor *lt_ox_must_know(lt_onnx *c, unsigned i, const char *what) {
   const lt_tensor *t = lt_ox_known(c, i);
   if (t) return t;
   lt_onnx_slot *s = operand(c, i);
@@ -272,7 +272,7 @@ static const lt_tensor *must_know(lt_onnx *c, unsigned i, const char *what) {
 }
 
 lt_ox_ints lt_ox_known_ints(lt_onnx *c, unsigned i, const char *what) {
-  const lt_tensor *t = must_know(c, i, what);
+  const lt_tensor *t = lt_ox_must_know(c, i, what);
   int64_t n = operand(c, i)->empty ? 0 : lt_type_count(&t->type);
   if (lt_is_float(t->type.dtype)) lt_ox_refuse(c, "its %s should be whole numbers", what);
   return (lt_ox_ints){n, t->i};
@@ -285,7 +285,7 @@ int64_t lt_ox_known_int(lt_onnx *c, unsigned i, const char *what) {
 }
 
 double lt_ox_known_float(lt_onnx *c, unsigned i, const char *what) {
-  const lt_tensor *t = must_know(c, i, what);
+  const lt_tensor *t = lt_ox_must_know(c, i, what);
   if (lt_type_count(&t->type) != 1) lt_ox_refuse(c, "its %s should be one number", what);
   return lt_tensor_at(t, 0);
 }
