@@ -29,6 +29,23 @@ static lt_type infer_pool(lt_graph *g, lt_op op, lt_value x, const void *attrs, 
   return lt_make_type(result, 4, (int64_t[]){t.dim[0], t.dim[1], w.axis[0].windows, w.axis[1].windows});
 }
 
+/* The image whose windows have the gradient gy. */
+static lt_type infer_image(lt_graph *g, lt_op op, lt_value gy, const void *attrs, const lt_pair *of) {
+  lt_need_rank(g, op, "gy", gy, 4, "[N, C, OH, OW]");
+  lt_need_float(g, op, "gy", gy);
+  const char *size = lt_ints_text(&g->arena, of->v, 2);
+  if (of->v[0] < 1 || of->v[1] < 1) lt_node_fail(g, op, "size %s must be at least 1", size);
+  const lt_type y = *lt_type_of(g, gy);
+  const lt_type x = lt_make_type(y.dtype, 4, (int64_t[]){y.dim[0], y.dim[1], of->v[0], of->v[1]});
+  lt_window w = lt_window_read(op, attrs, &x, NULL);
+  lt_need_window(g, op, &w, lt_arena_printf(&g->arena, "size %s", size));
+  const int64_t windows[2] = {w.axis[0].windows, w.axis[1].windows};
+  if (windows[0] != y.dim[2] || windows[1] != y.dim[3])
+    lt_node_fail(g, op, "gy %s does not fit: an image of size %s gives %s", lt_text_of(g, gy), size,
+                 lt_ints_text(&g->arena, windows, 2));
+  return x;
+}
+
 /* One window of one plane: the taps inside the image along both axes, and where the first tap of all looks. */
 typedef struct pool_at { lt_span row, col; int64_t start[2]; } pool_at;
 
@@ -203,6 +220,72 @@ LT_EVAL(max_pool_index) {
       for (int64_t j = 0; j < o[3]; j++) *y++ = window_max(&w, in[0]->f + p * size[0] * size[1], i, j);
 }
 
+/* ---- max_pool_grad: what scatter_add makes of that index, pixel by pixel ------------------------------------------
+ */
+
+LT_INFER(max_pool_grad) {
+  lt_max_pool_grad_attrs *a = attrs;
+  const lt_op op = LT_OP_max_pool_grad;
+  resolve_stride(g, op, &a->kernel, &a->stride);
+  *out_type = infer_image(g, op, in[0], a, &a->size);
+  lt_type index = *lt_type_of(g, in[0]);
+  index.dtype = LT_I32;
+  if (!lt_type_eq(&index, lt_type_of(g, in[1])))
+    lt_node_fail(g, op, "index %s must be i32 of gy's shape, %s", lt_text_of(g, in[1]), lt_text_of(g, in[0]));
+}
+
+static bool looks_at(const lt_window_axis *a, int64_t window, int64_t pixel) {
+  int64_t d = pixel - lt_window_start(a, window);
+  return d >= 0 && d % a->dilation == 0 && d / a->dilation < a->kernel;
+}
+
+LT_EVAL(max_pool_grad) {
+  const lt_window w = lt_window_between(n->op, n->attrs, &out[0]->type, NULL);
+  const int64_t *size = out[0]->type.dim + 2, *o = in[0]->type.dim;
+  memset(out[0]->f, 0, (size_t)lt_type_count(&out[0]->type) * sizeof(double));
+  for (int64_t p = 0, i = 0; p < o[0] * o[1]; p++)
+    for (int64_t oh = 0; oh < o[2]; oh++)
+      for (int64_t ow = 0; ow < o[3]; ow++, i++) {
+        int64_t k = in[1]->i[i];
+        bool seen = k >= 0 && looks_at(&w.axis[0], oh, k / size[1]) && looks_at(&w.axis[1], ow, k % size[1]);
+        if (seen && k < size[0] * size[1]) out[0]->f[p * size[0] * size[1] + k] += in[0]->f[i];
+      }
+}
+
+LT_TERMS(max_pool_grad) { return lt_count_of(g, n->in[0]); }
+LT_VJP(max_pool_grad) {
+  const lt_type y = *lt_type_of(v->g, in[0]), x = *lt_type_of(v->g, gout[0]);
+  lt_gather_attrs a = {.axis = 2};
+  lt_value image = lt_reshape(v->g, gout[0], 3, (int64_t[]){x.dim[0], x.dim[1], x.dim[2] * x.dim[3]});
+  lt_value index = lt_reshape(v->g, in[1], 3, (int64_t[]){y.dim[0], y.dim[1], y.dim[2] * y.dim[3]});
+  gin[0] = lt_reshape_like(v->g, lt_emit(v->g, LT_OP_gather, &a, (lt_value[]){image, index}, 2), &y);
+}
+
+/* Where `in` of a scatter_add is gy and the index of few windows over each pixel: what the gradient of max_pool emits.
+ * A pixel then adds in the order in which scatter_add would. 0 where it is something else. */
+lt_value lt_emit_max_pool_grad(lt_graph *g, const lt_node *scatter, const lt_value *in) {
+  enum { MOST = 64 };
+  const lt_node *flat = lt_node_of(g, in[1]), *n = flat->op == LT_OP_reshape ? lt_node_of(g, flat->in[0]) : flat;
+  if (n->op != LT_OP_max_pool_index) return 0;
+  const lt_scatter_add_attrs *s = scatter->attrs;
+  const lt_max_pool_index_attrs *i = n->attrs;
+  const lt_type x = *lt_type_of(g, n->in[0]), y = *lt_type_of(g, n->out), rows = *lt_type_of(g, in[1]);
+  const lt_window w = lt_window_of(g, n);
+  int64_t over = 1;
+  for (int k = 0; k < 2; k++) over *= LT_MIN(LT_MIN(w.axis[k].windows, w.axis[k].kernel), MOST + 1);
+  if (rows.rank != 3 || s->axis != 2 || rows.dim[0] != y.dim[0] || rows.dim[1] != y.dim[1] || over > MOST) return 0;
+  if (s->size != x.dim[2] * x.dim[3]) return 0;
+  lt_max_pool_grad_attrs a = {.size = {{x.dim[2], x.dim[3]}},
+                              .kernel = i->kernel,
+                              .stride = i->stride,
+                              .pad = i->pad,
+                              .dilation = i->dilation,
+                              .ceil = i->ceil};
+  lt_value gy = lt_reshape(g, in[0], 4, y.dim);
+  lt_value gx = lt_emit(g, LT_OP_max_pool_grad, &a, (lt_value[]){gy, n->out}, 2);
+  return lt_reshape(g, gx, 3, (int64_t[]){x.dim[0], x.dim[1], s->size});
+}
+
 /* ---- avg_pool and its adjoint ------------------------------------------------------------------------------------ */
 
 /* Between planes of an image and their means: y from x, or with `back` x += y / count. What a window's sum is divided
@@ -258,21 +341,8 @@ LT_VJP(avg_pool) {
 
 LT_INFER(avg_pool_grad) {
   lt_avg_pool_grad_attrs *a = attrs;
-  const lt_op op = LT_OP_avg_pool_grad;
-  resolve_stride(g, op, &a->kernel, &a->stride);
-  lt_need_rank(g, op, "gy", in[0], 4, "[N, C, OH, OW]");
-  lt_need_float(g, op, "gy", in[0]);
-  const char *size = lt_ints_text(&g->arena, a->size.v, 2);
-  if (a->size.v[0] < 1 || a->size.v[1] < 1) lt_node_fail(g, op, "size %s must be at least 1", size);
-  const lt_type y = *lt_type_of(g, in[0]);
-  const lt_type x = lt_make_type(y.dtype, 4, (int64_t[]){y.dim[0], y.dim[1], a->size.v[0], a->size.v[1]});
-  lt_window w = lt_window_read(op, a, &x, NULL);
-  lt_need_window(g, op, &w, lt_arena_printf(&g->arena, "size %s", size));
-  const int64_t windows[2] = {w.axis[0].windows, w.axis[1].windows};
-  if (windows[0] != y.dim[2] || windows[1] != y.dim[3])
-    lt_node_fail(g, op, "gy %s does not fit: an image of size %s gives %s", lt_text_of(g, in[0]), size,
-                 lt_ints_text(&g->arena, windows, 2));
-  *out_type = x;
+  resolve_stride(g, LT_OP_avg_pool_grad, &a->kernel, &a->stride);
+  *out_type = infer_image(g, LT_OP_avg_pool_grad, in[0], a, &a->size);
 }
 
 LT_EVAL(avg_pool_grad) {

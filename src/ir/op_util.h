@@ -56,6 +56,8 @@ lt_value lt_reshape_like(lt_graph *g, lt_value x, const lt_type *shape);
 lt_value lt_is_maximum(lt_graph *g, lt_value x, lt_value y); /* x equals y, the maximum it is part of; NaN is one */
 /* max_pool with a pad_value, by one without */
 lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x);
+/* a scatter_add by what max_pool_index says, pixel by pixel; 0: it is something else */
+lt_value lt_emit_max_pool_grad(lt_graph *g, const lt_node *scatter, const lt_value *in);
 void lt_gradients_after(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny,
                         const lt_value *wrt, unsigned n, uint32_t first);
 void lt_grad_check(lt_graph *g, const lt_value *y, const lt_value *seed, unsigned ny, const lt_value *wrt, unsigned n);

@@ -185,6 +185,104 @@ LT_LOWER(avg_pool_grad) {
   lt_kernel_finish(&kb);
 }
 
+/* ---- max_pool's gradient ----------------------------------------------------------------------------------------- */
+
+/* Pixels of an image along both axes: runs of them (window.h), or all, then against every window (`places`). */
+typedef struct pixels { const lt_window_axis *axis[2]; const lt_phase_run *run[2]; bool places[2]; } pixels;
+
+/* Output dims: pixels in the order in which they stand in memory, in blocks of channels, else the columns of a run as
+ * lanes. q and p: the dims of pixels and phases. */
+static void pixel_space(lt_kernel_builder *kb, const pixels *s, const lt_type *x, bool blocked, int q[2], int p[2]) {
+  const int image = lt_kernel_dim(kb, x->dim[0]);
+  const int block = lt_kernel_dim(kb, blocked ? lt_ceil_div(x->dim[1], LT_LANES) : x->dim[1]);
+  q[0] = lt_kernel_dim(kb, s->run[0]->pixels), p[0] = lt_kernel_dim(kb, s->run[0]->phases);
+  if (blocked) q[1] = lt_kernel_dim(kb, s->run[1]->pixels), p[1] = lt_kernel_dim(kb, s->run[1]->phases);
+  else p[1] = lt_kernel_dim(kb, s->run[1]->phases), q[1] = lt_kernel_dim(kb, s->run[1]->pixels);
+  kb->shape = *x, kb->at = (lt_at){0};
+  kb->at.c[0] = lt_coord_dim(image), kb->at.c[1] = lt_coord_dim(block);
+  if (blocked) {
+    kb->k.block_dim = block, kb->k.channels = x->dim[1];
+    kb->at.c[1] = lt_coord_affine(block, LT_LANES, 0), kb->at.c[1].coef[lt_kernel_dim(kb, LT_LANES)] = 1;
+  }
+  for (int i = 0; i < 2; i++) {
+    kb->at.c[2 + i] = lt_coord_affine(q[i], s->run[i]->pitch, s->run[i]->at);
+    kb->at.c[2 + i].coef[p[i]] = s->run[i]->at_step;
+  }
+}
+
+/* The windows of a run's pixels (q, p), the earliest first; guarded where not all of them exist. */
+static lt_coord windows_of(const lt_window_axis *a, const lt_phase_run *r, int q, int p, int tap) {
+  const int64_t first = r->from - (r->taps - 1) * r->back, more = (r->phases - 1) * r->from_step;
+  lt_coord c = lt_coord_affine(q, 1, first);
+  c.coef[p] = r->from_step, c.coef[tap] = r->back;
+  const bool exist = first + LT_MIN(more, 0) >= 0 && r->from + r->pixels - 1 + LT_MAX(more, 0) < a->windows;
+  c.limit = exist ? 0 : a->windows;
+  return c;
+}
+
+/* gy where its window's index is the pixel. */
+static int32_t if_maximum(lt_kernel_builder *kb, const pixels *s, const lt_node *n, const lt_at *in,
+                          const walk *walks) {
+  lt_at index = *in;
+  lt_coord here = lt_coord_zero();
+  index.fill = -1;
+  for (int i = 0; i < 2; i++) {
+    const int64_t step = i ? 1 : s->axis[1]->size;
+    here.add += kb->at.c[2 + i].add * step;
+    for (int d = 0; d < LT_MAX_DIMS; d++) here.coef[d] += kb->at.c[2 + i].coef[d] * step;
+  }
+  const lt_dtype t = kb->k.dtype;
+  const int32_t at = load(kb, n->in[1], &index, walks), gy = load(kb, n->in[0], in, walks);
+  const int32_t same = lt_x_map(kb, LT_OP_equal, LT_BOOL, at, lt_x_cast(kb, LT_I32, lt_x_index(kb, &here)));
+  lt_instr pick = {.kind = LT_X_MAP, .op = LT_OP_select, .dtype = t, .arg = {same, gy, lt_x_const(kb, t, 0)}};
+  return lt_x_push(kb, pick);
+}
+
+static void lower_pixels(lt_builder *b, const lt_unit *u, const pixels *s) {
+  const lt_node *n = u->root;
+  const lt_type *x = lt_type_of(b->g, n->out);
+  const bool reached = s->run[0]->taps && s->run[1]->taps;
+  lt_kernel_builder kb;
+  int q[2], p[2];
+  lt_kernel_init(&kb, b, u, reached ? LT_K_REDUCE : LT_K_LOOPS);
+  kb.k.dtype = kb.k.acc = x->dtype;
+  pixel_space(&kb, s, x, lt_unit_blocked(b, u, x), q, p);
+  if (reached) {
+    lt_at in = kb.at;
+    walk walks[2] = {0};
+    for (int i = 0; i < 2; i++) {
+      walks[i] = (walk){lt_kernel_rdim(&kb, s->run[i]->taps), .places = s->places[i]};
+      if (s->places[i]) in.c[2 + i] = lt_coord_dim(walks[i].dim);
+      else in.c[2 + i] = windows_of(s->axis[i], s->run[i], q[i], p[i], walks[i].dim);
+      if (s->places[i]) walks[i].guard = tap_between(s->axis[i], &kb.at.c[2 + i], &in.c[2 + i]);
+    }
+    kb.k.reduce = LT_SUM_CHAIN;
+    lt_kernel_use(&kb, &kb.rexpr);
+    lt_kernel_last(&kb, if_maximum(&kb, s, n, &in, walks));
+    lt_kernel_use(&kb, &kb.expr);
+  }
+  lt_kernel_result(&kb, reached ? lt_x_result(&kb, x->dtype) : lt_x_const(&kb, x->dtype, 0));
+  lt_kernel_stores(&kb);
+  lt_kernel_finish(&kb);
+}
+
+LT_LOWER(max_pool_grad) {
+  const lt_window w = lt_window_of(b->g, u->root);
+  lt_phase_runs runs[2] = {0};
+  pixels s = {.axis = {&w.axis[0], &w.axis[1]}};
+  for (int i = 0; i < 2; i++) {
+    s.places[i] = by_places(&w.axis[i], w.axis[i].windows);
+    const lt_phase_run all = {.pitch = 1, .pixels = w.axis[i].size, .phases = 1, .taps = w.axis[i].windows};
+    if (s.places[i]) lt_vec_push(b->a, &runs[i], all);
+    else lt_window_runs(&runs[i], b->a, &w.axis[i]);
+  }
+  for (uint32_t i = 0; i < runs[0].n; i++)
+    for (uint32_t j = 0; j < runs[1].n; j++) {
+      s.run[0] = &runs[0].at[i], s.run[1] = &runs[1].at[j];
+      lower_pixels(b, u, &s);
+    }
+}
+
 LT_LOWER(max_pool) { lower_pool(b, u); }
 LT_LOWER(max_pool_index) { lower_pool(b, u); }
 LT_LOWER(avg_pool) { lower_pool(b, u); }

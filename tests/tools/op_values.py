@@ -217,7 +217,7 @@ def max_pool(x, k, s, p, d, ceil=False):
 
 
 def max_pool_back(x, gy, k, s, p, d, ceil=False):
-    gx = np.zeros(x.shape)
+    gx = zeros(x.shape, gy)
     for at, taps in windows(x, k, s, p, d, None, ceil):
         if taps:
             gx[at[:2] + first_max(taps)[:2]] += gy[at]
@@ -501,6 +501,9 @@ def pools():
              lambda v, gy: max_pool_back(v, gy, k, s, p, d, ceil))
         if j % 3 == 0:
             case("max_pool_index", f"{v}: {dims(x)}", f"max_pool_index({v}{attrs})", lambda v: max_pool_index(v, k, s, p, d, ceil))
+        if j % 3 == 1:
+            case("max_pool_grad", f"gy: {dims(gy)}, c_x: {dims(x)}", f"max_pool_grad(gy, max_pool_index(c_x{attrs}), size={list(x[2:])}{attrs})",
+                 lambda gy, v: max_pool_back(v, gy, k, s, p, d, ceil)[0])
         attrs += text(count_include_pad=include)
         case("avg_pool", f"x: {dims(x)}", f"avg_pool(x{attrs})", lambda v: avg_pool(v, k, s, p, d, ceil, include),
              lambda v, gy: avg_pool_back(v, gy, k, s, p, d, ceil, include))

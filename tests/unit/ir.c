@@ -115,7 +115,7 @@ static void check_facts(const lt_op_info *o) {
   ck_assert_msg(!map || o->reads == LT_READS_ALL, "%s: MAP ops read ALL", o->name);
   bool says_how = o->moves != LT_MOVES__ && o->moves != LT_MOVES_PICK;
   ck_assert_msg(((o->flags & LT_MOVE) != 0) == says_how, "%s: a MOVE says how", o->name);
-  ck_assert_msg(o->writes != LT_WRITES_EPI || o->flags & LT_HEAVY, "%s: EPI is for roots", o->name);
+  ck_assert_msg(o->writes != LT_WRITES_EPI || o->flags & (LT_HEAVY | LT_HIDDEN), "%s: EPI is for roots", o->name);
   ck_assert_msg(o->reads != LT_READS_INNER || o->blocks == LT_BLOCKS_AXES, "%s: INNER is for reductions", o->name);
   ck_assert_msg(o->same != LT_SAME_SWAP || o->max_in == 2, "%s: SWAP needs two operands", o->name);
   ck_assert_msg(computed || !(o->writes || o->reads || says_how || o->blocks || o->rounds),

@@ -230,3 +230,13 @@ bool lt_spell_avg_pool_grad(lt_rewrite *r, const lt_node *n, const lt_value *in)
   r->map[n->out] = lt_emit(g, LT_OP_conv2d_grad_input, &c, (lt_value[]){each, ones}, 2);
   return true;
 }
+
+bool lt_spell_max_pool_grad(lt_rewrite *r, const lt_node *n, const lt_value *in) {
+  lt_graph *g = r->to;
+  const lt_type y = *lt_type_of(g, in[0]), x = *lt_type_of(r->from, n->out);
+  const int64_t windows[3] = {y.dim[0], y.dim[1], y.dim[2] * y.dim[3]};
+  lt_scatter_add_attrs a = {.axis = 2, .size = x.dim[2] * x.dim[3]};
+  lt_value gy = lt_reshape(g, in[0], 3, windows), index = lt_reshape(g, in[1], 3, windows);
+  r->map[n->out] = lt_reshape_like(g, lt_emit(g, LT_OP_scatter_add, &a, (lt_value[]){gy, index}, 2), &x);
+  return true;
+}

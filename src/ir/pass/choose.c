@@ -120,7 +120,8 @@ static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
   } else if (lt_facts(n)->blocks == LT_BLOCKS_AXES) {
     if (keeps_channels(g, n) && made_of_blocks(s, n->in[0])) prefer(s, n->in[0]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_POOL) {
-    if (s->blocked[n->out] || y->dim[1] >= 16) prefer(s, n->in[0]);
+    for (unsigned k = 0; k < n->n_in; k++)
+      if (s->blocked[n->out] || y->dim[1] >= 16) prefer(s, n->in[k]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_EACH && s->blocked[n->out]) {
     for (unsigned k = 0; k < n->n_in; k++)
       if (n->in[k] && !memcmp(lt_type_of(g, n->in[k])->dim, y->dim, sizeof y->dim)) prefer(s, n->in[k]);
