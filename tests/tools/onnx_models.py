@@ -354,3 +354,14 @@ asked = [k for k in outs if k != "g"]
 results = dict(zip(asked, ReferenceEvaluator(preview(rest, given, asked, {})).run(asked, given)), g=slope)
 for k, v in dict(feeds, **results).items():
     np.save(os.path.join(out, f"preview.{k}.npy"), v)
+
+# Parts that happen to have no elements, as masks of shifted windows have them where nothing is shifted.
+nodes = [h.make_node("Slice", ["x", "two", "two", "zero"], ["none"]), h.make_node("Reshape", ["none", "open"], ["a"]), h.make_node("Unsqueeze", ["a", "zero"], ["b"]),
+         h.make_node("Squeeze", ["b", "zero"], ["c"]), h.make_node("Add", ["c", "half"], ["d"]), h.make_node("Neg", ["d"], ["e"]), h.make_node("Expand", ["e", "wide"], ["f"]),
+         h.make_node("Reshape", ["f", "rows"], ["g"]), h.make_node("Concat", ["g", "x"], ["y"], axis=0), h.make_node("Range", ["nought", "nought", "first"], ["i"]),
+         h.make_node("Reshape", ["i", "column"], ["at"]), h.make_node("Concat", ["at", "at"], ["pairs"], axis=-1), h.make_node("ScatterND", ["x", "pairs", "i2"], ["z"]),
+         h.make_node("Cast", ["i"], ["i2"], to=T.FLOAT), h.make_node("ScatterND", ["x", "at", "g"], ["all"])]
+nodes[-2], nodes[-3] = nodes[-3], nodes[-2]
+model("none", nodes, {"x": (T.FLOAT, [2, 3])}, {"y": (T.FLOAT, [2, 3]), "z": (T.FLOAT, [2, 3]), "all": (T.FLOAT, [2, 3])},
+      {"two": np.array([2]), "zero": np.array([0]), "open": np.array([-1, 1, 3]), "half": np.float32(0.5), "wide": np.array([1, 2, 3]), "rows": np.array([-1, 3]),
+       "nought": np.array(0), "first": np.array(1), "column": np.array([-1, 1])}, feeds={"x": w(2, 3)})

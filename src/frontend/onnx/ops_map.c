@@ -6,8 +6,8 @@
 #include <math.h>
 
 void lt_onnx_unary(lt_onnx *c) {
-  lt_value x = lt_ox_in(c, 0);
-  lt_ox_result(c, 0, un(c, c->row->op, x));
+  if (lt_ox_empty(c, 0)) lt_ox_result_empty(c, 0, lt_ox_type(c, 0));
+  else lt_ox_result(c, 0, un(c, c->row->op, lt_ox_in(c, 0)));
 }
 
 /* Before version 7 the second operand says at which axis of the first it stands. */
@@ -28,8 +28,22 @@ static void two(lt_onnx *c, lt_value *a, lt_value *b) {
   if (c->opset < 7) *b = at_axis(c, *a, *b);
 }
 
+/* Has one of two operands no elements? Then the result has none either. */
+static bool none(lt_onnx *c) {
+  lt_type t;
+  lt_op op = c->row->op;
+  if (!lt_ox_empty(c, 0) && !lt_ox_empty(c, 1)) return false;
+  const lt_type *a = lt_ox_type(c, 0), *b = lt_ox_type(c, 1);
+  if (!lt_broadcast(&t, a, b))
+    lt_ox_refuse(c, "its operands are %s and %s", lt_type_text(c->arena, a), lt_type_text(c->arena, b));
+  if (op == LT_OP_equal || op == LT_OP_less || op == LT_OP_less_equal) t.dtype = LT_BOOL;
+  lt_ox_result_empty(c, 0, &t);
+  return true;
+}
+
 void lt_onnx_binary(lt_onnx *c) {
   lt_value a, b;
+  if (none(c)) return;
   two(c, &a, &b);
   lt_ox_result(c, 0, lt_ox_binary(c, c->row->op, a, b));
 }

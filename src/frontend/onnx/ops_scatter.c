@@ -144,7 +144,7 @@ void lt_onnx_scatter_elements(lt_onnx *c) {
   lt_ox_result(c, 0, scatter(c, x, as_large(c, updates, &t, axis, 0), index, axis));
 }
 
-void lt_onnx_scatter_nd(lt_onnx *c) {
+static void put_nd(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0), index = lt_ox_in(c, 1), updates = lt_ox_in(c, 2);
   lt_type t = lt_ox_of(c, x), i = lt_ox_of(c, index), u = lt_ox_of(c, updates);
   int64_t size;
@@ -158,4 +158,10 @@ void lt_onnx_scatter_nd(lt_onnx *c) {
   lt_value flat = lt_ox_reshape(c, x, 2, (int64_t[]){size, rest});
   lt_value y = scatter(c, flat, lt_ox_reshape(c, updates, 2, dim), at, 0);
   lt_ox_result(c, 0, lt_ox_reshape(c, y, t.rank, t.dim));
+}
+
+void lt_onnx_scatter_nd(lt_onnx *c) {
+  lt_ox_text(c, "reduction", "none");
+  if (lt_ox_empty(c, 1)) lt_ox_alias(c, 0, 0); /* nothing is put anywhere */
+  else put_nd(c);
 }

@@ -6,10 +6,15 @@
 
 /* ---- shapes ------------------------------------------------------------------------------------------------------ */
 
+static void result_reshaped(lt_onnx *c, int64_t rank, const int64_t *dim) {
+  lt_type t = lt_make_type(lt_ox_type(c, 0)->dtype, (unsigned)rank, dim);
+  if (lt_ox_empty(c, 0)) lt_ox_result_empty(c, 0, &t);
+  else lt_ox_result(c, 0, lt_ox_reshape(c, lt_ox_in(c, 0), t.rank, dim));
+}
+
 void lt_onnx_reshape(lt_onnx *c) {
   lt_ox_ints shape;
-  lt_value x = lt_ox_in(c, 0);
-  lt_type t = lt_ox_of(c, x);
+  lt_type t = *lt_ox_type(c, 0);
   int64_t dim[LT_MAX_RANK], count = lt_type_count(&t), known = 1, open = -1;
   bool zero = lt_ox_int(c, "allowzero", 0);
   if (!lt_ox_axes(c, "shape", 1, &shape)) lt_ox_refuse(c, "its shape is missing");
@@ -19,30 +24,28 @@ void lt_onnx_reshape(lt_onnx *c) {
     dim[i] = shape.v[i];
     if (dim[i] == 0 && !zero && i < t.rank) dim[i] = t.dim[i];
     if (dim[i] == -1 && open < 0) open = i;
-    else if (dim[i] < 1 || !lt_mul_ok(&known, known, dim[i]))
+    else if (dim[i] < (count > 0) || !lt_mul_ok(&known, known, dim[i]))
       lt_ox_refuse(c, "dimension %lld of its shape is %lld", (long long)i, (long long)shape.v[i]);
   }
-  if (open >= 0 && count % known == 0) dim[open] = count / known, known = count;
-  if (known != count)
+  if (open >= 0 && known && count % known == 0) dim[open] = count / known, known = count, open = -1;
+  if (known != count || open >= 0)
     lt_ox_refuse(c, "x %s has %lld elements, which do not fill its shape", lt_type_text(c->arena, &t),
                  (long long)count);
-  lt_ox_result(c, 0, lt_ox_reshape(c, x, (unsigned)shape.n, dim));
+  result_reshaped(c, shape.n, dim);
 }
 
 void lt_onnx_flatten(lt_onnx *c) {
-  lt_value x = lt_ox_in(c, 0);
-  lt_type t = lt_ox_of(c, x);
+  lt_type t = *lt_ox_type(c, 0);
   int64_t axis = lt_ox_int(c, "axis", 1), dim[2] = {1, 1};
   if (axis != t.rank) axis = lt_ox_axis(c, axis, t.rank);
   for (unsigned i = 0; i < t.rank; i++) dim[i >= axis] *= t.dim[i];
-  lt_ox_result(c, 0, lt_ox_reshape(c, x, 2, dim));
+  result_reshaped(c, 2, dim);
 }
 
 void lt_onnx_squeeze(lt_onnx *c) {
   lt_ox_ints axes = {0};
   bool given = lt_ox_axes(c, "axes", 1, &axes), gone[LT_MAX_RANK] = {false};
-  lt_value x = lt_ox_in(c, 0);
-  lt_type t = lt_ox_of(c, x);
+  lt_type t = *lt_ox_type(c, 0);
   int64_t dim[LT_MAX_RANK];
   unsigned rank = 0;
   for (int64_t i = 0; i < axes.n; i++) gone[lt_ox_axis(c, axes.v[i], t.rank)] = true;
@@ -50,14 +53,13 @@ void lt_onnx_squeeze(lt_onnx *c) {
     if (gone[i] && t.dim[i] != 1) lt_ox_refuse(c, "axis %u of x %s is not 1", i, lt_type_text(c->arena, &t));
     if (given ? !gone[i] : t.dim[i] != 1) dim[rank++] = t.dim[i];
   }
-  lt_ox_result(c, 0, lt_ox_reshape(c, x, rank, dim));
+  result_reshaped(c, rank, dim);
 }
 
 void lt_onnx_unsqueeze(lt_onnx *c) {
   lt_ox_ints axes = {0};
   lt_ox_axes(c, "axes", 1, &axes);
-  lt_value x = lt_ox_in(c, 0);
-  lt_type t = lt_ox_of(c, x);
+  lt_type t = *lt_ox_type(c, 0);
   int64_t dim[LT_MAX_RANK], rank = t.rank + axes.n;
   bool one[LT_MAX_RANK] = {false};
   if (rank > LT_MAX_RANK)
@@ -67,7 +69,7 @@ void lt_onnx_unsqueeze(lt_onnx *c) {
     if (!one[i] && from >= t.rank) lt_ox_refuse(c, "an axis is given twice");
     dim[i] = one[i] ? 1 : t.dim[from++];
   }
-  lt_ox_result(c, 0, lt_ox_reshape(c, x, (unsigned)rank, dim));
+  result_reshaped(c, rank, dim);
 }
 
 void lt_onnx_transpose(lt_onnx *c) {
@@ -88,13 +90,21 @@ void lt_onnx_transpose(lt_onnx *c) {
   lt_ox_result(c, 0, lt_transpose(c->g, x, p));
 }
 
+static void concat_none(lt_onnx *c, int64_t axis) {
+  lt_type t = *lt_ox_type(c, 0);
+  axis = lt_ox_axis(c, axis, t.rank);
+  for (unsigned i = 1; i < c->n->in.n; i++)
+    if (lt_ox_type(c, i)->rank == t.rank) t.dim[axis] += lt_ox_type(c, i)->dim[axis];
+  lt_ox_result_empty(c, 0, &t);
+}
+
 void lt_onnx_concat(lt_onnx *c) {
   lt_value *part = LT_NEW_ARRAY(c->arena, lt_value, c->n->in.n + 1);
   unsigned n = 0;
   int64_t axis = lt_ox_int(c, "axis", 1);
   for (unsigned i = 0; i < c->n->in.n; i++)
     if (!lt_ox_empty(c, i)) part[n++] = lt_ox_operand(c, i); /* ViT's class token is trained */
-  if (!n) lt_ox_alias(c, 0, 0);
+  if (!n) concat_none(c, axis);
   else lt_ox_result(c, 0, lt_ox_concat(c, part, n, lt_ox_axis(c, axis, lt_type_of(c->g, part[0])->rank)));
 }
 
@@ -123,13 +133,13 @@ void lt_onnx_split(lt_onnx *c) {
 /* The shape may lack leading axes, and say 1 where x has more. */
 void lt_onnx_expand(lt_onnx *c) {
   lt_ox_ints shape = lt_ox_known_ints(c, 1, "shape");
-  lt_value x = lt_ox_in(c, 0);
-  lt_type t = lt_ox_of(c, x), to = {.dtype = t.dtype, .rank = (uint8_t)LT_MIN(shape.n, LT_MAX_RANK + 1)}, y;
+  lt_type t = *lt_ox_type(c, 0), to = {.dtype = t.dtype, .rank = (uint8_t)LT_MIN(shape.n, LT_MAX_RANK + 1)}, y;
   if (to.rank > LT_MAX_RANK) lt_ox_refuse(c, "its shape has %lld dimensions", (long long)shape.n);
   for (unsigned i = 0; i < to.rank; i++) to.dim[i] = shape.v[i];
   if (!lt_broadcast(&y, &t, &to))
     lt_ox_refuse(c, "x %s does not broadcast to %s", lt_type_text(c->arena, &t), lt_type_text(c->arena, &to));
-  lt_ox_result(c, 0, lt_broadcast_to(c->g, x, &y));
+  if (!lt_type_count(&y)) lt_ox_result_empty(c, 0, &y);
+  else lt_ox_result(c, 0, lt_broadcast_to(c->g, lt_ox_in(c, 0), &y));
 }
 
 /* Each axis is repeated as one before it, which it then takes in. */
