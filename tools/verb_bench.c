@@ -43,29 +43,75 @@ static double share(double gflop, double seconds, double peak) {
   return seconds > 0 && peak > 0 ? 100 * gflop / seconds / peak : 0;
 }
 
+static double percent(double part, double all) { return all > 0 ? 100 * part / all : 0; }
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+typedef struct line { const char *name, *op; double seconds, gflop; int kernels; } line;
+
+/* `of`: the seconds that are 100 %; 0: no share. */
+static void print_line(const line *l, double of, const result *r) {
+  printf("%-32s %-22s %10.4f ", l->name, l->op, l->seconds * 1e3);
+  if (of > 0) printf("%8.1f", percent(l->seconds, of));
+  else printf("%8s", "");
+  printf(" %10.3f %10.1f %8.1f", l->gflop * 1e3, l->seconds > 0 ? l->gflop / l->seconds : 0,
+         share(l->gflop, l->seconds, r->peak));
+}
+
+static int by_seconds(const void *a, const void *b) {
+  double x = ((const line *)a)->seconds, y = ((const line *)b)->seconds;
+  return (x < y) - (x > y);
+}
+
+/* Kernels of one op together, those that take longest first; nothing where no op has two. */
+static void print_ops(const line *kernel, size_t n, double sum, const result *r) {
+  line *op = need(calloc(n + 1, sizeof *op));
+  size_t ops = 0, k;
+  for (size_t i = 0; i < n; i++) {
+    for (k = 0; k < ops && strcmp(op[k].name, kernel[i].op) != 0; k++) {}
+    if (k == ops) op[ops++] = (line){.name = kernel[i].op};
+    op[k].seconds += kernel[i].seconds, op[k].gflop += kernel[i].gflop, op[k].kernels++;
+  }
+  qsort(op, ops, sizeof *op, by_seconds);
+  for (k = 0; k < ops && ops < n; k++) {
+    char *count = format("%d kernel%s", op[k].kernels, op[k].kernels == 1 ? "" : "s");
+    op[k].op = count;
+    print_line(&op[k], sum, r);
+    printf("\n");
+    free(count);
+  }
+  free(op);
+}
+
 static void print_table(const lathe_model *m, const result *r) {
   lathe_kernel k;
   double sum = 0;
-  printf("%-32s %-22s %10s %10s %10s %8s\n", "kernel", "op", "ms", "MFLOP", "GFLOP/s", "% peak");
-  for (size_t i = 0; lathe_model_kernel(m, r->entry, i, &k); i++) {
-    double t = r->kernel[i];
-    sum += t;
-    printf("%-32s %-22s %10.4f %10.3f %10.1f %8.1f\n", k.name, k.op, t * 1e3, k.gflop * 1e3, t > 0 ? k.gflop / t : 0,
-           share(k.gflop, t, r->peak));
+  line *kernel = need(calloc((size_t)r->stats.kernels + 1, sizeof *kernel));
+  size_t n = 0;
+  for (int i = 0; i < r->stats.kernels; i++) sum += r->kernel[i];
+  printf("%-32s %-22s %10s %8s %10s %10s %8s  %s\n", "kernel", "op", "ms", "% time", "MFLOP", "GFLOP/s", "% peak",
+         "with");
+  for (; lathe_model_kernel(m, r->entry, n, &k); n++) {
+    kernel[n] = (line){.name = k.name, .op = k.op, .seconds = r->kernel[n], .gflop = k.gflop};
+    print_line(&kernel[n], sum, r);
+    printf(*k.fused ? "  %s\n" : "\n", k.fused);
   }
-  printf("%-32s %-22s %10.4f %10.3f %10.1f %8.1f\n", "all kernels", "", sum * 1e3, r->stats.gflop * 1e3,
-         sum > 0 ? r->stats.gflop / sum : 0, share(r->stats.gflop, sum, r->peak));
-  printf("%-32s %-22s %10.4f %10.3f %10.1f %8.1f\n", "whole call, best", "", r->whole.best * 1e3, r->stats.gflop * 1e3,
-         r->stats.gflop / r->whole.best, share(r->stats.gflop, r->whole.best, r->peak));
-  printf("%-32s %-22s %10.4f  (%lld calls)\n", "whole call, median", "", r->whole.median * 1e3,
+  print_ops(kernel, n, sum, r);
+  print_line(&(line){.name = "all kernels", .op = "", .seconds = sum, .gflop = r->stats.gflop}, sum, r);
+  printf("\n");
+  print_line(&(line){.name = "whole call, best", .op = "", .seconds = r->whole.best, .gflop = r->stats.gflop}, 0, r);
+  printf("\n%-32s %-22s %10.4f  (%lld calls)\n", "whole call, median", "", r->whole.median * 1e3,
          (long long)r->whole.calls);
   printf("FMA peak %.1f GFLOP/s on %d thread%s; compiled in %.1f ms; arena %lld bytes, weights %lld bytes\n", r->peak,
          r->threads, r->threads == 1 ? "" : "s", r->stats.compile_ms, (long long)r->stats.scratch_bytes,
          (long long)(r->stats.state_bytes ? r->stats.state_bytes : r->stats.weights_bytes));
+  free(kernel);
 }
 
 static void print_json(const lathe_model *m, const result *r) {
   lathe_kernel k;
+  double sum = 0;
+  for (int i = 0; i < r->stats.kernels; i++) sum += r->kernel[i];
   printf("{\"entry\": \"%s\", \"threads\": %d, \"compile_ms\": %.3f, \"best_ms\": %.6f, \"median_ms\": %.6f, "
          "\"calls\": %lld, "
          "\"gflop\": %.9g, \"peak_gflops\": %.6g, \"arena_bytes\": %lld, \"weight_bytes\": %lld, \"state_bytes\": "
@@ -78,7 +124,10 @@ static void print_json(const lathe_model *m, const result *r) {
     json_string(stdout, k.name);
     printf(", \"op\": ");
     json_string(stdout, k.op);
-    printf(", \"ms\": %.6f, \"gflop\": %.9g}", r->kernel[i] * 1e3, k.gflop);
+    printf(", \"fused\": ");
+    json_string(stdout, k.fused);
+    printf(", \"ms\": %.6f, \"share\": %.4g, \"gflop\": %.9g}", r->kernel[i] * 1e3, percent(r->kernel[i], sum) / 100,
+           k.gflop);
   }
   printf("\n]}\n");
 }

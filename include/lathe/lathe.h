@@ -217,7 +217,8 @@ typedef struct lathe_stats {
 } lathe_stats;
 /* 1, or 0: no such entry */
 LATHE_API int lathe_model_stats(const lathe_model *m, const char *entry, lathe_stats *out);
-typedef struct lathe_kernel { const char *name, *op; double gflop, bytes; } lathe_kernel;
+/* name: the node's or its layer's; op: as the user wrote it; fused: what else the kernel computes, "batch_norm relu" */
+typedef struct lathe_kernel { const char *name, *op, *fused; double gflop, bytes; } lathe_kernel;
 LATHE_API int lathe_model_kernel(const lathe_model *m, const char *entry, size_t i, lathe_kernel *out);
 typedef struct lathe_block { const char *name; int64_t offset, bytes; int32_t first, last; /* kernels */ } lathe_block;
 /* the arena's contents */

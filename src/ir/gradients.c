@@ -84,6 +84,24 @@ static void step_back(walk *w, const lt_node *n) {
     if (n->in[i] && gin[i] && w->depends.at[n->in[i]]) add_gradient(w, n->in[i], gin[i]);
 }
 
+/* Whose gradient it is, for people: a node's layer or name, else those of what it is computed from. */
+static const char *label_of(const lt_graph *g, const lt_node *n) {
+  enum { STEPS = 8 };
+  const char *label = NULL;
+  for (int i = 0; i < STEPS && !label && !lt_is_leaf(g, n->out); i++) {
+    label = n->label ? n->label : lt_name_of(g, n->out);
+    if (!n->n_in || !n->in[0]) break;
+    n = lt_node_of(g, n->in[0]);
+  }
+  return label;
+}
+
+/* Nodes emitted next are part of n's gradient; where they are ops that users know, its rule takes the origin away. */
+static void stand_at(lt_graph *g, const lt_node *n) {
+  g->label = label_of(g, n), g->loc = n->loc;
+  g->origin = lt_arena_printf(&g->arena, "%s_grad", n->origin ? n->origin : lt_op_table[n->op].name);
+}
+
 /* Nodes [first, end), last to first. What they emit stands after them. */
 static void walk_back(walk *w, uint32_t first, uint32_t end) {
   lt_graph *g = w->v.g;
@@ -92,7 +110,7 @@ static void walk_back(walk *w, uint32_t first, uint32_t end) {
     bool any = false;
     for (unsigned k = 0; k < n->n_out; k++) any |= w->grad.at[n->out + k] && w->depends.at[n->out + k];
     if (!any || !passes_gradients(n)) continue;
-    g->label = n->label, g->loc = n->loc;
+    stand_at(g, n);
     if (n->op == LT_OP_grad) expand_grad(w, n);
     else step_back(w, n);
   }

@@ -256,6 +256,7 @@ int32_t lt_x_value(lt_kernel_builder *kb, lt_value v) {
                                  .attrs = kept_attrs(kb, n),
                                  .dtype = lt_type_of(g, v)->dtype,
                                  .arg = {arg[0], arg[1], arg[2]}});
+    if (n != kb->unit->root) lt_kernel_fuse(kb, n);
   }
   kb->b->memo[v] = (lt_memo){kb->stamp, r};
   return r;

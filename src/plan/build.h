@@ -82,6 +82,7 @@ typedef struct lt_kernel_builder {
   LT_VEC(lt_access) access;
   lt_code_vec rexpr, expr, *x; /* x: the one being written */
   LT_VEC(lt_store) store;
+  lt_str fused;   /* k.fused, as it grows */
   uint32_t stamp; /* of *x, in b->memo */
   lt_type shape;  /* of the element at `at`: the shape members of the cluster have or broadcast into */
   lt_at at;
@@ -161,7 +162,8 @@ int32_t lt_x_value(lt_kernel_builder *kb, lt_value v);
 /* ---- kernel.c: making and finishing kernels ---- */
 void lt_kernel_init(lt_kernel_builder *kb, lt_builder *b, const lt_unit *u, lt_kernel_kind kind);
 void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n);
-int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent); /* adds an output dim, returns it */
+void lt_kernel_fuse(lt_kernel_builder *kb, const lt_node *n); /* it also computes n */
+int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent);     /* adds an output dim, returns it */
 /* adds a reduced dim; output dims are complete */
 int lt_kernel_rdim(lt_kernel_builder *kb, int64_t extent);
 /* x is made the expression's last instruction */

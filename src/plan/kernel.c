@@ -6,7 +6,8 @@ void lt_kernel_init(lt_kernel_builder *kb, lt_builder *b, const lt_unit *u, lt_k
   kb->k.kind = kind;
   kb->k.block_dim = LT_NONE;
   kb->k.dtype = kb->k.acc = LT_F32;
-  kb->k.name = kb->k.op = "";
+  kb->k.name = kb->k.op = kb->k.fused = "";
+  lt_str_init(&kb->fused, b->a);
   kb->x = &kb->expr;
   kb->stamp = ++b->codes_begun;
   if (u && u->root) lt_kernel_name(kb, u->root);
@@ -19,12 +20,21 @@ void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x) {
 
 void lt_kernel_result(lt_kernel_builder *kb, int32_t x) { kb->b->memo[kb->unit->root->out] = (lt_memo){kb->stamp, x}; }
 
+static const char *written_op(const lt_node *n) { return n->origin ? n->origin : lt_op_table[n->op].name; }
+
 void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n) {
   const lt_graph *g = kb->b->g;
   const char *name = n->label ? n->label : lt_name_of(g, n->out);
   kb->k.name = name ? lt_arena_strdup(kb->b->a, name) : lt_arena_printf(kb->b->a, "v%u", n->out);
-  kb->k.op = n->origin ? lt_arena_strdup(kb->b->a, n->origin) : lt_op_table[n->op].name;
+  kb->k.op = lt_arena_strdup(kb->b->a, written_op(n));
   kb->k.dtype = kb->k.acc = lt_type_of(g, n->out)->dtype;
+}
+
+/* An op of several nodes, one after the other, is named once; what the root is part of is not named again. */
+void lt_kernel_fuse(lt_kernel_builder *kb, const lt_node *n) {
+  const char *op = written_op(n), *all = kb->fused.n ? kb->fused.at : "", *blank = strrchr(all, ' ');
+  if (strcmp(op, kb->k.op) == 0 || strcmp(op, blank ? blank + 1 : all) == 0) return;
+  lt_str_printf(&kb->fused, "%s%s", kb->fused.n ? " " : "", op);
 }
 
 int lt_kernel_dim(lt_kernel_builder *kb, int64_t extent) {
@@ -109,6 +119,7 @@ void lt_kernel_finish(lt_kernel_builder *kb) {
   k->rexpr = kb->rexpr.at, k->n_rexpr = kb->rexpr.n;
   k->expr = kb->expr.at, k->n_expr = kb->expr.n;
   k->store = kb->store.at, k->n_store = kb->store.n;
+  if (kb->fused.n) k->fused = kb->fused.at;
   double points = 1, all = 1, maps = 0, rmaps = 0;
   for (int i = 0; i < k->n_dims + k->n_rdims; i++) {
     if (i < k->n_dims) points *= (double)k->extent[i];

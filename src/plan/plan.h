@@ -148,8 +148,9 @@ typedef struct lt_border { uint32_t buffer; int64_t outer, height, width, inner,
 
 typedef struct lt_kernel {
   lt_kernel_kind kind;
-  const char *name; /* "conv1" or "v12": for bench and symbols' comments */
-  const char *op;   /* the op at the root as the user wrote it; "layout", "pack" for what the compiler added */
+  const char *name;  /* "conv1" or "v12": for bench and symbols' comments */
+  const char *op;    /* the op at the root as the user wrote it; "layout", "pack" for what the compiler added */
+  const char *fused; /* what else it computes, as users wrote it: "batch_norm relu"; "": nothing */
   double flop, bytes;
   lt_dtype dtype, acc; /* element and accumulator type */
   uint8_t n_dims, n_rdims;

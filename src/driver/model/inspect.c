@@ -57,7 +57,7 @@ int lathe_model_kernel(const lathe_model *m, const char *entry, size_t i, lathe_
   const lt_callable *c = lt_model_find(m, entry);
   if (!c || i >= lt_callable_plan(c)->n_kernel) return 0;
   const lt_kernel *k = &lt_callable_plan(c)->kernel[i];
-  *out = (lathe_kernel){.name = k->name, .op = k->op, .gflop = k->flop * 1e-9, .bytes = k->bytes};
+  *out = (lathe_kernel){.name = k->name, .op = k->op, .fused = k->fused, .gflop = k->flop * 1e-9, .bytes = k->bytes};
   return 1;
 }
 
