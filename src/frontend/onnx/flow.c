@@ -339,11 +339,18 @@ lt_onnx_node *lt_onnx_node_in_call(lt_onnx *c, lt_onnx_node *n) {
   return own;
 }
 
+static void check_recursion(lt_onnx *c, const lt_onnx_function *f) {
+  const lt_loc loc = {.file = c->m.wire.file};
+  for (const lt_onnx_call *k = c->call; k; k = k->outer)
+    if (k->f == f) lt_fail(c->job, LATHE_E_INVALID, &loc, "the function `%.60s` calls itself", f->name);
+}
+
 /* The nodes of the function in the place of the call, where only its own names are seen. */
 void lt_onnx_call_function(lt_onnx *c, const lt_onnx_function *f) {
-  lt_onnx_call call = {f, c->n};
+  lt_onnx_call call = {f, c->n, c->call};
   const lt_onnx_call *outer = c->call;
   lt_onnx_scope *s = lt_onnx_scope_new(c, NULL);
+  check_recursion(c, f);
   if (c->n->in.n > f->in.n || c->n->out.n > f->out.n)
     lt_ox_refuse(c, "it is a function of %u inputs and %u results", f->in.n, f->out.n);
   for (uint32_t i = 0; i < f->attrs.n; i++) lt_ox_attr(c, f->attrs.at[i]);

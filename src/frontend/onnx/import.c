@@ -202,9 +202,22 @@ void lt_ox_refuse(lt_onnx *c, const char *fmt, ...) {
 
 static const char *node_name(const lt_onnx_node *n) { return n->name[0] ? n->name : n->out.at[0]; }
 
+/* What stands there and nobody has looked at means something that is not done. */
 static void refuse_unasked(lt_onnx *c) {
-  for (uint32_t i = 0; i < c->n->attrs.n; i++)
-    if (!c->n->attrs.at[i].asked) lt_ox_refuse(c, "its attribute `%.60s` is not understood", c->n->attrs.at[i].name);
+  const lt_onnx_node *n = c->n;
+  for (uint32_t i = 0; i < n->attrs.n; i++) {
+    const lt_onnx_attr *a = &n->attrs.at[i];
+    if (a->asked) continue;
+    const lt_onnx_attr *first = lt_ox_attr(c, a->name);
+    if (first != a) lt_ox_refuse(c, "its attribute `%.60s` stands there twice", a->name);
+    lt_ox_refuse(c, "its attribute `%.60s` is not understood", a->name);
+  }
+  for (uint32_t i = n->asked; i < n->in.n; i++)
+    if (n->in.at[i][0])
+      lt_ox_refuse(c, "its operand %u, `%.60s`, is not understood (%u are)", i + 1, n->in.at[i], n->asked);
+  for (uint32_t i = n->made; i < n->out.n; i++)
+    if (n->out.at[i][0] && !lt_map_gets(&c->scope->names, n->out.at[i], NULL))
+      lt_ox_refuse(c, "its result %u, `%.60s`, is not made (%u are)", i + 1, n->out.at[i], n->made);
 }
 
 static void import_node(lt_job *job, void *arg) {

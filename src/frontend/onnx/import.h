@@ -3,7 +3,8 @@
  *
  * A function of ops.def (lt_onnx_import) gets the node in progress and ends in lt_ox_result for each result. What
  * cannot be said here ends in lt_ox_refuse, which names the node; the reader goes on with the nodes that do not depend
- * on it, so that one error tells everything (import.c). Attributes that nobody asks for are refused after the call.
+ * on it, so that one error tells everything (import.c). Attributes that nobody asks for are refused after the call, and
+ * so are operands behind the last that somebody asks for, and results behind the last that is known of.
  *
  * Operands are values (lt_ox_in), or weights (lt_ox_weight): an initializer of floats that stands where an op has
  * something to train becomes a param; otherwise a constant. What follows from constants alone is known while the model
@@ -30,7 +31,11 @@ typedef struct lt_onnx_scope {
   const struct lt_onnx_scope *outer; /* NULL: nothing outside is seen */
 } lt_onnx_scope;
 /* A call of a function of the model's own: what its nodes' attributes may stand for. */
-typedef struct lt_onnx_call { const lt_onnx_function *f; lt_onnx_node *n; } lt_onnx_call;
+typedef struct lt_onnx_call {
+  const lt_onnx_function *f;
+  lt_onnx_node *n;
+  const struct lt_onnx_call *outer; /* NULL: the model's own */
+} lt_onnx_call;
 
 typedef struct lt_onnx lt_onnx;
 typedef struct lt_onnx_op {
@@ -69,8 +74,8 @@ struct lt_onnx {
 /* ---- the node in progress ---------------------------------------------------------------------------------------- */
 
 LT_NORETURN void lt_ox_refuse(lt_onnx *c, const char *fmt, ...) LT_PRINTF(2, 3);
-bool lt_ox_has(const lt_onnx *c, unsigned i);      /* is operand i there? */
-bool lt_ox_wants(const lt_onnx *c, unsigned i);    /* is result i asked for? */
+bool lt_ox_has(lt_onnx *c, unsigned i);            /* is operand i there? */
+bool lt_ox_wants(lt_onnx *c, unsigned i);          /* is result i asked for? */
 lt_value lt_ox_in(lt_onnx *c, unsigned i);         /* it must be */
 lt_value lt_ox_weight(lt_onnx *c, unsigned i);     /* the same, trained where it is an initializer */
 lt_value lt_ox_operand(lt_onnx *c, unsigned i);    /* trained if it is one of more than one element beside what is
@@ -98,6 +103,7 @@ const char *lt_ox_text(lt_onnx *c, const char *name, const char *otherwise);
 bool lt_ox_list(lt_onnx *c, const char *name, lt_ox_ints *out);                   /* false: not given */
 const lt_onnx_attr *lt_ox_floats(lt_onnx *c, const char *name);                   /* its `floats`; NULL: not given */
 const lt_onnx_attr *lt_ox_texts(lt_onnx *c, const char *name);                    /* its `strings`; NULL: not given */
+const lt_onnx_tensor *lt_ox_tensor(lt_onnx *c, const char *name);                 /* NULL: not given */
 bool lt_ox_axes(lt_onnx *c, const char *name, unsigned operand, lt_ox_ints *out); /* an attribute, later an operand */
 int64_t lt_ox_axis(lt_onnx *c, int64_t axis, unsigned rank);                      /* ≥ 0, or refused */
 

@@ -127,9 +127,10 @@ static void put_float(void *ctx, uint64_t bits) {
   lt_vec_push(n->m->wire.arena, &n->a->floats, v);
 }
 
-/* Files before version 2 do not say the kind: the first field that is there does. */
-static void seen(lt_onnx_attr *a, lt_onnx_attr_kind kind) {
-  if (!a->kind) a->kind = kind;
+/* Files before version 2 do not say the kind: the field that is there does. */
+static void seen(lt_onnx_model *m, lt_onnx_attr *a, lt_onnx_attr_kind kind) {
+  if (a->kind && a->kind != kind) lt_wire_fail(&m->wire, a->at, "an attribute has values of two kinds");
+  a->kind = kind;
 }
 
 /* 1e-05 was written, not the nearest float: the shortest number that is this float was meant. */
@@ -152,24 +153,24 @@ static void read_attr(lt_onnx_model *m, lt_onnx_attr *a, const lt_wire_cursor *c
   while (lt_wire_next(&t, &f)) {
     switch (f.number) {
     case 1: a->name = lt_wire_text(&t, &f, "name", LT_ONNX_NAME); break;
-    case 2: a->f = decimal_of(lt_wire_float(&t, &f, "f")), seen(a, LT_ONNX_A_FLOAT); break;
-    case 3: a->i = lt_wire_int(&t, &f, "i"), seen(a, LT_ONNX_A_INT); break;
+    case 2: a->f = decimal_of(lt_wire_float(&t, &f, "f")), seen(m, a, LT_ONNX_A_FLOAT); break;
+    case 3: a->i = lt_wire_int(&t, &f, "i"), seen(m, a, LT_ONNX_A_INT); break;
     case 4: /* any bytes: a string only where it is one */
       if (memchr(m->wire.bytes.at + f.span.at, 0, lt_wire_bytes(&t, &f, "s").n)) a->s = "";
       else a->s = lt_arena_strndup(m->wire.arena, (const char *)m->wire.bytes.at + f.span.at, LT_MIN(f.span.n, 4096u));
-      seen(a, LT_ONNX_A_STRING);
+      seen(m, a, LT_ONNX_A_STRING);
       break;
     case 5:
       a->tensor = LT_NEW(m->wire.arena, lt_onnx_tensor);
-      read_tensor(m, a->tensor, &t, &f), seen(a, LT_ONNX_A_TENSOR);
+      read_tensor(m, a->tensor, &t, &f), seen(m, a, LT_ONNX_A_TENSOR);
       break;
-    case 6: a->graph = lt_wire_bytes(&t, &f, "g"), seen(a, LT_ONNX_A_GRAPH); break;
-    case 7: lt_wire_numbers(&t, &f, LT_WIRE_32, "floats", put_float, &n), seen(a, LT_ONNX_A_FLOATS); break;
-    case 8: lt_wire_numbers(&t, &f, LT_WIRE_VARINT, "ints", put_int, &n), seen(a, LT_ONNX_A_INTS); break;
+    case 6: a->graph = lt_wire_bytes(&t, &f, "g"), seen(m, a, LT_ONNX_A_GRAPH); break;
+    case 7: lt_wire_numbers(&t, &f, LT_WIRE_32, "floats", put_float, &n), seen(m, a, LT_ONNX_A_FLOATS); break;
+    case 8: lt_wire_numbers(&t, &f, LT_WIRE_VARINT, "ints", put_int, &n), seen(m, a, LT_ONNX_A_INTS); break;
     case 9:
       check_numbers(&n);
       lt_vec_push(m->wire.arena, &a->strings, lt_wire_text(&t, &f, "strings", 256));
-      seen(a, LT_ONNX_A_STRINGS);
+      seen(m, a, LT_ONNX_A_STRINGS);
       break;
     case 21: a->ref = lt_wire_text(&t, &f, "ref_attr_name", LT_ONNX_NAME); break;
     case 20: kind = lt_wire_int(&t, &f, "type"); break;
@@ -177,6 +178,9 @@ static void read_attr(lt_onnx_model *m, lt_onnx_attr *a, const lt_wire_cursor *c
     }
   }
   if (!a->name[0]) lt_wire_fail(&m->wire, field->at, "an attribute has no name");
+  if (kind && a->kind && a->kind != kind)
+    lt_wire_fail(&m->wire, field->at, "the attribute `%.60s` is said to be of type %lld and has a value of type %lld",
+                 a->name, (long long)kind, (long long)a->kind);
   if (kind) a->kind = kind;
 }
 

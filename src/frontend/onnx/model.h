@@ -83,6 +83,7 @@ typedef struct lt_onnx_node {
   LT_VEC(const char *) in; /* "" stands for one that is left out */
   LT_VEC(const char *) out;
   LT_VEC(lt_onnx_attr) attrs;
+  uint32_t asked, made; /* operands and results up to the last that whoever imports the node knows of */
 } lt_onnx_node;
 
 typedef struct lt_onnx_dim { int64_t value; const char *name; } lt_onnx_dim; /* name: symbolic; value -1: not said */

@@ -48,6 +48,12 @@ const lt_onnx_attr *lt_ox_texts(lt_onnx *c, const char *name) {
   return of_kind(c, name, LT_ONNX_A_STRINGS, "a list of strings");
 }
 
+const lt_onnx_tensor *lt_ox_tensor(lt_onnx *c, const char *name) {
+  const lt_onnx_attr *a = of_kind(c, name, LT_ONNX_A_TENSOR, "a tensor");
+  if (a && !a->tensor) lt_ox_refuse(c, "its attribute `%s` has no tensor", name);
+  return a ? a->tensor : NULL;
+}
+
 bool lt_ox_axes(lt_onnx *c, const char *name, unsigned operand, lt_ox_ints *out) {
   if (lt_ox_list(c, name, out)) return true;
   if (!lt_ox_has(c, operand)) return false;

@@ -248,7 +248,7 @@ void lt_onnx_upsample(lt_onnx *c) {
   lt_value x = lt_ox_in(c, 0);
   lt_type t = lt_ox_of(c, x);
   resize r = {.mode = lt_ox_text(c, "mode", "nearest"), .place = "asymmetric", .nearest = "floor"};
-  const lt_onnx_attr *a = lt_ox_attr(c, "scales");
+  const lt_onnx_attr *a = lt_ox_floats(c, "scales");
   sizes s = axes_of(c, t.rank);
   check_words(c, &r);
   if (!a) read_scales(c, &t, &s, 1);

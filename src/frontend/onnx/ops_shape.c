@@ -218,29 +218,30 @@ void lt_onnx_size(lt_onnx *c) {
   lt_ox_result(c, 0, lt_const_scalar(c->g, LT_I64, (double)lt_type_count(lt_ox_type(c, 0))));
 }
 
-static void constant_floats(lt_onnx *c, const lt_onnx_attr *a) {
+static void constant_floats(lt_onnx *c) {
+  const lt_onnx_attr *a = lt_ox_floats(c, "value_floats");
   lt_type t = lt_make_type(LT_F32, 1, (int64_t[]){a->floats.n});
   if (a->floats.n) lt_ox_result(c, 0, lt_const_data(c->g, lt_data_new(&c->g->arena, &t, a->floats.at)));
   else lt_ox_result_empty(c, 0, &t);
 }
 
 void lt_onnx_constant(lt_onnx *c) {
-  const lt_onnx_attr *a = c->n->attrs.n == 1 ? &c->n->attrs.at[0] : NULL;
-  if (!a || strncmp(a->name, "value", 5)) lt_ox_refuse(c, "it should have one value");
-  lt_ox_attr(c, a->name);
-  if (!strcmp(a->name, "value") && a->tensor)
-    lt_onnx_slot_tensor(c, lt_onnx_slot_new(c, c->n->out.at[0]), a->tensor, true);
-  else if (!strcmp(a->name, "value_int")) lt_ox_result(c, 0, lt_ox_ints_const(c, LT_I64, 0, NULL, &a->i));
-  else if (!strcmp(a->name, "value_float")) lt_ox_result(c, 0, lt_const_scalar(c->g, LT_F32, a->f));
-  else if (!strcmp(a->name, "value_ints")) result_ints(c, a->ints.at, a->ints.n);
-  else if (!strcmp(a->name, "value_floats")) constant_floats(c, a);
-  else lt_ox_refuse(c, "its `%.40s` is no tensor of numbers", a->name);
+  const char *name = c->n->attrs.n == 1 ? c->n->attrs.at[0].name : "";
+  int64_t whole = !strcmp(name, "value_int") ? lt_ox_int(c, name, 0) : 0;
+  lt_ox_ints list;
+  if (strncmp(name, "value", 5)) lt_ox_refuse(c, "it should have one value");
+  if (!strcmp(name, "value")) lt_onnx_slot_tensor(c, lt_onnx_slot_new(c, c->n->out.at[0]), lt_ox_tensor(c, name), true);
+  else if (!strcmp(name, "value_int")) lt_ox_result(c, 0, lt_ox_ints_const(c, LT_I64, 0, NULL, &whole));
+  else if (!strcmp(name, "value_float")) lt_ox_result(c, 0, lt_const_scalar(c->g, LT_F32, lt_ox_float(c, name, 0)));
+  else if (!strcmp(name, "value_ints") && lt_ox_list(c, name, &list)) result_ints(c, list.v, list.n);
+  else if (!strcmp(name, "value_floats")) constant_floats(c);
+  else lt_ox_refuse(c, "its `%.40s` is no tensor of numbers", name);
 }
 
 /* A number and a shape, however large. */
 void lt_onnx_constant_of_shape(lt_onnx *c) {
   lt_ox_ints shape = lt_ox_known_ints(c, 0, "shape");
-  const lt_onnx_attr *a = lt_ox_attr(c, "value");
+  const lt_onnx_tensor *x = lt_ox_tensor(c, "value");
   lt_type t = {.dtype = LT_F32, .rank = (uint8_t)LT_MIN(shape.n, LT_MAX_RANK + 1)};
   bool empty = false;
   double v = 0;
@@ -249,11 +250,11 @@ void lt_onnx_constant_of_shape(lt_onnx *c) {
     t.dim[i] = shape.v[i], empty |= !t.dim[i];
     if (t.dim[i] < 0) lt_ox_refuse(c, "dimension %u of its shape is %lld", i, (long long)t.dim[i]);
   }
-  if (a && a->tensor) {
+  if (x) {
     lt_onnx_slot one = {.name = "value"};
-    lt_onnx_slot_tensor(c, &one, a->tensor, true);
-    if (a->tensor->count != 1) lt_ox_refuse(c, "its value should be one number");
-    v = lt_data_at(lt_onnx_data(&c->m, &c->files, &c->g->arena, a->tensor, &one.type), 0);
+    lt_onnx_slot_tensor(c, &one, x, true);
+    if (x->count != 1) lt_ox_refuse(c, "its value should be one number");
+    v = lt_data_at(lt_onnx_data(&c->m, &c->files, &c->g->arena, x, &one.type), 0);
     t.dtype = one.type.dtype;
   }
   if (empty) lt_ox_result_empty(c, 0, &t);

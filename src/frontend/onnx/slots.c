@@ -147,8 +147,16 @@ static lt_onnx_slot *operand(lt_onnx *c, unsigned i) {
   return s; /* run_node has found all of them */
 }
 
-bool lt_ox_has(const lt_onnx *c, unsigned i) { return i < c->n->in.n && c->n->in.at[i][0]; }
-bool lt_ox_wants(const lt_onnx *c, unsigned i) { return i < c->n->out.n && c->n->out.at[i][0]; }
+bool lt_ox_has(lt_onnx *c, unsigned i) {
+  c->n->asked = LT_MAX(c->n->asked, i + 1);
+  return i < c->n->in.n && c->n->in.at[i][0];
+}
+
+bool lt_ox_wants(lt_onnx *c, unsigned i) {
+  c->n->made = LT_MAX(c->n->made, i + 1);
+  return i < c->n->out.n && c->n->out.at[i][0];
+}
+
 bool lt_ox_empty(lt_onnx *c, unsigned i) { return operand(c, i)->empty; }
 lt_value lt_ox_in(lt_onnx *c, unsigned i) { return lt_onnx_slot_value(c, operand(c, i)); }
 
@@ -165,8 +173,10 @@ const lt_type *lt_ox_type(lt_onnx *c, unsigned i) {
 lt_value lt_ox_operand(lt_onnx *c, unsigned i) {
   lt_onnx_slot *s = operand(c, i);
   bool computed = false;
-  for (unsigned k = 0; k < c->n->in.n; k++)
-    if (k != i && lt_ox_has(c, k) && !operand(c, k)->tensor && !lt_ox_known(c, k)) computed = true;
+  for (unsigned k = 0; k < c->n->in.n; k++) { /* which is not to ask for them */
+    lt_onnx_slot *other = k != i && c->n->in.at[k][0] ? lt_onnx_slot_find(c, c->n->in.at[k]) : NULL;
+    if (other && !other->tensor && !lt_onnx_slot_known(c, other)) computed = true;
+  }
   lt_value v = computed && lt_type_count(lt_ox_type(c, i)) > 1 ? slot_param(c, s) : 0;
   return v ? v : lt_onnx_slot_value(c, s);
 }
@@ -179,8 +189,7 @@ lt_value lt_ox_state(lt_onnx *c, unsigned i) {
 /* ---- results ----------------------------------------------------------------------------------------------------- */
 
 static lt_onnx_slot *result(lt_onnx *c, unsigned i) {
-  if (i >= c->n->out.n || !c->n->out.at[i][0]) return NULL;
-  return lt_onnx_slot_new(c, c->n->out.at[i]);
+  return lt_ox_wants(c, i) ? lt_onnx_slot_new(c, c->n->out.at[i]) : NULL;
 }
 
 void lt_ox_result(lt_onnx *c, unsigned i, lt_value v) {
