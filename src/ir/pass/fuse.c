@@ -2,7 +2,10 @@
  * reduction also those that lead to it; elementwise nodes with nothing heavy near them form clusters of their own.
  *
  * Greedy, in order. A node joins the cluster of an operand when shapes agree and when nothing else it reads waits for
- * that cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well. */
+ * that cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well.
+ *
+ * An elementwise node that reads leaves only waits for nothing, so it goes where its only reader goes: 0.9 * v is
+ * computed in the kernel of 0.9 * v + g, which may be that of g. */
 #include "ir/pass/moves.h"
 
 enum { MOST_NODES = 24 };   /* in a cluster: its loads are live at once */
@@ -19,6 +22,7 @@ typedef struct fuser {
   const uint32_t *uses;
   const bool *fixed;            /* by node, in a run entry: depends on weights only, is computed once; else NULL */
   uint32_t *of;                 /* by node: cluster, 0: none */
+  const lt_node **follows;      /* by node: the elementwise reader in whose cluster it will be; NULL: none */
   uint32_t *before;             /* by node: the one that joined its cluster before it, as id + 1; 0: it is the first */
   uint32_t *seen, stamp, steps; /* of `waits` */
   LT_VEC(cluster) all;
@@ -28,11 +32,58 @@ static bool same_dims(const lt_type *a, const lt_type *b) {
   return a->rank == b->rank && memcmp(a->dim, b->dim, sizeof a->dim) == 0;
 }
 
+/* ---- nodes that go where their reader goes ---- */
+
+/* By node: its reader, where that is one operand of one elementwise node of the same shape. */
+static void find_readers(fuser *f) {
+  const lt_graph *g = f->g;
+  f->follows = LT_NEW_ARRAY(f->a, const lt_node *, g->nodes.n + 1u);
+  for (uint32_t i = 0; i < g->nodes.n; i++) {
+    const lt_node *r = g->nodes.at[i];
+    for (unsigned k = 0; f->live[i] && lt_op_table[r->op].flags & LT_MAP && k < r->n_in; k++)
+      if (f->uses[r->in[k]] == 1 && same_dims(lt_type_of(g, r->in[k]), lt_type_of(g, r->out)))
+        f->follows[lt_node_of(g, r->in[k])->id] = r;
+  }
+}
+
+/* n has a reader to follow: is it elementwise, of leaves and of what follows n? In a run entry what depends on weights
+ * only stays apart, since it is computed once. */
+static bool may_follow(const fuser *f, const lt_node *n) {
+  bool may = lt_op_table[n->op].flags & LT_MAP && f->follows[n->id];
+  may = may && (!f->fixed || f->fixed[n->id] == f->fixed[f->follows[n->id]->id]);
+  for (unsigned k = 0; may && k < n->n_in; k++) {
+    const lt_node *m = lt_node_of(f->g, n->in[k]);
+    may = lt_op_table[m->op].flags & LT_LEAF || (f->follows[m->id] == n && !f->of[m->id]);
+  }
+  return may;
+}
+
+static uint32_t followers(const fuser *f, const lt_node *n) {
+  uint32_t count = 0;
+  for (unsigned k = 0; k < n->n_in; k++) {
+    const lt_node *m = n->in[k] ? lt_node_of(f->g, n->in[k]) : NULL;
+    if (m && f->follows[m->id] == n) count += 1 + followers(f, m);
+  }
+  return count;
+}
+
+static void put_followers(fuser *f, const lt_node *n, uint32_t c) {
+  for (unsigned k = 0; k < n->n_in; k++) {
+    const lt_node *m = n->in[k] ? lt_node_of(f->g, n->in[k]) : NULL;
+    if (!m || f->follows[m->id] != n) continue;
+    f->of[m->id] = c, f->all.at[c].nodes++;
+    put_followers(f, m, c);
+  }
+}
+
+/* ---- clusters ---- */
+
 static void put(fuser *f, const lt_node *n, uint32_t c) {
   cluster *to = &f->all.at[c];
   f->before[n->id] = to->nodes ? to->last + 1 : 0;
   f->of[n->id] = c;
   to->nodes++, to->last = n->id;
+  put_followers(f, n, c);
   for (uint32_t i = c; i < f->all.n; i++) f->all.at[i].until = n->id;
 }
 
@@ -59,16 +110,14 @@ static bool operands_wait(fuser *f, const lt_node *n, uint32_t c, uint32_t from)
   return false;
 }
 
-/* Does v depend on cluster c? What shares a kernel waits for the same. */
+/* Does v depend on cluster c? What shares a kernel waits for the same; what follows a node waits for nothing. */
 static bool waits(fuser *f, lt_value v, uint32_t c, uint32_t from) {
   const lt_node *n = lt_node_of(f->g, v);
   if (n->id < from || f->seen[n->id] == f->stamp) return false;
   uint32_t own = f->of[n->id];
   if (own == c || ++f->steps > MOST_STEPS) return true;
-  if (!own) {
-    f->seen[n->id] = f->stamp;
-    return operands_wait(f, n, c, from);
-  }
+  f->seen[n->id] = f->stamp;
+  if (!own) return operands_wait(f, n, c, from);
   uint32_t last = f->all.at[own].last;
   for (uint32_t i = last + 1; i; i = f->before[i - 1]) f->seen[i - 1] = f->stamp;
   for (uint32_t i = last + 1; i; i = f->before[i - 1])
@@ -82,7 +131,8 @@ static bool joins(fuser *f, const lt_node *n, unsigned k) {
   if (!c) return false;
   const cluster *to = &f->all.at[c];
   if (f->fixed && f->fixed[n->id] != f->fixed[to->first]) return false;
-  if (to->closed || to->nodes >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out))) return false;
+  if (to->closed || to->nodes + followers(f, n) >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out)))
+    return false;
   uint32_t from = walk_end(f, c);
   f->stamp++, f->steps = 0;
   for (unsigned j = 0; j < n->n_in; j++) {
@@ -151,6 +201,8 @@ static uint32_t best_cluster(fuser *f, const lt_node *n) {
 
 static void place(fuser *f, const lt_node *n) {
   unsigned flags = lt_op_table[n->op].flags;
+  if (may_follow(f, n)) return;
+  f->follows[n->id] = NULL;
   if (flags & LT_MAP) {
     uint32_t c = best_cluster(f, n);
     if (c) put(f, n, c);
@@ -185,6 +237,7 @@ void lt_pass_fuse(lt_graph *to, const lt_graph *from) {
   f.of = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
   f.before = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
   f.seen = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);
+  find_readers(&f);
   for (uint32_t i = 0; i < from->nodes.n; i++)
     if (f.live[i]) place(&f, from->nodes.at[i]);
   lt_rewrite_graph(to, from, copy_marked, f.of);
