@@ -508,5 +508,23 @@ START_TEST(accumulators_stay_in_registers) {
 }
 END_TEST
 
-LT_SUITE(contract, the_host, sixteen_registers, no_fma, accumulators_stay_in_registers)
+/* What stays in cache while the other passes: weights, rows, or the rows of a task. */
+static void look_at_order(lt_job *job, void *arg) {
+  static const shape shapes[] = {{64, 56, 256, 1, 1}, {512, 7, 512, 3, 1}, {2048, 7, 512, 1, 1}, {256, 56, 512, 1, 2}};
+  static const bool blocks_first[] = {false, true, true, false};
+  lt_arena *a = lt_arena_new(job);
+  for (size_t i = 0; i < LT_COUNT(shapes); i++) {
+    lt_cut c;
+    lt_cut_of(&c, conv(a, &shapes[i], true));
+    ck_assert_msg(c.blocks_first == blocks_first[i], "shape %zu: blocks %s", i, c.blocks_first ? "first" : "last");
+  }
+}
+
+START_TEST(order) {
+  lathe_error e = {0};
+  ck_assert_msg(lt_protect(&e, look_at_order, NULL) == LATHE_OK, "%s", e.message);
+}
+END_TEST
+
+LT_SUITE(contract, order, the_host, sixteen_registers, no_fma, accumulators_stay_in_registers)
 LT_TEST_MAIN(contract)

@@ -148,6 +148,8 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
   LLVMValueRef pixel = cut->row == LT_NONE ? lt_ll_i64(l, 0) : at[cut->row];
   if (cut->row_groups > 1) pixel = LLVMBuildURem(l->b, pixel, lt_ll_i64(l, cut->task_rows), "");
   pixel = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, cut->cols), "");
+  if (cut->plane != LT_NONE)
+    pixel = LLVMBuildAdd(l->b, pixel, LLVMBuildMul(l->b, at[cut->plane], lt_ll_i64(l, cut->width), ""), "");
   if (cut->col != LT_NONE) pixel = LLVMBuildAdd(l->b, pixel, at[cut->col], "");
   t->share = pixels / u->len, t->panel = stride[cut->block] * size;
   LLVMValueRef from = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, stride[cut->block] * size / pixels), "");

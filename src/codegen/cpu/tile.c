@@ -2,7 +2,8 @@
  *
  * Tasks follow from the shape alone, so that an entry has the same tasks on every target. Their order is the order in
  * which a single thread runs them, hence also the cache blocking: small weights stay in L2 while rows pass by (rows
- * outside), large ones pass by once per group of blocks while the rows stay (blocks outside).
+ * outside), large ones pass by once per group of blocks while the rows stay (blocks outside). Where neither weights nor
+ * rows stay, it is the order in which fewer bytes pass.
  *
  * The solver enumerates (blocks, pixels, rows per group) and takes the cheapest by a count of issue slots: a step along
  * K costs the largest of its FMAs, its loads and the latency that its accumulators must hide. The analytical model is
@@ -11,9 +12,9 @@
 #include "codegen/cpu/emit.h"
 
 enum {
-  TASK_FLOP = 6000000, /* about 60 us of one core: large against a task's start, small against a layer */
-  WEIGHTS_IN_CACHE = 384 << 10,
-  TILE_START = 40, /* issue slots around a tile: call, addresses, first loads */
+  TASK_FLOP = 6000000,  /* about 60 us of one core: large against a task's start, small against a layer */
+  IN_CACHE = 384 << 10, /* bytes of an operand that stay in L2 */
+  TILE_START = 40,      /* issue slots around a tile: call, addresses, first loads */
   POINT_STORE = 4,
   /* addresses this far apart share a set of L1, which holds so many of them beside B's */
   SET_BYTES = 4096,
@@ -105,32 +106,75 @@ static int64_t even_part(int64_t rows, int64_t want) {
   return ceil_div(rows, ceil_div(rows, want));
 }
 
+typedef struct walk { int n; int64_t extent[8], stride[8]; } walk;
+
+static void walk_add(walk *w, int64_t extent, int64_t stride) {
+  w->extent[w->n] = extent, w->stride[w->n++] = stride < 0 ? -stride : stride;
+}
+
+/* Distinct elements: dims by growing stride; those of the same one (taps beside pixels) make one longer one, and a
+ * stride into what is there already adds what it leaves uncovered. */
+static double walk_elements(const walk *w) {
+  double count = 1;
+  for (int64_t last = 0;;) {
+    int64_t least = INT64_MAX, steps = 0;
+    for (int i = 0; i < w->n; i++)
+      if (w->stride[i] > last) least = LT_MIN(least, w->stride[i]);
+    if (least == INT64_MAX) return count;
+    for (int i = 0; i < w->n; i++)
+      if (w->stride[i] == least) steps += w->extent[i] - 1;
+    count += (double)steps * LT_MIN(count, (double)least);
+    last = least;
+  }
+}
+
+/* What one iteration of the outer dims reads of A (of the first segment of K: any other is what it leaves). */
+static double bytes_of_a(const lt_cut *c, const lt_kernel *k) {
+  const lt_contract *x = k->contract;
+  walk w = {0};
+  if (c->row != LT_NONE) walk_add(&w, c->rows, x->a.stride[c->row]);
+  if (c->plane != LT_NONE) walk_add(&w, k->extent[c->plane], x->a.stride[c->plane]);
+  if (c->col != LT_NONE) walk_add(&w, k->extent[c->col], x->a.stride[c->col]);
+  for (unsigned i = 0; i < x->seg[0].n; i++) walk_add(&w, x->seg[0].extent[i], x->seg[0].a_stride[i]);
+  return walk_elements(&w) * (double)lt_dtype_size(k->dtype);
+}
+
+/* Tasks with blocks outside, or rows. */
+static void cut_tasks(lt_cut *c, bool blocks_first) {
+  double row_flop = 2.0 * (double)c->cols * LT_LANES * (double)c->depth; /* of one row and block */
+  int64_t rows = c->rows, blocks = c->blocks;
+  if (blocks_first) {
+    blocks = even_part(c->blocks, (int64_t)LT_MAX(2.0, LT_MIN(1e6, TASK_FLOP / row_flop / (double)rows)));
+  } else if (row_flop * (double)blocks > TASK_FLOP) {
+    blocks = even_part(blocks, (int64_t)LT_MAX(4.0, TASK_FLOP / row_flop));
+  }
+  if (rows * c->cols > 64) {
+    double want = TASK_FLOP / (row_flop * (double)blocks);
+    rows = (int64_t)LT_MAX(1.0, LT_MIN((double)rows, want));
+    /* 84 = 6 x 14 pixels suit the tiles of most targets */
+    rows = c->cols == 1 ? LT_MIN(c->rows, LT_MAX(1, rows / 84) * 84)
+                        : even_part(c->rows, LT_MAX(rows, ceil_div(56, c->cols)));
+  }
+  c->blocks_first = blocks_first;
+  c->task_rows = rows;
+  c->task_blocks = blocks;
+  c->row_groups = ceil_div(c->rows, rows);
+  c->block_groups = ceil_div(c->blocks, blocks);
+}
+
 void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   *out = (lt_cut){.row = LT_NONE};
   find_dims(out, k);
   out->depth = depth_of(k->contract);
   int along = out->col != LT_NONE ? out->col : out->row;
   out->step = along == LT_NONE ? 0 : k->contract->a.stride[along] * (int64_t)lt_dtype_size(k->dtype);
-  int64_t weights = out->depth * out->blocks * LT_LANES * (int64_t)lt_dtype_size(k->dtype);
-  out->blocks_first = weights > WEIGHTS_IN_CACHE;
-  double row_flop = 2.0 * (double)out->cols * LT_LANES * (double)out->depth; /* of one row and block */
-  int64_t rows = out->rows, blocks = out->blocks;
-  if (out->blocks_first) {
-    blocks = even_part(out->blocks, (int64_t)LT_MAX(2.0, LT_MIN(1e6, TASK_FLOP / row_flop / (double)rows)));
-  } else if (row_flop * (double)blocks > TASK_FLOP) {
-    blocks = even_part(blocks, (int64_t)LT_MAX(4.0, TASK_FLOP / row_flop));
-  }
-  if (rows * out->cols > 64) {
-    double want = TASK_FLOP / (row_flop * (double)blocks);
-    rows = (int64_t)LT_MAX(1.0, LT_MIN((double)rows, want));
-    /* 84 = 6 x 14 pixels suit the tiles of most targets */
-    rows = out->cols == 1 ? LT_MIN(out->rows, LT_MAX(1, rows / 84) * 84)
-                          : even_part(out->rows, LT_MAX(rows, ceil_div(56, out->cols)));
-  }
-  out->task_rows = rows;
-  out->task_blocks = blocks;
-  out->row_groups = ceil_div(out->rows, rows);
-  out->block_groups = ceil_div(out->blocks, blocks);
+  double b = (double)(out->depth * out->blocks * LT_LANES) * (double)lt_dtype_size(k->dtype), a = bytes_of_a(out, k);
+  cut_tasks(out, b > IN_CACHE);
+  if (b <= IN_CACHE || a <= IN_CACHE) return;
+  lt_cut other = *out; /* neither stays as a whole, but the rows of a task do: what passes more often? */
+  cut_tasks(&other, false);
+  if (a > IN_CACHE * (double)other.row_groups) return;
+  if ((double)other.row_groups * b < (double)out->block_groups * a) *out = other;
 }
 
 int64_t lt_tasks_contract(const lt_kernel *k) {
