@@ -36,8 +36,8 @@ static void read_memory(lt_job *job, void *arg) {
   lt_graph_free(g);
 }
 
-static const char *const whole[] = {"onnx/digits.onnx", "onnx/shapes.onnx", "onnx/fields.onnx", "onnx/old.onnx",
-                                    "onnx/calls.onnx"};
+static const char *const whole[] = {"onnx/digits.onnx", "onnx/shapes.onnx",  "onnx/fields.onnx", "onnx/old.onnx",
+                                    "onnx/calls.onnx",  "onnx/batches.onnx", "onnx/preview.onnx"};
 
 /* Every prefix of a model is an error that says where, or (cut between two fields) a model; nothing is left behind. */
 START_TEST(cut_off) {
