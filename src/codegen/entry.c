@@ -19,6 +19,7 @@ typedef struct entry {
   const lt_plan *plan;
   lt_kernels *kernels;
   LLVMValueRef *function; /* by kernel of the plan */
+  int64_t **base;         /* the same, and by operand: elements that its address is moved on */
   LLVMValueRef consts;
   /* in the function being filled; present: i1 or NULL */
   LLVMValueRef io, region, out, scratch, parallel, *slot, *present;
@@ -147,8 +148,9 @@ static void emit_call(entry *e, uint32_t index) {
   uint32_t n, *ids = lt_kernel_buffers_all(l->arena, k, &n);
   for (uint32_t i = 0; i < n; i++) {
     LLVMValueRef at = lt_ll_i64(l, i);
-    LLVMBuildStore(l->b, address_of(e, &e->plan->buffer[ids[i]]),
-                   LLVMBuildInBoundsGEP2(l->b, l->ptr, e->bufs, &at, 1, ""));
+    const lt_buffer *b = &e->plan->buffer[ids[i]];
+    LLVMValueRef begin = lt_ll_at(l, address_of(e, b), NULL, b->dtype, e->base[index][i]);
+    LLVMBuildStore(l->b, begin, LLVMBuildInBoundsGEP2(l->b, l->ptr, e->bufs, &at, 1, ""));
   }
   lt_kernels_call(e->kernels, k, e->function[index], e->bufs, e->parallel);
   if (!after) return;
@@ -316,7 +318,12 @@ static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry 
   e.function = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_kernel + 1u);
   e.slot = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   e.present = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
-  for (uint32_t i = 0; i < p->n_kernel; i++) e.function[i] = lt_kernels_function(all, &p->kernel[i]);
+  e.base = LT_NEW_ARRAY(l->arena, int64_t *, p->n_kernel + 1u);
+  for (uint32_t i = 0; i < p->n_kernel; i++) {
+    e.base[i] = lt_kernel_take_bases(l->arena, &p->kernel[i]);
+    e.function[i] = lt_kernels_function(all, &p->kernel[i]);
+    lt_kernel_put_bases(&p->kernel[i], e.base[i]);
+  }
   for (uint32_t i = 0; m->image && lt_target_reads_anywhere(l->target) && i < p->n_kernel; i++)
     relax_loads(e.function[i]);
   e.consts = emit_consts(module, p);

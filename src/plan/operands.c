@@ -77,6 +77,42 @@ uint32_t *lt_kernel_same_buffers(lt_arena *a, const lt_kernel *k, uint32_t *n) {
   return first;
 }
 
+typedef struct bases { const uint32_t *same; int64_t *at; uint32_t n; } bases;
+
+/* Where the first access to each buffer begins; 0 where it is touched as a whole, or before its beginning. */
+static void find_base(void *arg, const lt_operand *o) {
+  bases *b = arg;
+  uint32_t i = b->n++, first = b->same[i];
+  int64_t begins = o->access ? LT_MAX(o->access->offset, 0) : 0;
+  b->at[first] = first == i ? begins : LT_MIN(b->at[first], begins);
+}
+
+static void move_base(void *arg, const lt_operand *o) {
+  bases *b = arg;
+  uint32_t i = b->n++;
+  b->at[i] = b->at[b->same[i]];
+  if (o->access) o->access->offset -= b->at[i];
+}
+
+static void move_back(void *arg, const lt_operand *o) {
+  bases *b = arg;
+  uint32_t i = b->n++;
+  if (o->access) o->access->offset += b->at[i];
+}
+
+int64_t *lt_kernel_take_bases(lt_arena *a, const lt_kernel *k) {
+  bases b = {0};
+  b.same = lt_kernel_same_buffers(a, k, &b.n);
+  b.at = LT_NEW_ARRAY(a, int64_t, b.n + 1u);
+  b.n = 0, lt_operands(k, find_base, &b);
+  b.n = 0, lt_operands(k, move_base, &b);
+  return b.at;
+}
+
+void lt_kernel_put_bases(const lt_kernel *k, int64_t *bases_of) {
+  lt_operands(k, move_back, &(bases){NULL, bases_of, 0});
+}
+
 static void move(void *arg, const lt_operand *o) { *o->buffer += *(const uint32_t *)arg; }
 
 void lt_kernel_move(lt_kernel *k, uint32_t by) { lt_operands(k, move, &by); }
