@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+enum { MAX_DIMS = 64 }; /* PyTorch's own limit; a tuple may stand for the shape of many tensors */
+
 typedef enum global_kind { G_DICT, G_TENSOR, G_PARAMETER, G_STORAGE } global_kind;
 struct lt_pickled_global { const char *module, *name; global_kind does; char kind; uint8_t size; };
 static const lt_pickled_global globals[] = {
@@ -189,8 +191,10 @@ static bool all_ints(const lt_pickled *tuple) {
 static void push_tensor(machine *m, const lt_pickled *args) {
   const lt_pickled *a = args->as.item;
   if ((args->n != 6 && args->n != 7) || !is(args, 0, LT_P_STORAGE) || !is(args, 1, LT_P_INT) ||
-      !is(args, 2, LT_P_TUPLE) || !is(args, 3, LT_P_TUPLE) || a[2].n != a[3].n || !all_ints(&a[2]) || !all_ints(&a[3]))
+      !is(args, 2, LT_P_TUPLE) || !is(args, 3, LT_P_TUPLE) || a[2].n != a[3].n)
     FAIL(m, "calls _rebuild_tensor_v2 with what is no tensor");
+  if (a[2].n > MAX_DIMS) FAIL(m, "makes a tensor of %u dimensions; PyTorch's have at most %d", a[2].n, MAX_DIMS);
+  if (!all_ints(&a[2]) || !all_ints(&a[3])) FAIL(m, "calls _rebuild_tensor_v2 with what is no tensor");
   lt_pickled_tensor *t = LT_NEW(m->w->arena, lt_pickled_tensor);
   *t = (lt_pickled_tensor){a[0].as.storage, a[1].as.i, a[2].n, a[2].as.item, a[3].as.item};
   push(m, (lt_pickled){.kind = LT_P_TENSOR, .as.tensor = t});

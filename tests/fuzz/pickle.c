@@ -6,16 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STORAGE = 64, MOST = 1 << 16 }; /* bytes; elements that are converted: strides of 0 give any number */
+/* bytes; elements that are converted, of one tensor and of all: strides of 0 give any number */
+enum { STORAGE = 64, MOST = 1 << 16, MOST_OF_ALL = 1 << 18 };
 
 static bool find_storage(lt_weights *w, const char *key, uint64_t *bytes, uint32_t *member) {
   *bytes = STORAGE, *member = 0;
   return true;
 }
 
-static void convert(lt_weights *w, lt_weight *x) {
+static void convert(lt_weights *w, lt_weight *x, int64_t *left) {
   lt_elements e = x->array;
-  if (x->problem || e.count > MOST) return;
+  if (x->problem || e.count > LT_MIN(MOST, *left)) return;
+  *left -= e.count;
   unsigned char *storage = malloc(STORAGE); /* reading past its end is seen */
   lt_defer(w->job, free, storage);
   lathe_dtype want = lt_elements_natural(&e);
@@ -32,7 +34,8 @@ static void read_bytes(lt_job *job, void *arg) {
   lt_weights w = {.job = job, .arena = lt_arena_new(job), .path = "fuzz"};
   if (in->n > 1 && !memcmp(in->at, "PK", 2)) lt_weights_parse(&w, job, w.arena, &lt_format_torch, "fuzz", *in);
   else lt_torch_take(&w, *in, find_storage);
-  for (uint32_t i = 0; i < w.n; i++) convert(&w, &w.at[i]);
+  int64_t left = MOST_OF_ALL;
+  for (uint32_t i = 0; i < w.n; i++) convert(&w, &w.at[i], &left);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
