@@ -38,11 +38,17 @@ static const lt_image_item *item_called(const lt_matching *mt, const char *name,
 /* Room for a key, with what all names begin with before it and another ending. */
 typedef char name_text[LT_MAX_KEY + LT_MAX_NAME + 32];
 
-/* The key as the network would spell its beginning: `dense/kernel:0` is dense.kernel. */
-static void spell(name_text out, const lt_matching *mt, const char *key) {
+/* The key with the network's beginning. */
+static size_t begin_alike(name_text out, const lt_matching *mt, const char *key) {
   size_t n = strlen(mt->add), length = LT_MIN(strlen(key + mt->strip), (size_t)LT_MAX_KEY);
   memcpy(out, mt->add, n), memcpy(out + n, key + mt->strip, length);
   out[n += length] = 0;
+  return n;
+}
+
+/* And as a network spells its parts: `dense/kernel:0` is dense.kernel. */
+static void spell(name_text out, const lt_matching *mt, const char *key) {
+  size_t n = begin_alike(out, mt, key);
   if (!strchr(out, '/')) return;
   if (n > 2 && !strcmp(out + n - 2, ":0")) out[n - 2] = 0;
   for (char *p = out; *p; p++)
@@ -79,8 +85,10 @@ static bool in_our_words(name_text out, const lt_matching *mt, const char *key, 
 static const lt_image_item *find(const lt_matching *mt, const char *key, dialect *whose, bool *two) {
   name_text name, ours;
   *two = false, *whose = OURS;
+  const lt_image_item *own = item_called(mt, name, begin_alike(name, mt, key)), *found = NULL;
+  if (own) return own; /* it may have slashes, as ONNX's names have */
   spell(name, mt, key);
-  const lt_image_item *own = item_called(mt, name, strlen(name)), *found = NULL;
+  own = item_called(mt, name, strlen(name));
   const ending *e = ending_of(name);
   if (own || !e) return own;
   *whose = e->whose;
