@@ -84,6 +84,12 @@ def machine():
             "load": round(os.getloadavg()[0], 2)}
 
 
+def commit():
+    """Of the sources, where they are a repository; + where they were changed since."""
+    git = lambda *words: subprocess.run(["git", "-C", HERE, *words], capture_output=True, text=True).stdout.strip()
+    return git("rev-parse", "--short", "HEAD") + "+" * bool(git("status", "--porcelain", "-uno"))
+
+
 def arguments():
     p = argparse.ArgumentParser(prog="./dev bench peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("build", type=pathlib.Path, help=argparse.SUPPRESS)
@@ -109,7 +115,7 @@ def main():
     if options.group: return run_group(options)
     import contenders
     run = {"machine": machine(), "date": datetime.date.today().isoformat(), "versions": contenders.versions(), "tables": [], "peak": 0,
-           "missing": {}, "clock": options.clock, "command": " ".join(["./dev bench peers"] + sys.argv[2:]), "failed": []}
+           "missing": {}, "clock": options.clock, "commit": commit(), "command": " ".join(["./dev bench peers"] + sys.argv[2:]), "failed": []}
     begin = time.monotonic()
     for group in options.groups or GROUPS:
         with tempfile.TemporaryDirectory() as folder:

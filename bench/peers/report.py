@@ -108,7 +108,7 @@ def markdown(run, name):
     facts = [f"- Machine: {m['cpu']} ({m['isa']}), {m['cores']} cores; FMA peak of one core {run['peak']:.0f} GFLOP/s, measured in the run.",
              f"- {run['date']}, `{run['command']}`, {run.get('minutes', '?')} minutes. Load when it began: {load}"
              + (": a busy machine, the figures are rough." if load > 0.5 else "."),
-             f"- Lathe {run.get('lathe', '')}; " + ", ".join(f"{k} {v}" for k, v in run["versions"].items()) + "."]
+             f"- Lathe {run.get('lathe', '')}, commit {run.get('commit') or 'unknown'}; " + ", ".join(f"{k} {v}" for k, v in run["versions"].items()) + "."]
     if run.get("clock") == "cpu": facts.append("- Times are of the CPU, not of the clock: other processes took turns on the cores.")
     facts += [f"- Left out: {k} ({v})." for k, v in run.get("missing", {}).items()] + [f"- Failed: {f}." for f in run.get("failed", [])]
     return "\n".join([f"# Beside peers: {name}", "", "Written by `bench/peers`; not by hand.", "", *facts, "", f"![Shares of the FMA peak]({name}.svg)", "",
