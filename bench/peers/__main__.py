@@ -1,19 +1,16 @@
 """bench/peers: Lathe beside other libraries, in one run: `./dev bench peers [GROUP…]` (docs/performance.md).
 
-usage: python bench/peers BUILD [layers|models|train|first …] [--quick] [--threads 1,2] [--seconds F] [--clock wall|cpu] [--out DIR] [--name NAME]
-
-Groups: layers (the convolutions of ResNet-50 and their gradients, batch 8), models (whole calls), train (steps of SGD), first
-(from files to the first result). --quick: fewer items, one thread. --seconds multiplies the time that items get. --clock cpu: on a
-busy machine, the time that this process has used of the CPU, one thread. The report,
-NAME.json, NAME.md and NAME.svg, goes to DIR: docs/benchmarks where all groups were run in full, else BUILD/peers. Each group
-runs in a process of its own.
+Groups: models (whole calls), train (steps of SGD), first (from a file to the first result), layers (the convolutions of
+ResNet-50 and their gradients, batch 8). --quick: fewer items, one thread. --seconds multiplies the time that items get. --clock cpu: on a
+busy machine, the time that this process has used of the CPU, one thread. The report, NAME.json, NAME.md and NAME.svg, goes to
+DIR: docs/benchmarks where all groups were run in full, else BUILD/peers. Each group runs in a process of its own.
 """
 import argparse, datetime, json, os, pathlib, subprocess, sys, tempfile, time
 sys.dont_write_bytecode = True
 import report
 
 HERE = pathlib.Path(__file__).parent
-GROUPS = ["layers", "models", "train", "first"]
+GROUPS = ["models", "train", "first", "layers"]
 
 
 class Context:
@@ -51,7 +48,8 @@ def tables(context, group):
     if group == "layers":
         for what in ("forward", "input gradient", "weight gradient"): yield f"layers: {what}", groups.layers(context, what)
     else:
-        title, rows = {"models": ("whole calls", groups.models), "train": ("training steps", groups.train), "first": ("first results", first.first)}[group]
+        title, rows = {"models": ("whole calls", groups.models), "train": ("training steps", groups.train),
+                       "first": ("first results", first.first)}[group]
         yield title, rows(context)
 
 
@@ -72,14 +70,17 @@ def run_group(options):
             for row in rows:
                 found[-1]["rows"].append(row)
                 print(report.line(row), file=sys.stderr, flush=True)
-        out = {"tables": found, "peak": max(best, peak(context)), "missing": context.missing, "lathe": context.library.version().decode()}
+        out = {"tables": found, "peak": max(best, peak(context)), "missing": context.missing,
+               "lathe": context.library.version().decode()}
     options.result.write_text(json.dumps(out))
 
 
 def machine():
-    facts = dict(line.split(":", 1) for line in open("/proc/cpuinfo").read().split("\n\n")[0].replace("\t", "").splitlines() if ":" in line)
+    first = pathlib.Path("/proc/cpuinfo").read_text().split("\n\n")[0].replace("\t", "")
+    facts = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
     flags = facts.get("flags", facts.get("Features", "")).split()
-    isa = next((name for flag, name in (("avx512f", "avx512"), ("avx2", "avx2"), ("sve", "sve"), ("asimd", "neon")) if flag in flags), "other")
+    names = ("avx512f", "avx512"), ("avx2", "avx2"), ("sve", "sve"), ("asimd", "neon")
+    isa = next((name for flag, name in names if flag in flags), "other")
     return {"cpu": facts.get("model name", "unknown").strip(), "cores": len(os.sched_getaffinity(0)), "isa": isa,
             "load": round(os.getloadavg()[0], 2)}
 
@@ -103,7 +104,8 @@ def arguments():
     options = p.parse_args()
     if unknown := [g for g in options.groups if g not in GROUPS]: p.error(f"no group {unknown[0]!r}: {', '.join(GROUPS)}")
     options.complete = not options.quick and set(options.groups or GROUPS) == set(GROUPS)
-    if options.clock == "cpu" and (options.threads or [1]) != [1]: p.error("--clock cpu adds up the time of all threads: --threads 1")
+    if options.clock == "cpu" and (options.threads or [1]) != [1]:
+        p.error("--clock cpu adds up the time of all threads: --threads 1")
     if options.clock == "cpu": options.threads = [1]
     options.threads = options.threads or ([1] if options.quick else sorted({1, min(2, len(os.sched_getaffinity(0)))}))
     options.out = options.out or (HERE.parents[1] / "docs/benchmarks" if options.complete else options.build / "peers")
@@ -114,8 +116,9 @@ def main():
     options = arguments()
     if options.group: return run_group(options)
     import contenders
-    run = {"machine": machine(), "date": datetime.date.today().isoformat(), "versions": contenders.versions(), "tables": [], "peak": 0,
-           "missing": {}, "clock": options.clock, "commit": commit(), "command": " ".join(["./dev bench peers"] + sys.argv[2:]), "failed": []}
+    run = {"machine": machine(), "date": datetime.date.today().isoformat(), "versions": contenders.versions(), "tables": [],
+           "peak": 0, "missing": {}, "clock": options.clock, "commit": commit(), "failed": [],
+           "command": " ".join(["./dev bench peers"] + sys.argv[2:])}
     begin = time.monotonic()
     for group in options.groups or GROUPS:
         with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +133,8 @@ def main():
     run["minutes"] = round((time.monotonic() - begin) / 60, 1)
     paths = report.write(run, options.out, options.name or report.file_name(run))
     print(report.summary(run), "\n".join(str(p) for p in paths), sep="\n")
-    wrong = run["failed"] + [f"{r['item']}: {way}: {why}" for t in run["tables"] for r in t["rows"] for way, why in r["failed"].items()]
+    rows = [row for table in run["tables"] for row in table["rows"]]
+    wrong = run["failed"] + [f"{row['item']}: {way}: {why}" for row in rows for way, why in row["failed"].items()]
     sys.exit("\n".join(["failed:"] + wrong) if wrong else 0)
 
 

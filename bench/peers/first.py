@@ -38,7 +38,8 @@ def by_openvino(path, x):
 
 
 def ways_of(context, path, x):
-    ways = {"Lathe": command(context, path, "--no-cache"), "Lathe cached": command(context, path, LATHE_CACHE=str(context.folder / "cache"))}
+    ways = {"Lathe": command(context, path, "--no-cache"),
+            "Lathe cached": command(context, path, LATHE_CACHE=str(context.folder / "cache"))}
     if "ONNX Runtime" in context.peers: ways["ONNX Runtime"] = by_onnxruntime(path, x)
     if "OpenVINO" in context.peers: ways["OpenVINO"] = by_openvino(path, x)
     return ways
@@ -46,7 +47,8 @@ def ways_of(context, path, x):
 
 def used():
     """Of the CPU, by this process and its children."""
-    return sum(getattr(resource.getrusage(who), kind) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN) for kind in ("ru_utime", "ru_stime"))
+    of = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in of)
 
 
 def time_of(go, clock):
@@ -82,5 +84,6 @@ def first(context):
         for way in list(row["ways"]):
             if way in row["failed"] or way not in times: del row["ways"][way]
             else:
-                row["ways"][way].update(ms=min(times[way]) * 1e3, median_ms=statistics.median(times[way]) * 1e3, calls=len(times[way]))
+                ms = [t * 1e3 for t in times[way]]
+                row["ways"][way].update(ms=min(ms), median_ms=statistics.median(ms), calls=len(ms))
         yield row

@@ -8,7 +8,8 @@ from race import Race
 
 LAYERS, LAYER_BATCH = pathlib.Path(__file__).parents[1] / "resnet50_convs.csv", 8
 QUICK_LAYERS = "stem7x7s2", "s1_3x3_64_64", "s2_1x1_128_512", "s3_3x3s2_256", "s4_1x1_2048_512"
-CALLS = [("LeNet-5", 28, 1), ("ResNet-18", 224, 1), ("ResNet-18", 224, 8), ("ResNet-50", 224, 1), ("VGG-16", 224, 1), ("MobileNetV2", 224, 1)]
+CALLS = [("LeNet-5", 28, 1), ("ResNet-18", 224, 1), ("ResNet-18", 224, 8), ("ResNet-50", 224, 1), ("VGG-16", 224, 1),
+         ("MobileNetV2", 224, 1)]
 QUICK_CALLS = CALLS[:2] + CALLS[5:]
 STEPS = [("LeNet-5", 28, 64), ("ResNet-18", 64, 8), ("MobileNetV2", 64, 8), ("ResNet-50", 224, 4)]
 RATE = 0.01
@@ -43,8 +44,8 @@ def layer_text(what, n, c, h, w, out, k, s, p, size):
     """In the gradients the weights are given anew in each call, as in training; forward they are packed once."""
     x, dy = f"x: f32[{n}, {c}, {h}, {w}]", f"dy: f32[{n}, {out}, {size[0]}, {size[1]}]"
     attributes = f"stride={s}, pad={p}"
-    if what == "forward":
-        return f"network layer({x}) -> y {{ y = conv2d(x, out_channels={out}, kernel={k}, {attributes}, bias=false, name=\"c\") }}\n"
+    layer = f'conv2d(x, out_channels={out}, kernel={k}, {attributes}, bias=false, name="c")'
+    if what == "forward": return f"network layer({x}) -> y {{ y = {layer} }}\n"
     wrt = "x" if what == "input gradient" else "W"
     return (f"network layer({x}, W: f32[{out}, {c}, {k}, {k}], {dy}) -> d {{\n  y = conv2d(x, W, {attributes})\n"
             f"  d = grad(y, {wrt}, seed=dy)\n}}\n")
@@ -70,7 +71,8 @@ def torch_layer(torch, what, arrays, s, p, channels_last):
     t = {k: layout(torch.from_numpy(a), channels_last) for k, a in arrays.items()}
     conv, back = torch.nn.functional.conv2d, torch.ops.aten.convolution_backward
     def forward(): return conv(t["x"], t["W"], None, s, p)
-    def backward(i): return back(t["dy"], t["x"], t["W"], None, [s, s], [p, p], [1, 1], False, [0, 0], 1, [i == 0, i == 1, False])[i]
+    def backward(i):
+        return back(t["dy"], t["x"], t["W"], None, [s, s], [p, p], [1, 1], False, [0, 0], 1, [i == 0, i == 1, False])[i]
     go = {"forward": forward, "input gradient": lambda: backward(0), "weight gradient": lambda: backward(1)}[what]
     def inferred():
         with torch.inference_mode(): return go()
@@ -123,7 +125,8 @@ def model_race(context, name, batch, net, path, want, threads):
             go()
             return y
         return go, result
-    for way, math in lathe_names(any(a.get("kernel_shape") == [3, 3] and a["group"] == 1 for op, _, _, a in net.nodes if op == "Conv")).items():
+    attributes = [a for op, _, _, a in net.nodes if op == "Conv"]
+    for way, math in lathe_names(any(a["kernel_shape"] == [3, 3] and a["group"] == 1 for a in attributes)).items():
         race.enter(way, lambda: lathe(math))
     context.enter_files(race, path, x, want.shape, threads)
     if "PyTorch" in context.peers:
@@ -153,7 +156,8 @@ def reference_step(net, x, labels):
     from torch_net import TorchNet
     t = TorchNet(net, dtype=torch.float64)
     loss = t.step(x, labels, RATE)()
-    return {**changes({k: net.weights[k] for k in net.trained()}, {k: t.weights[k].detach().numpy() for k in net.trained()}), "loss": np.array(loss)}
+    before, after = ({k: v[k] for k in net.trained()} for v in (net.weights, t.weights))
+    return {**changes(before, {k: w.detach().numpy() for k, w in after.items()}), "loss": np.array(loss)}
 
 
 def lathe_step(context, net, path, x, labels, threads, math):
@@ -189,7 +193,8 @@ def train(context):
         for threads in context.threads:
             race = Race(f"{name}, {batch} of {size}x{size}", threads, 3e-9 * net.flop * batch, want, NEAR_STEP)
             context.use_threads(threads)
-            for way, math in lathe_names().items(): race.enter(way, lambda: lathe_step(context, net, path, x, labels, threads, math))
+            for way, math in lathe_names().items():
+                race.enter(way, lambda: lathe_step(context, net, path, x, labels, threads, math))
             for way, last in (("PyTorch", False), ("PyTorch channels last", True)):
                 race.enter(way, lambda: torch_step(net, x, labels, last))
             yield race.run(context.seconds(6), context.clock)

@@ -80,7 +80,7 @@ class Net:
         return model.SerializeToString()
 
     def run(self, x, ops, weights):
-        """The value of the last node, each computed by ops[op](operands…, attributes); values go when nothing reads them any more."""
+        """The value of the last node; each is ops[op](operands…, attributes), and goes when nothing reads it any more."""
         value = {"x": x}
         for (op, inputs, y, attrs), dead in zip(self.nodes, self.dead()):
             value[y] = ops[op](*[weights[i] if i in weights else value[i] for i in inputs], **attrs)
@@ -188,7 +188,8 @@ def vgg16(n):
 def mobilenetv2(n):
     def cbn(x, out, kernel=1, stride=1, groups=1): return n.batch_norm(n.conv(x, out, kernel, stride, groups))
     h = n.relu6(cbn("x", 32, 3, 2))
-    for t, c, blocks, first in (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1):
+    for t, c, blocks, first in ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+                                (6, 320, 1, 1)):
         for j in range(blocks):
             stride, y, channels = 1 if j else first, h, n.shape[h][0]
             if t > 1: y = n.relu6(cbn(y, channels * t))

@@ -9,7 +9,8 @@ import math, statistics, time
 import numpy as np
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-TURN, LEAST = 0.03, 3  # seconds of calls in a turn, turns at least
+TURN = 0.03  # seconds of calls in a turn
+LEAST, MOST = 3, 4  # turns at least, unless they take so many times what an item has
 
 
 def error(got, want):
@@ -39,8 +40,8 @@ def turn(go, seconds, clock):
 
 def time_all(ways, seconds, clock):
     """{name: [seconds of each call by the clock]}."""
-    times, end, rounds, names = {name: [] for name in ways}, time.perf_counter() + seconds, 0, list(ways)
-    while rounds < LEAST or time.perf_counter() < end:
+    times, begin, rounds, names = {name: [] for name in ways}, time.perf_counter(), 0, list(ways)
+    while (spent := time.perf_counter() - begin) < seconds or rounds == 0 or rounds < LEAST and spent < MOST * seconds:
         for name in names if rounds % 2 else names[::-1]:
             settle()
             if not times[name] or min(times[name]) < TURN: ways[name]()  # wakes threads, fills caches

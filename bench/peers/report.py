@@ -28,7 +28,8 @@ def ratio(row, way):
 
 def share(row, way, peak):
     """Of the FMA peak of the row's threads, in percent; None where no operations are counted."""
-    return 100 * row["gflop"] / (row["ways"][way]["ms"] * 1e-3) / (peak * row["threads"]) if row["gflop"] and way in row["ways"] else None
+    if not row["gflop"] or way not in row["ways"]: return None
+    return 100 * row["gflop"] / (row["ways"][way]["ms"] * 1e-3) / (peak * row["threads"])
 
 
 def mean_ratio(rows, way):
@@ -48,8 +49,9 @@ def digits(v): return "" if v is None else f"{v:.0f}" if v >= 1000 else f"{v:.3g
 def line(row):
     """One row, for people who wait."""
     peer = best_peer(row)
-    parts = [f"{way} {digits(w['ms'])} ms" + (f", {ratio(row, way):.2f}" if way in OURS and peer else "") for way, w in row["ways"].items()]
-    return f"{row['item']}, {row['threads']} thread{'s' * (row['threads'] > 1)}: " + "; ".join(parts + [f"{k} failed ({v})" for k, v in row["failed"].items()])
+    parts = [f"{way} {digits(w['ms'])} ms" + (f", {ratio(row, way):.2f}" if way in OURS and peer else "")
+             for way, w in row["ways"].items()] + [f"{way} failed ({why})" for way, why in row["failed"].items()]
+    return f"{row['item']}, {row['threads']} thread{'s' * (row['threads'] > 1)}: " + "; ".join(parts)
 
 
 def summary(run):
@@ -105,14 +107,17 @@ peers' is making a session and its first run, in a process that had loaded the l
 
 def markdown(run, name):
     m, load = run["machine"], run["machine"].get("load", 0)
-    facts = [f"- Machine: {m['cpu']} ({m['isa']}), {m['cores']} cores; FMA peak of one core {run['peak']:.0f} GFLOP/s, measured in the run.",
+    facts = [f"- Machine: {m['cpu']} ({m['isa']}), {m['cores']} cores; FMA peak of one core {run['peak']:.0f} GFLOP/s, measured in "
+             "the run.",
              f"- {run['date']}, `{run['command']}`, {run.get('minutes', '?')} minutes. Load when it began: {load}"
-             + (": a busy machine, the figures are rough." if load > 0.5 else "."),
-             f"- Lathe {run.get('lathe', '')}, commit {run.get('commit') or 'unknown'}; " + ", ".join(f"{k} {v}" for k, v in run["versions"].items()) + "."]
+             + (": a busy machine, the figures are rough, and those of several threads mean little." if load > 0.5 else "."),
+             f"- Lathe {run.get('lathe', '')}, commit {run.get('commit') or 'unknown'}; "
+             + ", ".join(f"{k} {v}" for k, v in run["versions"].items()) + "."]
     if run.get("clock") == "cpu": facts.append("- Times are of the CPU, not of the clock: other processes took turns on the cores.")
-    facts += [f"- Left out: {k} ({v})." for k, v in run.get("missing", {}).items()] + [f"- Failed: {f}." for f in run.get("failed", [])]
-    return "\n".join([f"# Beside peers: {name}", "", "Written by `bench/peers`; not by hand.", "", *facts, "", f"![Shares of the FMA peak]({name}.svg)", "",
-                      HOW, "", *[markdown_table(t, run["peak"]) for t in run["tables"] if t["rows"]]])
+    facts += [f"- Left out: {k} ({v})." for k, v in run.get("missing", {}).items()]
+    facts += [f"- Failed: {f}." for f in run.get("failed", [])]
+    return "\n".join([f"# Beside peers: {name}", "", "Written by `bench/peers`; not by hand.", "", *facts, "",
+                      f"![Shares of the FMA peak]({name}.svg)", "", HOW, "", *[markdown_table(t, run["peak"]) for t in run["tables"] if t["rows"]]])
 
 
 # ---- the picture ----
@@ -149,7 +154,9 @@ def panel(table, peak, top):
     scale, out = (WIDTH - LABEL - 60) / ticks[-1], [text(0, top + 14, table["title"].capitalize(), "title")]
     body, y = top + 36, top + 36
     height = sum(sum(w in row["ways"] for w in ways) * BAR + GAP for row in table["rows"])
-    for t in ticks: out += [vertical(LABEL + t * scale, body - 4, height, "axis"), text(LABEL + t * scale, body - 8, f"{t:g}", "small mid")]
+    for t in ticks:
+        at = LABEL + t * scale
+        out += [vertical(at, body - 4, height, "axis"), text(at, body - 8, f"{t:g}", "small mid")]
     out.append(text(LABEL, top + 14, unit, "small"))
     for row in table["rows"]:
         bars = [w for w in ways if w in row["ways"]]
@@ -158,8 +165,8 @@ def panel(table, peak, top):
         out.append(text(LABEL - 8, middle, label, "end"))
         for i, w in enumerate(bars):
             told = escape(f"{label}, {w}: {digits(row['ways'][w]['ms'])} ms")
-            out.append(f'<rect x="{LABEL}" y="{y + i * BAR:.1f}" width="{value(row, w) * scale:.1f}" height="{BAR - 1}" fill="{COLOURS[w]}">'
-                       f"<title>{told}</title></rect>")
+            out.append(f'<rect x="{LABEL}" y="{y + i * BAR:.1f}" width="{value(row, w) * scale:.1f}" height="{BAR - 1}" '
+                       f'fill="{COLOURS[w]}"><title>{told}</title></rect>')
         if ratio(row, "Lathe"): out.append(text(WIDTH, middle, f"{ratio(row, 'Lathe'):.2f}", "end"))
         y += len(bars) * BAR + GAP
     if peak_at: out.append(vertical(LABEL + peak_at * scale, body - 4, height, "peak"))
@@ -171,7 +178,8 @@ def legend(tables, top):
     for name in [n for n in COLOURS if any(n in columns(t) for t in tables)]:
         out += [f'<rect x="{x}" y="{top}" width="10" height="10" fill="{COLOURS[name]}"/>', text(x + 14, top + 9, name)]
         x += 30 + 7 * len(name)
-    return out + [text(0, top + 28, "On the right: Lathe's time over that of the best peer. Dashed: the FMA peak of the threads used.", "small")]
+    words = "On the right: Lathe's time over that of the best peer. Dashed: the FMA peak of the threads used."
+    return out + [text(0, top + 28, words, "small")]
 
 
 def svg(run):
@@ -181,8 +189,9 @@ def svg(run):
         out, height = panel(table, run["peak"], y)
         body += out
         y += height
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-12 -8 {WIDTH + 24} {y + 16:.0f}" width="{WIDTH + 24}" height="{y + 16:.0f}">\n'
-            f'<style>{STYLE}</style>\n<rect x="-12" y="-8" width="100%" height="100%" class="back"/>\n' + "\n".join(body) + "\n</svg>\n")
+    size = f'viewBox="-12 -8 {WIDTH + 24} {y + 16:.0f}" width="{WIDTH + 24}" height="{y + 16:.0f}"'
+    back = '<rect x="-12" y="-8" width="100%" height="100%" class="back"/>'
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', f"<style>{STYLE}</style>", back, *body, "</svg>\n"])
 
 
 def write(run, folder, name):

@@ -1,4 +1,5 @@
-"""torch_net.py: a Net's nodes run by PyTorch, eagerly, forward or as a step of SGD; in double precision it is the reference of steps.
+"""torch_net.py: a Net's nodes run by PyTorch, eagerly, forward or as a step of SGD; in double precision it is the reference
+of steps.
 
 Relu, Clip and Add work in place, as torchvision's networks have them."""
 import torch
