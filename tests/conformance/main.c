@@ -1,11 +1,12 @@
 /* main.c: conformance: the standard's own tests, each in a process of its own, on all cores; TAP.
  *
- *   conformance [--gradients] [--complete] [--jobs N] [--only TEXT] [--list FILE] FOLDER…
+ *   conformance [--gradients] [--complete] [--jobs N] [--only TEXT] [--without NAME] [--list FILE] FOLDER…
  *
  * A folder's cases are the folders in it that have a model.onnx. A case passes when its outputs are as expected, and is
  * refused when the model cannot be read for a reason that --list has: anything else has failed. Rows of the list that
  * refused nothing are to be removed, which --complete checks. With --gradients the gradients of all that passes are
- * held against differences (slopes.c). At the end: counts by reason and by op. Exit: 1 when something failed. */
+ * held against differences (slopes.c). --without leaves out a case that is wrong itself. At the end: counts by reason
+ * and by op. Exit: 1 when something failed. */
 #include "conformance.h"
 
 #include <dirent.h>
@@ -26,8 +27,8 @@ typedef struct by_op { char name[64]; unsigned n[VERDICTS], slopes; } by_op;
 static struct {
   bool gradients, complete;
   unsigned jobs, seconds;
-  const char *only, *list;
-} o = {.jobs = 2, .seconds = 120, .only = ""};
+  const char *only, *without, *list;
+} o = {.jobs = 2, .seconds = 120, .only = "", .without = ""};
 static char *folder[MOST_CASES];
 static report *reports; /* shared with the processes */
 static unsigned n_cases, n_rows, n_ops, total[VERDICTS], slopes[SLOPES], numbers;
@@ -50,7 +51,8 @@ static void find_cases(const char *in) {
   unsigned first = n_cases;
   for (struct dirent *f; (f = readdir(d)) && n_cases < MOST_CASES;) {
     snprintf(path, sizeof path, "%s/%s/model.onnx", in, f->d_name);
-    if (f->d_name[0] == '.' || !strstr(f->d_name, o.only) || access(path, R_OK)) continue;
+    if (f->d_name[0] == '.' || !strstr(f->d_name, o.only) || !strcmp(f->d_name, o.without) || access(path, R_OK))
+      continue;
     path[strlen(path) - strlen("/model.onnx")] = '\0';
     folder[n_cases++] = strdup(path);
   }
@@ -236,6 +238,7 @@ static void read_args(int argc, char **argv) {
     else if (!strcmp(a, "--jobs")) o.jobs = (unsigned)atoi(value), i++;
     else if (!strcmp(a, "--seconds")) o.seconds = (unsigned)atoi(value), i++;
     else if (!strcmp(a, "--only")) o.only = value, i++;
+    else if (!strcmp(a, "--without")) o.without = value, i++;
     else if (!strcmp(a, "--list")) o.list = value, i++;
     else find_cases(a);
   }
