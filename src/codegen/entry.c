@@ -336,4 +336,5 @@ void lt_module_entries(lt_module *m, const lt_module_entry *each, size_t n) {
   lt_kernels_begin(&all, &m->l);
   for (size_t i = 0; i < n; i++) emit_plan(m, &all, &each[i]);
   m->functions = all.n;
+  lt_merge_alike(&m->l);
 }

@@ -220,6 +220,14 @@ void lt_ll_attributes(lt_ll *l, LLVMValueRef fn) {
   if (l->target->tune) attribute(l, fn, "tune-cpu", l->target->tune);
 }
 
+void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {
+  static const LLVMAttributeIndex OWN = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
+  unsigned n = LLVMGetAttributeCountAtIndex(from, OWN);
+  LLVMAttributeRef *all = lt_arena_array(l->arena, n, sizeof *all);
+  LLVMGetAttributesAtIndex(from, OWN, all);
+  for (unsigned i = 0; i < n; i++) LLVMAddAttributeAtIndex(to, OWN, all[i]);
+}
+
 LLVMValueRef lt_ll_function(lt_ll *l, const char *name, bool internal) {
   LLVMTypeRef t = LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64}, 2, false);
   l->fn = LLVMAddFunction(l->mod, name, t);

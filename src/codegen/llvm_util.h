@@ -26,6 +26,7 @@ typedef struct lt_ll {        /* one module under construction */
   LLVMTypeRef i1, i8, i32, i64, f32, f64, ptr, void_;
   lt_ll_sum sum[LT_LL_SUMS]; /* the latest, in turn */
   unsigned next_sum;
+  LT_VEC(LLVMValueRef) alike; /* functions that only calls mention: equal ones may become one (merge.c) */
 } lt_ll;
 
 LLVMTypeRef lt_ll_type(lt_ll *l, lt_dtype t); /* scalar (bool is i8 in memory) */
@@ -71,5 +72,6 @@ LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align);
 LLVMBasicBlockRef lt_ll_block(lt_ll *l);
 LLVMValueRef lt_ll_phi2(lt_ll *l, LLVMValueRef a, LLVMBasicBlockRef from_a, LLVMValueRef b, LLVMBasicBlockRef from_b);
 void lt_ll_attributes(lt_ll *l, LLVMValueRef fn);
-bool lt_ll_const_of(LLVMValueRef v, int64_t *out); /* v is this constant */
+void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from); /* those of the function itself */
+bool lt_ll_const_of(LLVMValueRef v, int64_t *out);                        /* v is this constant */
 #endif

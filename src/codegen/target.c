@@ -412,3 +412,5 @@ void lt_targets_print(lt_str *out) {
 bool lt_target_reads_anywhere(const lt_target *t) {
   return strncmp(t->triple, "x86_64", 6) == 0 || strncmp(t->triple, "aarch64", 7) == 0;
 }
+
+bool lt_target_long_blocks(const lt_target *t) { return strncmp(t->row, "armv7-neon", 10) != 0; }

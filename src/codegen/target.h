@@ -26,6 +26,9 @@ void lt_target_host(lt_target *out, lt_job *job, lt_arena *a, const char *cpu, c
 void lt_target_cross(lt_target *out, lt_job *job, lt_arena *a, const char *triple, const char *cpu,
                      const char *features);
 bool lt_target_reads_anywhere(const lt_target *t); /* may elements in memory stand at any address? */
+/* Does LLVM take time for a block's loads as they are many? Neon's on ARMv7 have forms that move the address, which it
+ * tries for each pair of addresses: 14 s for a sum of 256 vectors. */
+bool lt_target_long_blocks(const lt_target *t);
 void lt_llvm_init(void); /* once per process, safe from any thread; lt_target_host and lt_target_cross do it */
 void lt_targets_print(lt_str *out); /* for `lathe targets` */
 #endif

@@ -20,6 +20,7 @@ static inline lt_module *harness_module(lt_job *job, lt_arena *a, const lt_targe
     lt_emit_contract(&m->l, k[i]);
     LLVMBuildRetVoid(m->l.b);
   }
+  lt_merge_alike(&m->l);
   return m;
 }
 

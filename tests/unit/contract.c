@@ -452,8 +452,8 @@ static lt_kernel *conv(lt_arena *a, const shape *s, bool cut) {
   return k;
 }
 
-/* Lines that move a vector register to or from the stack, in blocks that jump back to themselves: between runs the
- * totals are there, in the hot loop nothing is. */
+/* Lines of micro-kernels that move a vector register to or from the stack, in blocks that jump back to themselves:
+ * between runs the totals are there, in the hot loop nothing is. */
 static bool on_stack(const char *line, size_t n) {
   bool stack = memmem(line, n, "(%rsp", 5) || memmem(line, n, "(%rbp", 5);
   return stack && memmem(line, n, "mm", 2) != NULL;
@@ -463,14 +463,16 @@ static int spills(const char *text, int *loops) {
   const char *label = "";
   size_t label_n = 0;
   int n = 0, here = 0;
+  bool tile = true;
   for (const char *line = text, *end; *line; line = end + (*end == '\n')) {
     end = line + strcspn(line, "\n");
     size_t m = (size_t)(end - line);
-    here += on_stack(line, m);
+    here += tile && on_stack(line, m);
     if (*line != '\t' && *line != ' ' && *line != '#') {
       label = line, label_n = strcspn(line, ":\n"), here = 0;
+      if (*line != '.') tile = memmem(line, label_n, ".t", 2) != NULL;
     } else if (line[1] == 'j' && label_n && memmem(line, m, label, label_n)) {
-      n += here, here = 0, ++*loops;
+      n += here, here = 0, *loops += tile;
     }
   }
   return n;
@@ -526,5 +528,72 @@ START_TEST(order) {
 }
 END_TEST
 
-LT_SUITE(contract, order, the_host, sixteen_registers, no_fma, accumulators_stay_in_registers)
+/* ---- tiles that differ in a few numbers ---- */
+
+typedef struct alike { const char *cpu; int merged, loops, spilled; } alike;
+
+static unsigned functions_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k, int n) {
+  unsigned all = 0;
+  LLVMModuleRef m = harness_module(job, a, t, k, n)->l.mod;
+  for (LLVMValueRef f = LLVMGetFirstFunction(m); f; f = LLVMGetNextFunction(f)) all += !LLVMIsDeclaration(f);
+  return all;
+}
+
+/* Together they are fewer functions than one by one, and give the same bits. */
+static void merge_alike(lt_job *job, void *arg) {
+  static const shape shapes[] = {{256, 56, 64, 1, 1}, {512, 28, 128, 1, 1}, {1024, 14, 256, 1, 1},
+                                 {64, 56, 64, 3, 1},  {128, 28, 128, 3, 1}, {32, 28, 32, 3, 1},
+                                 {256, 56, 64, 1, 2}, {512, 28, 128, 1, 2}};
+  enum { N = LT_COUNT(shapes) };
+  alike *q = arg;
+  lt_arena *a = lt_arena_new(job);
+  lt_target t;
+  lt_target_host(&t, job, a, q->cpu, "");
+  const lt_kernel *k[N];
+  for (int i = 0; i < N; i++) k[i] = conv(a, &shapes[i], shapes[i].c * shapes[i].k > 147);
+  unsigned apart = 0, together = functions_of(job, a, &t, k, N);
+  lt_code *all = harness_compile(job, a, &t, k, N);
+  for (int i = 0; i < N; i++) {
+    const shape *s = &shapes[i];
+    apart += functions_of(job, a, &t, &k[i], 1);
+    lt_code *one = harness_compile(job, a, &t, &k[i], 1);
+    int64_t w = s->size + 2 * (s->k / 2), out = (w - s->k) / s->stride + 1, y_n = s->oc * out * out;
+    guarded x = filled(LT_F32, s->c * w * w, 1), b = filled(LT_F32, s->c * s->oc * s->k * s->k, 2),
+            bias = filled(LT_F32, s->oc, 3), y = filled(LT_F32, y_n, 4), want = filled(LT_F32, y_n, 5);
+    for (int64_t j = 0, n = lt_kernel_tasks(k[i]); j < n; j++) {
+      harness_find(all, i)((void *[]){bias.at, x.at, b.at, y.at}, j);
+      harness_find(one, 0)((void *[]){bias.at, x.at, b.at, want.at}, j);
+    }
+    ck_assert_msg(memcmp(y.at, want.at, y.bytes) == 0, "shape %d on %s", i, t.row);
+    guarded_free(&x), guarded_free(&b), guarded_free(&bias), guarded_free(&y), guarded_free(&want);
+    lt_code_free(one);
+  }
+  lt_code_free(all);
+  q->merged = (int)apart - (int)together;
+  LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, k, N), LLVMAssemblyFile);
+  q->spilled = spills(LLVMGetBufferStart(text), &q->loops);
+  LLVMDisposeMemoryBuffer(text);
+}
+
+START_TEST(alike_tiles_are_one) {
+  lathe_error e = {0};
+  alike host = {.cpu = ""};
+  ck_assert_msg(lt_protect(&e, merge_alike, &host) == LATHE_OK, "%s", e.message);
+  ck_assert_int_ge(host.merged, 1);
+}
+END_TEST
+
+START_TEST(alike_tiles_stay_in_registers) {
+  NEEDS_X86("the stack's names in assembly");
+  lathe_error e = {0};
+  alike q = {.cpu = "x86-64-v3"};
+  ck_assert_msg(lt_protect(&e, merge_alike, &q) == LATHE_OK, "%s", e.message);
+  ck_assert_int_ge(q.merged, 3);
+  ck_assert_int_gt(q.loops, 0);
+  ck_assert_int_eq(q.spilled, 0);
+}
+END_TEST
+
+LT_SUITE(contract, order, the_host, sixteen_registers, no_fma, accumulators_stay_in_registers, alike_tiles_are_one,
+         alike_tiles_stay_in_registers)
 LT_TEST_MAIN(contract)

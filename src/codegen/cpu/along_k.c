@@ -103,21 +103,19 @@ static void emit_unrolled(const tile_code *t, chain *s, int level, int64_t da, i
 }
 
 /* The pointer may leave the buffer. */
-static LLVMValueRef bytes_on(lt_ll *l, LLVMValueRef from, int64_t bytes) {
-  LLVMValueRef n = lt_ll_i64(l, bytes);
-  return LLVMBuildGEP2(l->b, l->i8, from, &n, 1, "");
+static LLVMValueRef elements_on(const tile_code *t, LLVMValueRef from, int64_t n) {
+  LLVMValueRef count = lt_ll_i64(t->l, n);
+  return LLVMBuildGEP2(t->l->b, lt_ll_type(t->l, t->k->dtype), from, &count, 1, "");
 }
 
 /* While `steps` rows of B are read, ask for their share of those that come later. */
 static void ask_ahead(const tile_code *t, chain *s, int64_t steps) {
   if (!s->ahead) return;
   const lt_ktile *tile = t->tile;
-  int64_t bytes = steps * LT_LANES * (int64_t)lt_dtype_size(t->k->dtype);
-  bytes = (bytes + tile->share - 1) / tile->share;
+  int64_t n = lt_ceil_div(steps * LT_LANES, tile->share), line = LT_ALIGN / (int64_t)lt_dtype_size(t->k->dtype);
   for (int64_t i = 0; i < tile->blocks; i++)
-    for (int64_t at = 0; at < bytes; at += LT_ALIGN)
-      lt_ll_prefetch(t->l, bytes_on(t->l, s->ahead, i * tile->panel + at));
-  s->ahead = bytes_on(t->l, s->ahead, bytes);
+    for (int64_t at = 0; at < n; at += line) lt_ll_prefetch(t->l, elements_on(t, s->ahead, i * tile->panel + at));
+  s->ahead = elements_on(t, s->ahead, n);
 }
 
 /* Iterations [from, from + many) of level `level` written out. */
@@ -330,8 +328,8 @@ void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLV
   for (int64_t i = 0; x->cut && i < t.sums; i++) LLVMBuildStore(l->b, none, total_at(&t, i));
   LLVMValueRef a = affine(l, NULL, x->a.stride, at, tile->cut->lane), b = affine(l, NULL, x->b.stride, at, k->n_dims);
   if (tile->ahead)
-    s.ahead =
-      LLVMBuildGEP2(l->b, l->i8, lt_ll_at(l, tile->b, b, k->dtype, x->b.offset), (LLVMValueRef[]){tile->ahead}, 1, "");
+    s.ahead = LLVMBuildGEP2(l->b, lt_ll_type(l, k->dtype), lt_ll_at(l, tile->b, b, k->dtype, x->b.offset),
+                            (LLVMValueRef[]){tile->ahead}, 1, "");
   for (unsigned i = 0; i < x->n_seg; i++) {
     const lt_kseg *g = &x->seg[i];
     s.a = lt_ll_at(l, tile->a, a, k->dtype, x->a.offset + g->a_offset);

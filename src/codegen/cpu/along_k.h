@@ -17,7 +17,7 @@ typedef struct lt_ktile {
   int64_t pixels, blocks, pixel_a[LT_TILE_MAX]; /* displacement of each pixel in A */
   unsigned lanes;                               /* of the last block */
   LLVMValueRef a, b;                            /* the operands' buffers */
-  /* Bytes from the tile's first row of B to rows that will be needed soon, in panels `panel` bytes apart: for every
+  /* Elements from the tile's first row of B to rows that will be needed soon, in panels `panel` apart: for every
    * `share` rows that it reads the tile asks for one of each. NULL: it asks for none. */
   LLVMValueRef ahead;
   int64_t share, panel;

@@ -141,19 +141,19 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
   lt_ll *l = c->l;
   const lt_cut *cut = &c->cut;
   const int64_t *stride = c->x->b.stride;
-  int64_t size = (int64_t)lt_dtype_size(c->k->dtype), pixels = cut->task_rows * cut->cols;
+  int64_t pixels = cut->task_rows * cut->cols;
   if (!cut->blocks_first || cut->block == LT_NONE || stride[cut->block] != cut->depth * LT_LANES ||
       pixels < 2 * u->len || l->target->small)
     return;
   LLVMValueRef pixel = cut->row == LT_NONE ? lt_ll_i64(l, 0) : at[cut->row];
-  if (cut->row_groups > 1) pixel = LLVMBuildURem(l->b, pixel, lt_ll_i64(l, cut->task_rows), "");
+  pixel = LLVMBuildURem(l->b, pixel, lt_ll_i64(l, cut->task_rows), "");
   pixel = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, cut->cols), "");
   if (cut->plane != LT_NONE)
     pixel = LLVMBuildAdd(l->b, pixel, LLVMBuildMul(l->b, at[cut->plane], lt_ll_i64(l, cut->width), ""), "");
   if (cut->col != LT_NONE) pixel = LLVMBuildAdd(l->b, pixel, at[cut->col], "");
-  t->share = pixels / u->len, t->panel = stride[cut->block] * size;
-  LLVMValueRef from = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, stride[cut->block] * size / pixels), "");
-  t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, u->blocks * stride[cut->block] * size), "");
+  t->share = pixels / u->len, t->panel = stride[cut->block];
+  LLVMValueRef from = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, stride[cut->block] / pixels), "");
+  t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, u->blocks * stride[cut->block]), "");
 }
 
 static void emit_tile(contraction *c, const micro_kernel *u) {
@@ -186,14 +186,9 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
   LLVMBuildRetVoid(l->b);
 }
 
-static void copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {
-  unsigned n = LLVMGetAttributeCountAtIndex(from, (LLVMAttributeIndex)LLVMAttributeFunctionIndex);
-  LLVMAttributeRef *all = lt_arena_array(l->arena, n, sizeof *all);
-  LLVMGetAttributesAtIndex(from, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, all);
-  for (unsigned i = 0; i < n; i++) LLVMAddAttributeAtIndex(to, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, all[i]);
-  unsigned noinline_kind = LLVMGetEnumAttributeKindForName("noinline", 8);
-  LLVMAddAttributeAtIndex(to, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                          LLVMCreateEnumAttribute(l->ctx, noinline_kind, 0));
+static void never_inline(lt_ll *l, LLVMValueRef fn) {
+  unsigned kind = LLVMGetEnumAttributeKindForName("noinline", 8);
+  LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->ctx, kind, 0));
 }
 
 static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase, int64_t blocks, unsigned lanes) {
@@ -207,7 +202,8 @@ static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase,
   micro_kernel u = {len, phase, blocks, lanes, NULL};
   u.fn = LLVMAddFunction(l->mod, lt_arena_printf(l->arena, "%s.t%u", name, c->micro.n), c->micro_type);
   LLVMSetLinkage(u.fn, LLVMInternalLinkage);
-  copy_attributes(l, u.fn, c->kernel);
+  lt_ll_copy_attributes(l, u.fn, c->kernel);
+  never_inline(l, u.fn);
   LLVMBasicBlockRef back = LLVMGetInsertBlock(l->b);
   l->fn = u.fn;
   LLVMPositionBuilderAtEnd(l->b, LLVMAppendBasicBlockInContext(l->ctx, u.fn, ""));
@@ -215,6 +211,7 @@ static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase,
   l->fn = c->kernel;
   LLVMPositionBuilderAtEnd(l->b, back);
   lt_vec_push(l->arena, &c->micro, u);
+  lt_vec_push(l->arena, &l->alike, u.fn);
   return u.fn;
 }
 

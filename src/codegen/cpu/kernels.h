@@ -18,4 +18,6 @@ LLVMValueRef lt_kernels_function(lt_kernels *all, const lt_kernel *k); /* moves 
  * lt_kernel_buffers; parallel: the caller's lathe_parallel or a null pointer. */
 void lt_kernels_call(const lt_kernels *all, const lt_kernel *k, LLVMValueRef fn, LLVMValueRef bufs,
                      LLVMValueRef parallel);
+/* merge.c: when all is emitted: micro-kernels that differ in a few numbers become one. */
+void lt_merge_alike(lt_ll *l);
 #endif

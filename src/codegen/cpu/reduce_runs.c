@@ -93,7 +93,7 @@ static void choose_level(lt_reduction *r, int64_t code, int64_t most) {
 /* What is written out, and what stands in a loop. */
 static void choose_code(lt_reduction *r) {
   lt_run_walk *w = &r->walk;
-  bool small = r->l->target->small;
+  bool small = r->l->target->small || !lt_target_long_blocks(r->l->target);
   int64_t cost = r->guarded || !is_tree(r->k) ? 0 : cost_of(r), once = small ? SMALL_CODE : RUN_CODE;
   int64_t most = small ? SMALL_CODE : GROUP, code = takes_of(r, w->per) * cost;
   int64_t all = w->outer * takes_of(r, w->whole * w->per + w->rest) * cost, runs = w->outer * w->each;
