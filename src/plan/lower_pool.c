@@ -103,11 +103,24 @@ static int32_t divide(lt_kernel_builder *kb, int32_t x, lt_dtype t, lt_place cou
 
 /* ---- pooling ----------------------------------------------------------------------------------------------------- */
 
+/* Do the numbers on the way to a pixel's index, outside the image too, fit i32? */
+static bool stays_small(const lt_window_axis *h, const lt_window_axis *w) {
+  enum { SMALL = 1 << 14 };
+  bool small = true;
+  for (int i = 0; i < 2; i++) {
+    const lt_window_axis *a = i ? w : h;
+    small &= a->size < SMALL && a->before < SMALL && a->kernel < SMALL && a->dilation < SMALL / a->kernel;
+  }
+  return small;
+}
+
 /* The place r = i*J + j in the two walks becomes h*W + w; -1 where no tap was inside. */
 static int32_t image_index(lt_kernel_builder *kb, const lt_window *w, const walk walks[2], int32_t r) {
-#define NUMBER(v) lt_x_const(kb, LT_I64, (double)(v))
-#define MAP(op, a, b) lt_x_map(kb, LT_OP_##op, LT_I64, a, b)
+#define NUMBER(v) lt_x_const(kb, t, (double)(v))
+#define MAP(op, a, b) lt_x_map(kb, LT_OP_##op, t, a, b)
+  const lt_dtype t = stays_small(&w->axis[0], &w->axis[1]) ? LT_I32 : LT_I64; /* half the lanes in a vector, or none */
   const int64_t width = w->axis[1].size, columns = kb->k.extent[walks[1].dim];
+  if (t == LT_I32) r = lt_x_cast(kb, t, r);
   const int32_t row = MAP(div, r, NUMBER(columns)), col = MAP(sub, r, MAP(mul, row, NUMBER(columns)));
   lt_coord first = lt_coord_zero(); /* where the walks begin: row*width + column */
   int64_t step[2] = {width, 1};
@@ -117,13 +130,15 @@ static int32_t image_index(lt_kernel_builder *kb, const lt_window *w, const walk
     first.add -= w->axis[i].before * step[i];
     step[i] *= w->axis[i].dilation;
   }
-  const int32_t down = MAP(mul, row, NUMBER(step[0])), begin = lt_x_index(kb, &first);
+  const int32_t down = MAP(mul, row, NUMBER(step[0])), from = lt_x_index(kb, &first);
+  const int32_t begin = t == LT_I32 ? lt_x_cast(kb, t, from) : from;
   const int32_t across = MAP(mul, col, NUMBER(step[1]));
   const int32_t at = MAP(add, MAP(add, begin, down), across);
   lt_instr none = {.kind = LT_X_MAP, .op = LT_OP_less, .dtype = LT_BOOL, .arg = {r, NUMBER(0), -1}};
   int32_t empty = lt_x_push(kb, none);
-  lt_instr pick = {.kind = LT_X_MAP, .op = LT_OP_select, .dtype = LT_I64, .arg = {empty, NUMBER(-1), at}};
-  return lt_x_cast(kb, LT_I32, lt_x_push(kb, pick));
+  lt_instr pick = {.kind = LT_X_MAP, .op = LT_OP_select, .dtype = t, .arg = {empty, NUMBER(-1), at}};
+  const int32_t index = lt_x_push(kb, pick);
+  return t == LT_I32 ? index : lt_x_cast(kb, LT_I32, index);
 #undef MAP
 #undef NUMBER
 }
