@@ -29,15 +29,15 @@ static lt_value slice_axis(lt_onnx *c, lt_value x, int64_t axis, int64_t from, i
 void lt_onnx_slice(lt_onnx *c) {
   lt_ox_ints from, to, axes, steps;
   bool empty = lt_ox_empty(c, 0);
+  if (!lt_ox_axes(c, "starts", 1, &from) || !lt_ox_axes(c, "ends", 2, &to))
+    lt_ox_refuse(c, "starts or ends are missing");
+  bool has_axes = lt_ox_axes(c, "axes", 3, &axes), has_steps = lt_ox_axes(c, "steps", 4, &steps);
   if (empty) {
     lt_ox_alias(c, 0, 0);
     return;
   }
   lt_value x = lt_ox_in(c, 0);
   lt_type t = lt_ox_of(c, x), cut = t;
-  if (!lt_ox_axes(c, "starts", 1, &from) || !lt_ox_axes(c, "ends", 2, &to))
-    lt_ox_refuse(c, "starts or ends are missing");
-  bool has_axes = lt_ox_axes(c, "axes", 3, &axes), has_steps = lt_ox_axes(c, "steps", 4, &steps);
   if (from.n != to.n || (has_axes && axes.n != from.n) || (has_steps && steps.n != from.n) || from.n > t.rank)
     lt_ox_refuse(c, "starts, ends, axes and steps are not one each for an axis");
   for (int64_t i = 0; i < from.n; i++)

@@ -162,6 +162,8 @@ static void put_nd(lt_onnx *c) {
 
 void lt_onnx_scatter_nd(lt_onnx *c) {
   lt_ox_text(c, "reduction", "none");
-  if (lt_ox_empty(c, 1)) lt_ox_alias(c, 0, 0); /* nothing is put anywhere */
+  bool nothing = lt_ox_empty(c, 1);
+  if (nothing != lt_ox_empty(c, 2)) lt_ox_refuse(c, "of its indices and updates only one has elements");
+  if (nothing) lt_ox_alias(c, 0, 0); /* it is put nowhere */
   else put_nd(c);
 }
