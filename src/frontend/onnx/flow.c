@@ -293,11 +293,7 @@ lt_value lt_onnx_apply_body(lt_onnx *c, const char *name, lt_value x) {
 /* ---- functions --------------------------------------------------------------------------------------------------- */
 
 const lt_onnx_function *lt_onnx_function_of(const lt_onnx *c, const lt_onnx_node *n) {
-  for (uint32_t i = 0; i < c->m.functions.n; i++) {
-    const lt_onnx_function *f = &c->m.functions.at[i];
-    if (!strcmp(f->name, n->op) && !strcmp(f->domain, n->domain)) return f;
-  }
-  return NULL;
+  return lt_onnx_function_named(&c->m, n->domain, n->op);
 }
 
 static lt_onnx_attr *attr_named(lt_onnx_attr *at, uint32_t n, const char *name) {

@@ -6,10 +6,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void count_item(lt_onnx_model *m, size_t at, uint32_t n) {
-  m->items += n;
-  if (m->items > LT_ONNX_ITEMS)
-    lt_wire_fail(&m->wire, at, "the model has more than %d nodes, names and attributes", (int)LT_ONNX_ITEMS);
+enum { OP_NAME = 256 }; /* bytes of an op's name, and of a domain */
+
+/* Before they are made. */
+static void weigh(lt_onnx_model *m, size_t at, uint64_t bytes) {
+  m->bytes += bytes;
+  if (m->bytes > LT_ONNX_BYTES)
+    lt_wire_fail(&m->wire, at, "the model's nodes, names and attributes take more than %d bytes", (int)LT_ONNX_BYTES);
+}
+
+/* A list of just so many. */
+static void *list_of(lt_onnx_model *m, size_t at, uint32_t n, size_t size) {
+  weigh(m, at, (uint64_t)n * size);
+  return n ? lt_arena_array(m->wire.arena, n, size) : NULL;
+}
+#define LIST(m, at_, v, n_) ((v)->at = list_of((m), (at_), (n_), sizeof *(v)->at), (v)->cap = (n_))
+
+static const char *take_text(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_field *f, const char *what,
+                             size_t max) {
+  weigh(m, f->at, f->span.n + 16);
+  return lt_wire_text(c, f, what, max);
 }
 
 /* ---- element types ----------------------------------------------------------------------------------------------- */
@@ -47,13 +63,13 @@ static int64_t decimal(lt_wire_cursor *c, const lt_wire_field *f, const char *ke
 }
 
 /* One StringStringEntryProto of external_data. */
-static void read_external(lt_onnx_tensor *x, const lt_wire_cursor *c, const lt_wire_field *f) {
+static void read_external(lt_onnx_model *m, lt_onnx_tensor *x, const lt_wire_cursor *c, const lt_wire_field *f) {
   lt_wire_cursor e = lt_wire_enter(c, f, "external_data");
   lt_wire_field k;
   const char *key = "", *value = "";
   while (lt_wire_next(&e, &k)) {
-    if (k.number == 1) key = lt_wire_text(&e, &k, "key", 64);
-    if (k.number == 2) value = lt_wire_text(&e, &k, "value", LT_ONNX_NAME);
+    if (k.number == 1) key = take_text(m, &e, &k, "key", 64);
+    if (k.number == 2) value = take_text(m, &e, &k, "value", LT_ONNX_NAME);
   }
   if (!strcmp(key, "location")) x->location = value;
   else if (!strcmp(key, "offset")) x->offset = decimal(&e, f, key, value);
@@ -74,7 +90,6 @@ static void check_shape(const lt_wire *w, lt_onnx_tensor *x) {
 static void read_tensor_at(lt_onnx_model *m, lt_onnx_tensor *x, lt_wire_cursor t, size_t at) {
   lt_wire_field f;
   *x = (lt_onnx_tensor){.name = "", .at = at, .message = {t.next, t.end - t.next}, .length = -1};
-  count_item(m, at, 1);
   while (lt_wire_next(&t, &f)) {
     switch (f.number) {
     case 1: lt_wire_numbers(&t, &f, LT_WIRE_VARINT, "dims", put_dim, x); break;
@@ -84,9 +99,9 @@ static void read_tensor_at(lt_onnx_model *m, lt_onnx_tensor *x, lt_wire_cursor t
       if (x->typed && x->typed != f.number) lt_wire_fail(&m->wire, f.at, "a tensor has its elements twice");
       x->typed = f.number;
       break;
-    case 8: x->name = lt_wire_text(&t, &f, "name", LT_ONNX_NAME); break;
+    case 8: x->name = take_text(m, &t, &f, "name", LT_ONNX_NAME); break;
     case 9: x->raw = lt_wire_bytes(&t, &f, "raw_data"), x->has_raw = true; break;
-    case 13: read_external(x, &t, &f); break;
+    case 13: read_external(m, x, &t, &f); break;
     case 14: x->external = lt_wire_int(&t, &f, "data_location") == 1; break;
     default: break;
     }
@@ -107,7 +122,7 @@ void lt_onnx_read_tensor(lt_onnx_model *m, lt_onnx_tensor *x) {
 typedef struct numbers { lt_onnx_model *m; lt_onnx_attr *a; } numbers;
 
 static void check_numbers(const numbers *n) {
-  count_item(n->m, n->a->at, 1);
+  weigh(n->m, n->a->at, 2 * sizeof(int64_t)); /* a list that grows */
   if (n->a->ints.n + n->a->floats.n + n->a->strings.n >= LT_ONNX_NUMBERS)
     lt_wire_fail(&n->m->wire, n->a->at, "an attribute has more than %d numbers", (int)LT_ONNX_NUMBERS);
 }
@@ -149,18 +164,20 @@ static void read_attr(lt_onnx_model *m, lt_onnx_attr *a, const lt_wire_cursor *c
   numbers n = {m, a};
   int64_t kind = 0;
   *a = (lt_onnx_attr){.name = "", .at = field->at, .s = ""};
-  count_item(m, field->at, 1);
   while (lt_wire_next(&t, &f)) {
     switch (f.number) {
-    case 1: a->name = lt_wire_text(&t, &f, "name", LT_ONNX_NAME); break;
+    case 1: a->name = take_text(m, &t, &f, "name", LT_ONNX_NAME); break;
     case 2: a->f = decimal_of(lt_wire_float(&t, &f, "f")), seen(m, a, LT_ONNX_A_FLOAT); break;
     case 3: a->i = lt_wire_int(&t, &f, "i"), seen(m, a, LT_ONNX_A_INT); break;
     case 4: /* any bytes: a string only where it is one */
       if (memchr(m->wire.bytes.at + f.span.at, 0, lt_wire_bytes(&t, &f, "s").n)) a->s = "";
-      else a->s = lt_arena_strndup(m->wire.arena, (const char *)m->wire.bytes.at + f.span.at, LT_MIN(f.span.n, 4096u));
+      else
+        weigh(m, f.at, LT_MIN(f.span.n, 4096u) + 16),
+          a->s = lt_arena_strndup(m->wire.arena, (const char *)m->wire.bytes.at + f.span.at, LT_MIN(f.span.n, 4096u));
       seen(m, a, LT_ONNX_A_STRING);
       break;
     case 5:
+      weigh(m, f.at, sizeof *a->tensor);
       a->tensor = LT_NEW(m->wire.arena, lt_onnx_tensor);
       read_tensor(m, a->tensor, &t, &f), seen(m, a, LT_ONNX_A_TENSOR);
       break;
@@ -169,10 +186,10 @@ static void read_attr(lt_onnx_model *m, lt_onnx_attr *a, const lt_wire_cursor *c
     case 8: lt_wire_numbers(&t, &f, LT_WIRE_VARINT, "ints", put_int, &n), seen(m, a, LT_ONNX_A_INTS); break;
     case 9:
       check_numbers(&n);
-      lt_vec_push(m->wire.arena, &a->strings, lt_wire_text(&t, &f, "strings", 256));
+      lt_vec_push(m->wire.arena, &a->strings, take_text(m, &t, &f, "strings", 256));
       seen(m, a, LT_ONNX_A_STRINGS);
       break;
-    case 21: a->ref = lt_wire_text(&t, &f, "ref_attr_name", LT_ONNX_NAME); break;
+    case 21: a->ref = take_text(m, &t, &f, "ref_attr_name", LT_ONNX_NAME); break;
     case 20: kind = lt_wire_int(&t, &f, "type"); break;
     default: break;
     }
@@ -190,49 +207,50 @@ static void read_node(lt_onnx_model *m, lt_onnx_graph *g, const lt_wire_cursor *
   lt_onnx_node n = {.name = "", .op = "", .domain = "", .at = field->at};
   lt_arena *arena = m->wire.arena;
   lt_onnx_attr a;
+  uint32_t count[6] = {0};
+  lt_wire_count(t, count, LT_COUNT(count));
+  LIST(m, n.at, &n.in, count[1]), LIST(m, n.at, &n.out, count[2]), LIST(m, n.at, &n.attrs, count[5]);
   while (lt_wire_next(&t, &f)) {
-    if (f.number <= 2) count_item(m, f.at, 1);
     switch (f.number) {
-    case 1: lt_vec_push(arena, &n.in, lt_wire_text(&t, &f, "input", LT_ONNX_NAME)); break;
-    case 2: lt_vec_push(arena, &n.out, lt_wire_text(&t, &f, "output", LT_ONNX_NAME)); break;
-    case 3: n.name = lt_wire_text(&t, &f, "name", LT_ONNX_NAME); break;
-    case 4: n.op = lt_wire_text(&t, &f, "op_type", 256); break;
+    case 1: lt_vec_push(arena, &n.in, take_text(m, &t, &f, "input", LT_ONNX_NAME)); break;
+    case 2: lt_vec_push(arena, &n.out, take_text(m, &t, &f, "output", LT_ONNX_NAME)); break;
+    case 3: n.name = take_text(m, &t, &f, "name", LT_ONNX_NAME); break;
+    case 4: n.op = take_text(m, &t, &f, "op_type", OP_NAME); break;
     case 5: read_attr(m, &a, &t, &f); lt_vec_push(arena, &n.attrs, a); break;
-    case 7: n.domain = lt_wire_text(&t, &f, "domain", 256); break;
+    case 7: n.domain = take_text(m, &t, &f, "domain", OP_NAME); break;
     default: break;
     }
   }
   if (!n.op[0]) lt_wire_fail(&m->wire, field->at, "a node has no op_type");
   if (!n.out.n) lt_wire_fail(&m->wire, field->at, "a node of %s has no output", n.op);
   if (!strcmp(n.domain, "ai.onnx")) n.domain = "";
-  count_item(m, field->at, 1);
   lt_vec_push(arena, &g->nodes, n);
 }
 
 /* ---- inputs and outputs ------------------------------------------------------------------------------------------ */
 
-static void read_dim(lt_onnx_port *p, const lt_wire_cursor *c, const lt_wire_field *field) {
+static void read_dim(lt_onnx_model *m, lt_onnx_port *p, const lt_wire_cursor *c, const lt_wire_field *field) {
   lt_wire_cursor t = lt_wire_enter(c, field, "Dimension");
   lt_wire_field f;
   lt_onnx_dim d = {.value = -1};
   while (lt_wire_next(&t, &f)) {
     if (f.number == 1) d.value = lt_wire_int(&t, &f, "dim_value");
-    if (f.number == 2) d.name = lt_wire_text(&t, &f, "dim_param", LT_ONNX_NAME);
+    if (f.number == 2) d.name = take_text(m, &t, &f, "dim_param", LT_ONNX_NAME);
   }
   if (d.name && !d.name[0]) d.name = NULL;
   if (p->rank < LT_MAX_RANK) p->dim[p->rank] = d;
   p->rank++;
 }
 
-static void read_shape(lt_onnx_port *p, const lt_wire_cursor *c, const lt_wire_field *field) {
+static void read_shape(lt_onnx_model *m, lt_onnx_port *p, const lt_wire_cursor *c, const lt_wire_field *field) {
   lt_wire_cursor t = lt_wire_enter(c, field, "TensorShapeProto");
   lt_wire_field f;
   p->shaped = true;
   while (lt_wire_next(&t, &f))
-    if (f.number == 1) read_dim(p, &t, &f);
+    if (f.number == 1) read_dim(m, p, &t, &f);
 }
 
-static void read_type(lt_onnx_port *p, const lt_wire_cursor *c, const lt_wire_field *field) {
+static void read_type(lt_onnx_model *m, lt_onnx_port *p, const lt_wire_cursor *c, const lt_wire_field *field) {
   static const char *const kinds[] = {[4] = "a sequence", [5] = "a map", [8] = "a sparse tensor", [9] = "an optional"};
   lt_wire_cursor t = lt_wire_enter(c, field, "TypeProto");
   lt_wire_field f, k;
@@ -242,7 +260,7 @@ static void read_type(lt_onnx_port *p, const lt_wire_cursor *c, const lt_wire_fi
     lt_wire_cursor x = lt_wire_enter(&t, &f, "TypeProto.Tensor");
     while (lt_wire_next(&x, &k)) {
       if (k.number == 1) p->type = (lt_onnx_type)lt_wire_int(&x, &k, "elem_type");
-      if (k.number == 2) read_shape(p, &x, &k);
+      if (k.number == 2) read_shape(m, p, &x, &k);
     }
   }
 }
@@ -251,10 +269,9 @@ static lt_onnx_port read_port(lt_onnx_model *m, const lt_wire_cursor *c, const l
   lt_wire_cursor t = lt_wire_enter(c, field, "ValueInfoProto");
   lt_wire_field f;
   lt_onnx_port p = {.name = "", .at = field->at};
-  count_item(m, field->at, 1);
   while (lt_wire_next(&t, &f)) {
-    if (f.number == 1) p.name = lt_wire_text(&t, &f, "name", LT_ONNX_NAME);
-    if (f.number == 2) read_type(&p, &t, &f);
+    if (f.number == 1) p.name = take_text(m, &t, &f, "name", LT_ONNX_NAME);
+    if (f.number == 2) read_type(m, &p, &t, &f);
   }
   if (!p.name[0]) lt_wire_fail(&m->wire, field->at, "an input or output has no name");
   if (p.rank > LT_MAX_RANK)
@@ -269,11 +286,15 @@ static void read_graph(lt_onnx_model *m, lt_onnx_graph *g, lt_wire_cursor t) {
   lt_wire_field f;
   lt_arena *arena = m->wire.arena;
   lt_onnx_tensor x;
+  uint32_t count[13] = {0};
   g->name = "";
+  lt_wire_count(t, count, LT_COUNT(count));
+  LIST(m, t.next, &g->nodes, count[1]), LIST(m, t.next, &g->tensors, count[5]);
+  LIST(m, t.next, &g->inputs, count[11]), LIST(m, t.next, &g->outputs, count[12]);
   while (lt_wire_next(&t, &f)) {
     switch (f.number) {
     case 1: read_node(m, g, &t, &f); break;
-    case 2: g->name = lt_wire_text(&t, &f, "name", LT_ONNX_NAME); break;
+    case 2: g->name = take_text(m, &t, &f, "name", LT_ONNX_NAME); break;
     case 5: read_tensor(m, &x, &t, &f); lt_vec_push(arena, &g->tensors, x); break;
     case 11: lt_vec_push(arena, &g->inputs, read_port(m, &t, &f)); break;
     case 12: lt_vec_push(arena, &g->outputs, read_port(m, &t, &f)); break;
@@ -293,12 +314,34 @@ static lt_onnx_opset read_opset(lt_onnx_model *m, const lt_wire_cursor *c, const
   lt_wire_field f;
   lt_onnx_opset o = {.domain = ""};
   while (lt_wire_next(&t, &f)) {
-    if (f.number == 1) o.domain = lt_wire_text(&t, &f, "domain", 256);
+    if (f.number == 1) o.domain = take_text(m, &t, &f, "domain", OP_NAME);
     if (f.number == 2) o.version = lt_wire_int(&t, &f, "version");
   }
   if (!strcmp(o.domain, "ai.onnx")) o.domain = "";
-  count_item(m, field->at, 1);
+  weigh(m, field->at, 2 * sizeof o);
   return o;
+}
+
+typedef char function_key[2 * OP_NAME + 2];
+
+static size_t key_of(function_key out, const char *domain, const char *name) {
+  return (size_t)snprintf(out, sizeof(function_key), "%s\n%s", domain, name);
+}
+
+const lt_onnx_function *lt_onnx_function_named(const lt_onnx_model *m, const char *domain, const char *name) {
+  function_key key;
+  uintptr_t i;
+  if (!m->functions.n) return NULL;
+  return lt_map_get(&m->by_name, key, key_of(key, domain, name), &i) ? &m->functions.at[i] : NULL;
+}
+
+static void add_function(lt_onnx_model *m, const lt_onnx_function *f, size_t at) {
+  function_key key;
+  size_t n = key_of(key, f->domain, f->name);
+  if (lt_onnx_function_named(m, f->domain, f->name))
+    lt_wire_fail(&m->wire, at, "the model defines the function `%.60s` twice; overloads are not told apart", f->name);
+  lt_map_put(m->wire.arena, &m->by_name, lt_arena_strndup(m->wire.arena, key, n), n, m->functions.n);
+  lt_vec_push(m->wire.arena, &m->functions, *f);
 }
 
 static void read_function(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_field *field) {
@@ -307,20 +350,23 @@ static void read_function(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wi
   lt_wire_field f;
   lt_onnx_function to = {.name = "", .domain = ""};
   lt_onnx_attr a;
+  uint32_t count[12] = {0};
+  lt_wire_count(t, count, LT_COUNT(count));
+  LIST(m, field->at, &to.in, count[4]), LIST(m, field->at, &to.out, count[5]), LIST(m, field->at, &to.attrs, count[6]);
+  LIST(m, field->at, &to.body.nodes, count[7]), LIST(m, field->at, &to.defaults, count[11]);
   while (lt_wire_next(&t, &f)) {
-    if (f.number <= 6) count_item(m, f.at, 1);
     switch (f.number) {
-    case 1: to.name = lt_wire_text(&t, &f, "name", 256); break;
-    case 4: lt_vec_push(arena, &to.in, lt_wire_text(&t, &f, "input", LT_ONNX_NAME)); break;
-    case 5: lt_vec_push(arena, &to.out, lt_wire_text(&t, &f, "output", LT_ONNX_NAME)); break;
-    case 6: lt_vec_push(arena, &to.attrs, lt_wire_text(&t, &f, "attribute", LT_ONNX_NAME)); break;
+    case 1: to.name = take_text(m, &t, &f, "name", OP_NAME); break;
+    case 4: lt_vec_push(arena, &to.in, take_text(m, &t, &f, "input", LT_ONNX_NAME)); break;
+    case 5: lt_vec_push(arena, &to.out, take_text(m, &t, &f, "output", LT_ONNX_NAME)); break;
+    case 6: lt_vec_push(arena, &to.attrs, take_text(m, &t, &f, "attribute", LT_ONNX_NAME)); break;
     case 7: read_node(m, &to.body, &t, &f); break;
     case 9:
       if (to.opsets.n >= LT_ONNX_DOMAINS)
         lt_wire_fail(&m->wire, f.at, "a function imports more than %d sets of ops", (int)LT_ONNX_DOMAINS);
       lt_vec_push(arena, &to.opsets, read_opset(m, &t, &f));
       break;
-    case 10: to.domain = lt_wire_text(&t, &f, "domain", 256); break;
+    case 10: to.domain = take_text(m, &t, &f, "domain", OP_NAME); break;
     case 11: read_attr(m, &a, &t, &f); lt_vec_push(arena, &to.defaults, a); break;
     default: break;
     }
@@ -328,8 +374,8 @@ static void read_function(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wi
   if (!strcmp(to.domain, "ai.onnx")) to.domain = "";
   if (m->functions.n >= LT_ONNX_FUNCTIONS)
     lt_wire_fail(&m->wire, field->at, "the model defines more than %d functions", (int)LT_ONNX_FUNCTIONS);
-  count_item(m, field->at, 1);
-  lt_vec_push(arena, &m->functions, to);
+  weigh(m, field->at, 2 * sizeof to);
+  add_function(m, &to, field->at);
 }
 
 int64_t lt_onnx_opset_of(const lt_onnx_model *m, const char *domain) {

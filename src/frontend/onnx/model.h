@@ -2,8 +2,8 @@
  * import.c makes a graph of.
  *
  * Names are copied, elements of tensors never are: a tensor is where its elements stand, in the file or in another.
- * Everything lives in the reader's arena and is at most a few times as large as what it was read from: lists are
- * counted (LT_ONNX_ITEMS), a node without an op or a result is refused where it stands. What is not needed
+ * Everything lives in the reader's arena: lists are counted before they are made, what is made is weighed
+ * (LT_ONNX_BYTES), a node without an op or a result is refused where it stands. What is not needed
  * (documentation, metadata, types of values in between, training information) is passed over. */
 #ifndef LT_ONNX_MODEL_H
 #define LT_ONNX_MODEL_H
@@ -17,7 +17,7 @@ enum {
   LT_ONNX_DOMAINS = 256,     /* sets of ops that a model imports */
   LT_ONNX_FUNCTIONS = 4096,  /* that a model defines itself */
   LT_ONNX_NAME = 4096,       /* bytes of a name */
-  LT_ONNX_ITEMS = 1 << 22,   /* nodes, names and numbers of attributes, together */
+  LT_ONNX_BYTES = 40 << 20,  /* nodes, names, attributes, tensors without their elements, as they are held here */
   LT_ONNX_WRITTEN = 1 << 18, /* nodes of branches, loops and functions, each as often as it is written out */
   LT_ONNX_NUMBERS = 1 << 16  /* of one attribute */
 };
@@ -121,8 +121,9 @@ typedef struct lt_onnx_model {
   int64_t ir;
   LT_VEC(lt_onnx_opset) opsets;
   LT_VEC(lt_onnx_function) functions;
+  lt_map by_name; /* domain and name → index of the function */
   lt_onnx_graph graph;
-  uint32_t items; /* counted so far */
+  uint64_t bytes; /* held so far */
 } lt_onnx_model;
 
 /* The whole structure. w->arena keeps what is read. */
@@ -131,6 +132,7 @@ void lt_onnx_read_model(lt_onnx_model *m, const lt_wire *w);
 void lt_onnx_read_graph(lt_onnx_model *m, lt_onnx_graph *g, lt_span where);
 /* The file is one tensor; of m only the wire is set. */
 void lt_onnx_read_tensor(lt_onnx_model *m, lt_onnx_tensor *x);
+const lt_onnx_function *lt_onnx_function_named(const lt_onnx_model *m, const char *domain, const char *name);
 int64_t lt_onnx_opset_of(const lt_onnx_model *m, const char *domain); /* 0: not imported */
 
 /* ---- tensors (tensor.c), other files (external.c) ---------------------------------------------------------------- */

@@ -64,6 +64,12 @@ bool lt_wire_next(lt_wire_cursor *c, lt_wire_field *f) {
                (unsigned)(tag & 7));
 }
 
+void lt_wire_count(lt_wire_cursor c, uint32_t *count, uint32_t n) {
+  lt_wire_field f;
+  while (lt_wire_next(&c, &f))
+    if (f.number < n) count[f.number]++;
+}
+
 static void need(const lt_wire_cursor *c, const lt_wire_field *f, lt_wire_kind kind, const char *what) {
   static const char *const names[] = {[LT_WIRE_VARINT] = "a whole number",
                                       [LT_WIRE_64] = "8 bytes",

@@ -31,6 +31,8 @@ typedef struct lt_wire_field {
 
 lt_wire_cursor lt_wire_start(const lt_wire *w, const char *what);
 bool lt_wire_next(lt_wire_cursor *c, lt_wire_field *f); /* false: the message ends here */
+/* How many fields of each number below n the message has. */
+void lt_wire_count(lt_wire_cursor c, uint32_t *count, uint32_t n);
 /* What a field must be; another kind is an error that names the field. */
 lt_wire_cursor lt_wire_enter(const lt_wire_cursor *c, const lt_wire_field *f, const char *what);
 int64_t lt_wire_int(const lt_wire_cursor *c, const lt_wire_field *f, const char *what);
