@@ -39,6 +39,11 @@ const char *lt_onnx_type_name(int64_t type) {
   return type > 0 && type < LT_ONNX_TYPES ? types[type].name : "an element type that the standard does not know";
 }
 
+/* What is no type of the standard is LT_ONNX_TYPES, however large its number. */
+static lt_onnx_type type_numbered(int64_t n) {
+  return n >= LT_ONNX_NONE && n < LT_ONNX_TYPES ? (lt_onnx_type)n : LT_ONNX_TYPES;
+}
+
 bool lt_onnx_dtype(lt_onnx_type type, lt_dtype *out) {
   if (type <= LT_ONNX_NONE || type >= LT_ONNX_TYPES || types[type].dtype == LT_DTYPES) return false;
   *out = types[type].dtype;
@@ -93,7 +98,7 @@ static void read_tensor_at(lt_onnx_model *m, lt_onnx_tensor *x, lt_wire_cursor t
   while (lt_wire_next(&t, &f)) {
     switch (f.number) {
     case 1: lt_wire_numbers(&t, &f, LT_WIRE_VARINT, "dims", put_dim, x); break;
-    case 2: x->type = (lt_onnx_type)lt_wire_int(&t, &f, "data_type"); break;
+    case 2: x->type = type_numbered(lt_wire_int(&t, &f, "data_type")); break;
     case 3: lt_wire_fail(&m->wire, f.at, "a tensor in segments is not read"); break;
     case 4: case 5: case 6: case 7: case 10: case 11:
       if (x->typed && x->typed != f.number) lt_wire_fail(&m->wire, f.at, "a tensor has its elements twice");
@@ -259,7 +264,7 @@ static void read_type(lt_onnx_model *m, lt_onnx_port *p, const lt_wire_cursor *c
     if (f.number != 1) continue;
     lt_wire_cursor x = lt_wire_enter(&t, &f, "TypeProto.Tensor");
     while (lt_wire_next(&x, &k)) {
-      if (k.number == 1) p->type = (lt_onnx_type)lt_wire_int(&x, &k, "elem_type");
+      if (k.number == 1) p->type = type_numbered(lt_wire_int(&x, &k, "elem_type"));
       if (k.number == 2) read_shape(m, p, &x, &k);
     }
   }

@@ -183,7 +183,7 @@ void lt_onnx_affine_grid(lt_onnx *c) {
     lt_ox_refuse(c, "theta is %s, for %lld axes", lt_type_text(c->arena, &t), (long long)k);
   for (int64_t i = 0; i < k; i++) {
     int64_t d = dim[1 + i] = size.v[2 + i];
-    if (d < 1 + corners || !lt_mul_ok(&n, n, d) || n * (k + 1) > MOST)
+    if (d < 1 + corners || !lt_mul_ok(&n, n, d) || n > MOST / (k + 1))
       lt_ox_refuse(c, "its size is %lld along axis %lld", (long long)d, (long long)i + 2);
   }
   lt_type base = lt_make_type(t.dtype, 3, (int64_t[]){1, n, k + 1});
