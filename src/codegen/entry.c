@@ -320,9 +320,8 @@ static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry 
   e.present = LT_NEW_ARRAY(l->arena, LLVMValueRef, p->n_slot + 1u);
   e.base = LT_NEW_ARRAY(l->arena, int64_t *, p->n_kernel + 1u);
   for (uint32_t i = 0; i < p->n_kernel; i++) {
-    e.base[i] = lt_kernel_take_bases(l->arena, &p->kernel[i]);
-    e.function[i] = lt_kernels_function(all, &p->kernel[i]);
-    lt_kernel_put_bases(&p->kernel[i], e.base[i]);
+    lt_kernel k = lt_kernel_at_bases(l->arena, &p->kernel[i], &e.base[i]);
+    e.function[i] = lt_kernels_function(all, &k);
   }
   for (uint32_t i = 0; m->image && lt_target_reads_anywhere(l->target) && i < p->n_kernel; i++)
     relax_loads(e.function[i]);

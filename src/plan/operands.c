@@ -94,23 +94,30 @@ static void move_base(void *arg, const lt_operand *o) {
   if (o->access) o->access->offset -= b->at[i];
 }
 
-static void move_back(void *arg, const lt_operand *o) {
-  bases *b = arg;
-  uint32_t i = b->n++;
-  if (o->access) o->access->offset += b->at[i];
+static void *copy(lt_arena *a, const void *from, size_t n, size_t size) {
+  void *to = lt_arena_array(a, n, size);
+  if (n) memcpy(to, from, n * size);
+  return to;
 }
 
-int64_t *lt_kernel_take_bases(lt_arena *a, const lt_kernel *k) {
+/* With operands of its own. */
+static lt_kernel copy_kernel(lt_arena *a, const lt_kernel *k) {
+  lt_kernel c = *k;
+  c.access = copy(a, k->access, k->n_access, sizeof *k->access);
+  c.store = copy(a, k->store, k->n_store, sizeof *k->store);
+  if (k->kind == LT_K_CONTRACT) c.contract = copy(a, k->contract, 1, sizeof *k->contract);
+  if (k->kind == LT_K_GATHER || k->kind == LT_K_SCATTER) c.gather = copy(a, k->gather, 1, sizeof *k->gather);
+  return c;
+}
+
+lt_kernel lt_kernel_at_bases(lt_arena *a, const lt_kernel *k, int64_t **at) {
+  lt_kernel c = copy_kernel(a, k);
   bases b = {0};
   b.same = lt_kernel_same_buffers(a, k, &b.n);
-  b.at = LT_NEW_ARRAY(a, int64_t, b.n + 1u);
+  *at = b.at = LT_NEW_ARRAY(a, int64_t, b.n + 1u);
   b.n = 0, lt_operands(k, find_base, &b);
-  b.n = 0, lt_operands(k, move_base, &b);
-  return b.at;
-}
-
-void lt_kernel_put_bases(const lt_kernel *k, int64_t *bases_of) {
-  lt_operands(k, move_back, &(bases){NULL, bases_of, 0});
+  b.n = 0, lt_operands(&c, move_base, &b);
+  return c;
 }
 
 static void move(void *arg, const lt_operand *o) { *o->buffer += *(const uint32_t *)arg; }

@@ -21,11 +21,10 @@ uint32_t lt_kernel_buffers(const lt_kernel *k, uint32_t *out, uint32_t max);
 uint32_t *lt_kernel_buffers_all(lt_arena *a, const lt_kernel *k, uint32_t *n);
 /* For each operand the first one in the same buffer: its own number, or a smaller one. */
 uint32_t *lt_kernel_same_buffers(lt_arena *a, const lt_kernel *k, uint32_t *n);
-/* Takes from all offsets, for each buffer, the one that its first access has, and gives them back: what is left is the
- * same for kernels that only begin elsewhere, as those of the steps of a loop that is written out. By operand,
+/* k without what its accesses have in common for each buffer, the offset of the first: it is the same for kernels that
+ * only begin elsewhere, as those of the steps of a loop that is written out. at: those offsets, by operand, in
  * elements. */
-int64_t *lt_kernel_take_bases(lt_arena *a, const lt_kernel *k);
-void lt_kernel_put_bases(const lt_kernel *k, int64_t *bases);
+lt_kernel lt_kernel_at_bases(lt_arena *a, const lt_kernel *k, int64_t **at);
 /* All operands move from buffer i to buffer i + by. */
 void lt_kernel_move(lt_kernel *k, uint32_t by);
 #endif
