@@ -103,6 +103,7 @@ void make_dirs(const cli *c, const char *path);
 /* ---- models (model.c) ---- */
 
 lathe_graph *load_graph(cli *c);
+void note_folded(const lathe_graph *g);                  /* where it is to train */
 lathe_graph *load_graph_from(cli *c, const char *model); /* another than the command's own */
 lathe_model *compile(const cli *c, const lathe_graph *g, const char *extra);
 lathe_instance *open_instance(const cli *c, lathe_model *m);               /* weights loaded where given */

@@ -36,6 +36,15 @@ lathe_graph *load_graph_from(cli *c, const char *model) {
 
 lathe_graph *load_graph(cli *c) { return load_graph_from(c, c->model); }
 
+void note_folded(const lathe_graph *g) {
+  const char *where = lathe_graph_folded(g);
+  if (where)
+    fprintf(stderr,
+            "lathe: note: the model's exporter has folded batch normalisations into weights (%s): they do not train\n"
+            "help: export for training (docs/onnx.md, From PyTorch)\n",
+            where);
+}
+
 static void report_passes(const cli *c, const lathe_model *m) {
   lathe_error e;
   if (!has(c, "time-passes")) return;

@@ -196,6 +196,7 @@ static void report(const training *t, const evaluation *v) {
 
 static void open_training(training *t) {
   t->g = load_graph(t->c);
+  note_folded(t->g);
   t->m = compile(t->c, t->g, has(t->c, "report") ? "--entry train --profile" : "--entry train");
   find_ports(t);
   t->weights = ports_of(t->m, "train", "param");

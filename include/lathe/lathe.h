@@ -165,6 +165,9 @@ typedef struct lathe_port { const char *name; const char *kind; /* "input" "para
 } lathe_port;
 /* 1, or 0 past the last; strings live as long as g */
 LATHE_API int lathe_graph_port(const lathe_graph *g, size_t i, lathe_port *out);
+/* Where an ONNX model's exporter has folded batch normalisations into the weights of convolutions, so that they do not
+ * train: "2 nodes, `node_Conv_23` the first"; NULL: nowhere that it says. Lives as long as g. */
+LATHE_API const char *lathe_graph_folded(const lathe_graph *g);
 /* The text of the network (canonical), of an entry (--entry), after a pass (--print-after=PASS|all), or through a list
  * of passes (--passes=a,b). --format=dot gives Graphviz, --format=info a summary of layers. Freed with lathe_free. */
 LATHE_API char *lathe_print(const lathe_graph *g, const char *opts, lathe_error *e);

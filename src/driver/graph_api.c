@@ -422,3 +422,5 @@ int64_t lathe_conv_outsize(int64_t size, int64_t kernel, int64_t stride, int64_t
 int64_t lathe_deconv_outsize(int64_t size, int64_t kernel, int64_t stride, int64_t pad, lathe_error *e) {
   return outsize(&(size_args){.v = {size, kernel, stride, pad}, .conv = false}, e);
 }
+
+const char *lathe_graph_folded(const lathe_graph *g) { return g && !g->error.status ? g->g->folded : NULL; }

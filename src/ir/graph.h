@@ -85,6 +85,7 @@ struct lt_graph {
   const char *label, *origin; /* likewise */
   const char *call;           /* what is being written out in several ops, for messages; NULL: nothing */
   int64_t max_bytes;          /* a single value larger than this is an error; 0: no limit */
+  const char *folded;         /* where the source has batch normalisation in other weights, for people; NULL: nowhere */
   bool fast;                  /* --math=fast: passes may change the last digits */
 };
 

@@ -365,3 +365,13 @@ nodes[-2], nodes[-3] = nodes[-3], nodes[-2]
 model("none", nodes, {"x": (T.FLOAT, [2, 3])}, {"y": (T.FLOAT, [2, 3]), "z": (T.FLOAT, [2, 3]), "all": (T.FLOAT, [2, 3])},
       {"two": np.array([2]), "zero": np.array([0]), "open": np.array([-1, 1, 3]), "half": np.float32(0.5), "wide": np.array([1, 2, 3]), "rows": np.array([-1, 3]),
        "nought": np.array(0), "first": np.array(1), "column": np.array([-1, 1])}, feeds={"x": w(2, 3)})
+
+# A batch normalisation gone into a convolution: PyTorch's dynamo exporter notes the rule, its TorchScript exporter renames both.
+conv = h.make_node("Conv", ["x", "conv1.weight", "conv1.bias"], ["c"], name="node_conv1", pads=[1, 1, 1, 1])
+rule = conv.metadata_props.add()
+rule.key, rule.value = "pkg.onnxscript.rewriter.rule_name", "RemoveOptionalBiasFromConv, FuseBatchNormIntoConv"
+renamed = h.make_node("Conv", ["c", "onnx::Conv_16", "onnx::Conv_17"], ["d"], name="/conv2/Conv")
+tail = [h.make_node("GlobalAveragePool", ["d"], ["p"]), h.make_node("Flatten", ["p"], ["y"])]
+model("folded", [conv, renamed] + tail, {"x": (T.FLOAT, [2, 2, 4, 4])}, {"y": (T.FLOAT, [2, 3])},
+      {"conv1.weight": w(4, 2, 3, 3), "conv1.bias": w(4), "onnx::Conv_16": w(3, 4, 1, 1), "onnx::Conv_17": w(3)},
+      feeds={"x": w(2, 2, 4, 4)})

@@ -52,6 +52,7 @@ static void measure_image(lathe_model *m) {
 /* Weights of the whole network in its order, whatever an entry needs of them, then what training adds. */
 void lt_model_image(lathe_model *m, lt_job *job, const lt_graph *network) {
   m->leaves = lt_graph_new(job, m->name);
+  m->folded = network->folded ? lt_arena_strdup(&m->arena, network->folded) : NULL;
   add_leaves(m, network, NULL);
   for (uint32_t i = 0; i < m->n_entry; i++) add_leaves(m, m->entry[i].graph, &m->entry[i].spec);
   lt_image_of(&m->image, &m->arena, m->leaves);

@@ -373,6 +373,24 @@ static void match_one(lt_matching *mt, lt_weight *x) {
   if (take(&r, &found)) mt->item[i] = found;
 }
 
+/* Where batch normalisation has gone into other weights, those of a file that still has it would be other ones under
+ * the same names, whatever else may be left out. */
+static void refuse_unfolded(lt_matching *mt) {
+  for (uint32_t i = 0; i < mt->w->n; i++) {
+    const char *key = mt->w->at[i].key, *last = last_part(key);
+    dialect whose;
+    bool two;
+    if (mt->skip[i] || (strcmp(last, "running_mean") && strcmp(last, "running_var"))) continue;
+    if (find(mt, key, &whose, &two)) continue;
+    problem(mt);
+    lt_str_printf(&mt->problems,
+                  "`%.100s` is of a batch normalisation, which the model's exporter has folded into weights (%s)", key,
+                  mt->m->folded);
+    mt->help = "export for training (docs/onnx.md, From PyTorch), or take the weights that are in the model";
+    return;
+  }
+}
+
 void lt_match_begin(lt_matching *out, lt_job *job, lt_arena *a, const lathe_model *m, lt_weights *w) {
   *out = (lt_matching){.job = job, .arena = a, .m = m, .w = w, .add = ""};
   out->skip = LT_NEW_ARRAY(a, bool, w->n + 1);
@@ -386,6 +404,7 @@ void lt_match_all(lt_matching *mt) {
   choose_prefix(mt);
   for (uint32_t i = 0; i < mt->w->n; i++)
     if (!mt->skip[i]) match_one(mt, &mt->w->at[i]);
+  if (mt->m->folded) refuse_unfolded(mt);
   list_unexpected(mt);
 }
 

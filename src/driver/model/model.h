@@ -64,6 +64,7 @@ struct lathe_model {
   lt_pack_fn pack_run; /* NULL: nothing to pack */
   lt_init *init;       /* by item of the image */
   lt_use *use;         /* by item: what reads it in the network */
+  const char *folded;  /* of the network (ir/graph.h) */
   bool *network_own;   /* by item: in weight files; else what training adds (moments, step, seed) */
   uint32_t image_kind; /* lt_image_kind of a region made by an instance */
   bool trains;         /* has a train entry */

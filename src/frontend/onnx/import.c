@@ -278,6 +278,13 @@ static int64_t opset_for(const lt_onnx *c, const char *domain) {
   return lt_onnx_opset_of(&c->m, domain);
 }
 
+/* Exports of TorchScript say so by the names of weight and bias. */
+static void note_folded(lt_onnx *c, const lt_onnx_node *n) {
+  bool renamed = n->in.n > 2 && !strncmp(n->in.at[1], "onnx::Conv", 10) && !strncmp(n->in.at[2], "onnx::Conv", 10);
+  if (!n->folded && !renamed) return;
+  if (!c->n_folded++) c->folded = n;
+}
+
 static void run_node(lt_onnx *c, lt_onnx_node *n) {
   lathe_error e;
   lt_job *job = c->job;
@@ -305,6 +312,7 @@ static void run_node(lt_onnx *c, lt_onnx_node *n) {
     mark_refused(c);
   } else if (status == LATHE_E_NOMEM) lt_fail_nomem(job);
   else if (status) fail(c, status, "%s `%.100s`: %s", n->op, node_name(n), e.message);
+  else note_folded(c, n);
   c->g->label = label;
   c->n = (lt_onnx_node *)outer;
   uint32_t most = c->o->max_nodes ? c->o->max_nodes : LT_READ_MAX_NODES;
@@ -442,6 +450,9 @@ static lt_graph *without_the_unneeded(lt_onnx *c) {
   lt_graph *settled = copy(c, c->g, settle), *to = copy(c, settled, as_it_is);
   to->loc = (lt_loc){0};
   to->label = to->origin = NULL;
+  if (c->folded)
+    to->folded = lt_arena_printf(&to->arena, "%u node%s, `%.100s` the first", c->n_folded, c->n_folded > 1 ? "s" : "",
+                                 node_name(c->folded));
   return to;
 }
 

@@ -68,7 +68,8 @@ struct lt_onnx {
   unsigned depth;   /* of what is written out: branches, loops, functions */
   uint64_t written; /* nodes of them so far */
   lt_str refusals;
-  unsigned n_refused;
+  unsigned n_refused, n_folded; /* nodes; n_folded: that a batch normalisation has gone into, the first is */
+  const lt_onnx_node *folded;
 };
 
 /* ---- the node in progress ---------------------------------------------------------------------------------------- */

@@ -206,6 +206,22 @@ static void read_attr(lt_onnx_model *m, lt_onnx_attr *a, const lt_wire_cursor *c
   if (kind) a->kind = kind;
 }
 
+static bool says(const lt_onnx_model *m, lt_span where, const char *text) {
+  return memmem(m->wire.bytes.at + where.at, where.n, text, strlen(text)) != NULL;
+}
+
+/* PyTorch's exporter notes the rules that it has rewritten a node by: "FuseBatchNormIntoConv, …". */
+static bool tells_of_folding(lt_onnx_model *m, const lt_wire_cursor *c, const lt_wire_field *f) {
+  lt_wire_cursor e = lt_wire_enter(c, f, "metadata_props");
+  lt_wire_field k;
+  bool rules = false, folded = false;
+  while (lt_wire_next(&e, &k)) {
+    if (k.number == 1) rules = says(m, lt_wire_bytes(&e, &k, "key"), "rewriter.rule_name");
+    if (k.number == 2) folded = says(m, lt_wire_bytes(&e, &k, "value"), "FuseBatchNorm");
+  }
+  return rules && folded;
+}
+
 static void read_node(lt_onnx_model *m, lt_onnx_graph *g, const lt_wire_cursor *c, const lt_wire_field *field) {
   lt_wire_cursor t = lt_wire_enter(c, field, "NodeProto");
   lt_wire_field f;
@@ -223,6 +239,7 @@ static void read_node(lt_onnx_model *m, lt_onnx_graph *g, const lt_wire_cursor *
     case 4: n.op = take_text(m, &t, &f, "op_type", OP_NAME); break;
     case 5: read_attr(m, &a, &t, &f); lt_vec_push(arena, &n.attrs, a); break;
     case 7: n.domain = take_text(m, &t, &f, "domain", OP_NAME); break;
+    case 9: n.folded |= tells_of_folding(m, &t, &f); break;
     default: break;
     }
   }

@@ -4,7 +4,7 @@
  * Names are copied, elements of tensors never are: a tensor is where its elements stand, in the file or in another.
  * Everything lives in the reader's arena: lists are counted before they are made, what is made is weighed
  * (LT_ONNX_BYTES), a node without an op or a result is refused where it stands. What is not needed
- * (documentation, metadata, types of values in between, training information) is passed over. */
+ * (documentation, most metadata, types of values in between, training information) is passed over. */
 #ifndef LT_ONNX_MODEL_H
 #define LT_ONNX_MODEL_H
 #include "frontend/onnx/wire.h"
@@ -83,6 +83,7 @@ typedef struct lt_onnx_node {
   LT_VEC(const char *) in; /* "" stands for one that is left out */
   LT_VEC(const char *) out;
   LT_VEC(lt_onnx_attr) attrs;
+  bool folded;          /* its exporter says that a batch normalisation has gone into it */
   uint32_t asked, made; /* operands and results up to the last that whoever imports the node knows of */
 } lt_onnx_node;
 
