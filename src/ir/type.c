@@ -76,13 +76,18 @@ bool lt_type_count_ok(const lt_type *t, int64_t *count) {
   return lt_mul_ok(&bytes, n, (int64_t)sizeof(double)); /* the interpreter holds every element in 8 bytes */
 }
 
+static int64_t times(int64_t a, int64_t b) {
+  int64_t n;
+  return lt_mul_ok(&n, a, b) ? n : INT64_MAX;
+}
+
 int64_t lt_type_count(const lt_type *t) {
   int64_t n = 1;
-  for (unsigned i = 0; i < t->rank; i++) n *= t->dim[i];
+  for (unsigned i = 0; i < t->rank; i++) n = times(n, t->dim[i]);
   return n;
 }
 
-int64_t lt_type_bytes(const lt_type *t) { return lt_type_count(t) * (int64_t)lt_dtype_size(t->dtype); }
+int64_t lt_type_bytes(const lt_type *t) { return times(lt_type_count(t), (int64_t)lt_dtype_size(t->dtype)); }
 
 void lt_type_strides(const lt_type *t, int64_t stride[LT_MAX_RANK]) {
   int64_t step = 1;

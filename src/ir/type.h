@@ -39,7 +39,8 @@ int64_t lt_dtype_wrap(lt_dtype t, int64_t v);
 lt_type lt_scalar(lt_dtype t);
 lt_type lt_make_type(lt_dtype t, unsigned rank, const int64_t *dim);
 bool lt_type_eq(const lt_type *a, const lt_type *b);
-int64_t lt_type_count(const lt_type *t); /* elements; types in a graph never overflow (emit checks) */
+/* elements; INT64_MAX where they overflow, which those of types in a graph never do (emit checks) */
+int64_t lt_type_count(const lt_type *t);
 int64_t lt_type_bytes(const lt_type *t);
 bool lt_type_count_ok(const lt_type *t, int64_t *count);             /* false: overflows */
 void lt_type_strides(const lt_type *t, int64_t stride[LT_MAX_RANK]); /* row-major, in elements */

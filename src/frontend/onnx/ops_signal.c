@@ -4,7 +4,7 @@
 
 #include "frontend/onnx/forms.h"
 
-enum { MOST = 1 << 24 }; /* elements of a constant that is made */
+enum { MOST = 1 << 24, MOST_WINDOW = 1 << 20 }; /* elements of a constant that is made */
 #define PI 3.14159265358979323846
 
 static lt_dtype type_named(lt_onnx *c, const char *name) {
@@ -33,7 +33,8 @@ void lt_onnx_window(lt_onnx *c) {
   int64_t n = lt_ox_known_int(c, 0, "size"), periodic = lt_ox_int(c, "periodic", 1), k = 0;
   lt_dtype t = type_named(c, "output_datatype");
   double over = (double)(periodic ? n : n - 1);
-  if (n < 1 || n > MOST || over < 1) lt_ox_refuse(c, "its size is %lld", (long long)n);
+  if (n < 1 || n > MOST_WINDOW || over < 1)
+    lt_ox_refuse(c, "its size is %lld; 1 to %d are made", (long long)n, (int)MOST_WINDOW);
   double *v = LT_NEW_ARRAY(c->arena, double, (size_t)n);
   while (windows[k].op != c->row->op) k++;
   for (int64_t i = 0; i < n; i++)
