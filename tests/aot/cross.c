@@ -112,6 +112,14 @@ static void compare(const lathe_port *p, const unsigned char *there, const unsig
   ck_assert_msg(worst <= 1e-5 * largest, "`%s` is off by %g of %g", p->name, worst, largest);
 }
 
+/* qemu 7 has an assertion fail where a vector conversion with a rounding of its own (vfcvt.rtz) begins a translated
+ * block: whether one does is the scheduler's luck. */
+static void run_there(void) {
+  int status = shell("%s ./there.exe > there.bin && test -s there.bin", getenv("LT_RUN"));
+  if (status && strstr(said, "decode_save_opc")) LT_SKIP("the emulator stops translating (decode_save_opc of qemu 7)");
+  ck_assert_msg(status == 0, "%s", said);
+}
+
 START_TEST(same_results) {
   const task *t = &tasks[_i];
   char opts[512], jit[256];
@@ -129,7 +137,7 @@ START_TEST(same_results) {
   ck_assert_msg(s != NULL, "%s", e.message);
   write_tables(m, s, t);
   MUST("%s -I. -include tables.h '%s/aot/driver.c' there.o -o there.exe", getenv("LT_CC"), getenv("LT_TESTS"));
-  MUST("%s ./there.exe > there.bin && test -s there.bin", getenv("LT_RUN"));
+  run_there();
   for (int i = 0; i < (t->steps ? t->steps : 1); i++) ck_assert_int_eq(lathe_call(s, t->entry), 0);
   unsigned char *there;
   size_t n = read_all("there.bin", &there), at = 0;
