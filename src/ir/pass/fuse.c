@@ -9,6 +9,7 @@
 #include "ir/pass/moves.h"
 
 enum { MOST_NODES = 24 };   /* in a cluster: its loads are live at once */
+enum { MOST_FOLLOW = 7 };   /* each other and a node: of three operands, with that node, they fit a cluster */
 enum { MOST_STEPS = 1000 }; /* of a walk back in search of a cycle; what is further away counts as one */
 
 /* Ids of its first and last node; `until` is the last node of all clusters up to this one, which stand in the order of
@@ -46,18 +47,6 @@ static void find_readers(fuser *f) {
   }
 }
 
-/* n has a reader to follow: is it elementwise, of leaves and of what follows n? In a run entry what depends on weights
- * only stays apart, since it is computed once. */
-static bool may_follow(const fuser *f, const lt_node *n) {
-  bool may = lt_op_table[n->op].flags & LT_MAP && f->follows[n->id];
-  may = may && (!f->fixed || f->fixed[n->id] == f->fixed[f->follows[n->id]->id]);
-  for (unsigned k = 0; may && k < n->n_in; k++) {
-    const lt_node *m = lt_node_of(f->g, n->in[k]);
-    may = lt_op_table[m->op].flags & LT_LEAF || (f->follows[m->id] == n && !f->of[m->id]);
-  }
-  return may;
-}
-
 static uint32_t followers(const fuser *f, const lt_node *n) {
   uint32_t count = 0;
   for (unsigned k = 0; k < n->n_in; k++) {
@@ -65,6 +54,18 @@ static uint32_t followers(const fuser *f, const lt_node *n) {
     if (m && f->follows[m->id] == n) count += 1 + followers(f, m);
   }
   return count;
+}
+
+/* n has a reader to follow: is it elementwise, of leaves and of what follows n, and few? In a run entry what depends on
+ * weights only stays apart, since it is computed once. */
+static bool may_follow(const fuser *f, const lt_node *n) {
+  bool may = lt_op_table[n->op].flags & LT_MAP && f->follows[n->id];
+  may = may && (!f->fixed || f->fixed[n->id] == f->fixed[f->follows[n->id]->id]);
+  for (unsigned k = 0; may && k < n->n_in; k++) {
+    const lt_node *m = lt_node_of(f->g, n->in[k]);
+    may = lt_op_table[m->op].flags & LT_LEAF || (f->follows[m->id] == n && !f->of[m->id]);
+  }
+  return may && followers(f, n) < MOST_FOLLOW;
 }
 
 static void put_followers(fuser *f, const lt_node *n, uint32_t c) {
