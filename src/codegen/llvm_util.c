@@ -205,19 +205,23 @@ void lt_ll_loop_end(lt_ll *l, lt_ll_loop *loop) {
   LLVMPositionBuilderAtEnd(l->b, after);
 }
 
-static void attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value) {
+void lt_ll_attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value) {
   LLVMAddAttributeAtIndex(
     fn, LLVMAttributeFunctionIndex,
     LLVMCreateStringAttribute(l->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
+void lt_ll_flag(lt_ll *l, LLVMValueRef fn, const char *name) {
+  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+                          LLVMCreateEnumAttribute(l->ctx, LLVMGetEnumAttributeKindForName(name, strlen(name)), 0));
+}
+
 void lt_ll_attributes(lt_ll *l, LLVMValueRef fn) {
-  unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->ctx, nounwind, 0));
-  attribute(l, fn, "no-builtins", "");
-  attribute(l, fn, "frame-pointer", "all");
-  if (l->target->vector_bytes >= 64) attribute(l, fn, "prefer-vector-width", "512");
-  if (l->target->tune) attribute(l, fn, "tune-cpu", l->target->tune);
+  lt_ll_flag(l, fn, "nounwind");
+  lt_ll_attribute(l, fn, "no-builtins", "");
+  lt_ll_attribute(l, fn, "frame-pointer", "all");
+  if (l->target->vector_bytes >= 64) lt_ll_attribute(l, fn, "prefer-vector-width", "512");
+  if (l->target->tune) lt_ll_attribute(l, fn, "tune-cpu", l->target->tune);
 }
 
 void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {

@@ -71,6 +71,9 @@ LLVMValueRef lt_ll_is_null(lt_ll *l, LLVMValueRef p);
 LLVMValueRef lt_ll_misaligned(lt_ll *l, LLVMValueRef p, int64_t align);
 LLVMBasicBlockRef lt_ll_block(lt_ll *l);
 LLVMValueRef lt_ll_phi2(lt_ll *l, LLVMValueRef a, LLVMBasicBlockRef from_a, LLVMValueRef b, LLVMBasicBlockRef from_b);
+/* of a function: by key and value, and by name alone; what every function has */
+void lt_ll_attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value);
+void lt_ll_flag(lt_ll *l, LLVMValueRef fn, const char *name);
 void lt_ll_attributes(lt_ll *l, LLVMValueRef fn);
 void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from); /* those of the function itself */
 bool lt_ll_const_of(LLVMValueRef v, int64_t *out);                        /* v is this constant */

@@ -43,17 +43,6 @@ static void set_section(lt_module *m, const char *prefix, LLVMValueRef v, const 
     v, lt_arena_printf(m->l.arena, "%s.%s%s%.*s", kind, prefixed ? "" : prefix, prefixed ? "" : ".", (int)n, name));
 }
 
-static void add_attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value) {
-  LLVMAddAttributeAtIndex(
-    fn, LLVMAttributeFunctionIndex,
-    LLVMCreateStringAttribute(l->ctx, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
-}
-
-static void add_flag(lt_ll *l, LLVMValueRef fn, const char *name) {
-  LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
-                          LLVMCreateEnumAttribute(l->ctx, LLVMGetEnumAttributeKindForName(name, strlen(name)), 0));
-}
-
 /* Each function and each piece of data in a section of its own where the format has such sections; on Mach-O and wasm
  * the linker leaves out what is not used without them. Functions tell how much stack they take. */
 static void finish(lt_module *m, const lt_object *o) {
@@ -62,9 +51,9 @@ static void finish(lt_module *m, const lt_object *o) {
     if (LLVMIsDeclaration(f)) continue;
     m->n_frame++;
     if (elf) set_section(m, o->prefix, f, ".text");
-    add_attribute(&m->l, f, "warn-stack-size", "0");
-    add_attribute(&m->l, f, "no-stack-arg-probe", "");
-    if (m->l.target->small) add_flag(&m->l, f, "optsize");
+    lt_ll_attribute(&m->l, f, "warn-stack-size", "0");
+    lt_ll_attribute(&m->l, f, "no-stack-arg-probe", "");
+    if (m->l.target->small) lt_ll_flag(&m->l, f, "optsize");
   }
   m->frame = LT_NEW_ARRAY(m->l.arena, lt_frame, m->n_frame + 1u);
   m->n_frame = 0;

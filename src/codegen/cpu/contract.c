@@ -186,11 +186,6 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
   LLVMBuildRetVoid(l->b);
 }
 
-static void never_inline(lt_ll *l, LLVMValueRef fn) {
-  unsigned kind = LLVMGetEnumAttributeKindForName("noinline", 8);
-  LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(l->ctx, kind, 0));
-}
-
 static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase, int64_t blocks, unsigned lanes) {
   lt_ll *l = c->l;
   for (uint32_t i = 0; i < c->micro.n; i++) {
@@ -203,7 +198,7 @@ static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase,
   u.fn = LLVMAddFunction(l->mod, lt_arena_printf(l->arena, "%s.t%u", name, c->micro.n), c->micro_type);
   LLVMSetLinkage(u.fn, LLVMInternalLinkage);
   lt_ll_copy_attributes(l, u.fn, c->kernel);
-  never_inline(l, u.fn);
+  lt_ll_flag(l, u.fn, "noinline");
   LLVMBasicBlockRef back = LLVMGetInsertBlock(l->b);
   l->fn = u.fn;
   LLVMPositionBuilderAtEnd(l->b, LLVMAppendBasicBlockInContext(l->ctx, u.fn, ""));

@@ -223,15 +223,12 @@ typedef struct merging {
   const family *all;
   LLVMValueRef fn; /* the new function */
   LLVMTypeRef type;
-  unsigned own;                       /* its params before the numbers */
-  const number *stands_for[MOST + 1]; /* of a param, the first number of the first member that is it */
-  uint32_t place[MOST + 1];           /* and its place among the numbers */
+  unsigned own;             /* its params before the numbers */
+  uint32_t place[MOST + 1]; /* of a param, the place of the first number that is it */
 } merging;
 
 static void find_params(merging *m) {
-  const body *first = m->all->member.at[0];
-  for (uint32_t i = first->number.n; i-- > 0;)
-    m->stands_for[m->all->param[i]] = &first->number.at[i], m->place[m->all->param[i]] = i;
+  for (uint32_t i = m->all->member.at[0]->number.n; i-- > 0;) m->place[m->all->param[i]] = i;
 }
 
 static void open_function(merging *m, LLVMValueRef from) {
@@ -269,7 +266,7 @@ static void use_params(const merging *m) {
     unsigned p = m->all->param[i];
     if (!p) continue;
     LLVMValueRef v = LLVMGetParam(m->fn, m->own + p - 1);
-    int64_t more = x->value - m->stands_for[p]->value;
+    int64_t more = x->value - first->number.at[m->place[p]].value;
     LLVMPositionBuilderBefore(m->l->b, x->at);
     if (more) v = LLVMBuildAdd(m->l->b, v, lt_ll_i64(m->l, more), "");
     LLVMSetOperand(x->at, x->operand, v);
