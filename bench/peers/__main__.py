@@ -2,7 +2,8 @@
 
 Groups: models (whole calls), train (steps of SGD), first (from a file to the first result), layers (the convolutions of
 ResNet-50 and their gradients, batch 8). --quick: fewer items, one thread. --seconds multiplies the time that items get. --clock cpu: on a
-busy machine, the time that this process has used of the CPU, one thread. The report, NAME.json, NAME.md and NAME.svg, goes to
+busy machine, the time that this process has used of the CPU, one thread. --isa avx2: on a machine with AVX-512, what one without it
+would run, of all who can be told so (contenders.py). The report, NAME.json, NAME.md and NAME.svg, goes to
 DIR: docs/benchmarks where all groups were run in full, else BUILD/peers. Each group runs in a process of its own.
 """
 import argparse, datetime, json, os, pathlib, subprocess, sys, tempfile, time
@@ -18,11 +19,12 @@ class Context:
 
     def __init__(self, options, folder):
         import contenders, groups, lathe, race
-        self.peers, self.missing = contenders.load()
+        self.peers, self.missing = contenders.load(options.isa)
+        self.lathe_options = contenders.LATHE_OPTIONS[options.isa]
         self.quick, self.threads, self.factor = options.quick, options.threads, options.seconds
         self.clock, self.clock_name = race.CLOCKS[options.clock], options.clock
         self.library, self.folder, self.build = lathe.Library(options.build), folder, options.build
-        self.opened = groups.Opened(self.library)
+        self.opened = groups.Opened(self.library, self.lathe_options)
 
     def seconds(self, normal): return normal * self.factor * (0.5 if self.quick else 1)
 
@@ -75,13 +77,14 @@ def run_group(options):
     options.result.write_text(json.dumps(out))
 
 
-def machine():
+def machine(options):
     first = pathlib.Path("/proc/cpuinfo").read_text().split("\n\n")[0].replace("\t", "")
     facts = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
     flags = facts.get("flags", facts.get("Features", "")).split()
     names = ("avx512f", "avx512"), ("avx2", "avx2"), ("sve", "sve"), ("asimd", "neon")
     isa = next((name for flag, name in names if flag in flags), "other")
-    return {"cpu": facts.get("model name", "unknown").strip(), "cores": len(os.sched_getaffinity(0)), "isa": isa,
+    asked = {"asked": True} if options.isa and options.isa != isa else {}
+    return {"cpu": facts.get("model name", "unknown").strip(), "cores": len(os.sched_getaffinity(0)), "isa": options.isa or isa, **asked,
             "load": round(os.getloadavg()[0], 2)}
 
 
@@ -99,6 +102,7 @@ def arguments():
     p.add_argument("--threads", type=lambda text: [int(t) for t in text.split(",")])
     p.add_argument("--seconds", type=float, default=1, metavar="F")
     p.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    p.add_argument("--isa", choices=["avx2"])
     p.add_argument("--out", type=pathlib.Path), p.add_argument("--name")
     p.add_argument("--group", help=argparse.SUPPRESS), p.add_argument("--result", type=pathlib.Path, help=argparse.SUPPRESS)
     options = p.parse_args()
@@ -116,7 +120,8 @@ def main():
     options = arguments()
     if options.group: return run_group(options)
     import contenders
-    run = {"machine": machine(), "date": datetime.date.today().isoformat(), "versions": contenders.versions(), "tables": [],
+    os.environ.update(contenders.ENVIRONMENT[options.isa])
+    run = {"machine": machine(options), "date": datetime.date.today().isoformat(), "versions": contenders.versions(), "tables": [],
            "peak": 0, "missing": {}, "clock": options.clock, "commit": commit(), "failed": [],
            "command": " ".join(["./dev bench peers"] + sys.argv[2:])}
     begin = time.monotonic()

@@ -1,17 +1,25 @@
 """contenders.py: who takes part, and how each is set up: single precision throughout, denormals kept, T threads, images as NCHW.
 
+An instruction set can be asked for: {None: the machine's best}. Then peers that choose theirs themselves are left out.
+
 Whatever cannot be imported is left out; `versions` says what is there. Names here are the columns of the report.
 """
 import importlib, importlib.metadata
 import numpy as np
 
 PEERS = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino", "PyTorch": "torch"}  # and the package of each
+ENVIRONMENT = {None: {}, "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}
+CANNOT_BE_TOLD = {None: [], "avx2": ["ONNX Runtime"]}
+LATHE_OPTIONS = {None: [], "avx2": ["--cpu", "x86-64-v3"]}
 
 
-def load():
+def load(isa):
     """{name: module} of the peers that can be imported, {name: why not} of the others."""
     there, missing = {}, {}
     for name, package in PEERS.items():
+        if name in CANNOT_BE_TOLD[isa]:
+            missing[name] = f"it cannot be told to use {isa} alone"
+            continue
         try: there[name] = importlib.import_module(package)
         except Exception as e: missing[name] = f"{type(e).__name__}: {e}".splitlines()[0][:200]
     return there, missing

@@ -15,7 +15,8 @@ NETWORKS, ROUNDS, NEAR = ("ResNet-50", "VGG-16"), 5, 1e-4
 
 def command(context, path, *more, **env):
     out = context.folder / "out"
-    args = [context.build / "lathe", "run", path, "--input", f"x={context.folder / 'x.npy'}", "--output-dir", out, *more]
+    args = [context.build / "lathe", "run", path, "--input", f"x={context.folder / 'x.npy'}", "--output-dir", out]
+    args += [*context.lathe_options, *more]
     def go():
         subprocess.run(args, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **env})
         return lambda: np.load(out / "y.npy")

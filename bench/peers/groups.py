@@ -26,10 +26,10 @@ def lathe_names(fast=True): return {"Lathe": "exact", **({"Lathe fast": "fast"} 
 class Opened:
     """Models of Lathe that are open while an item is timed."""
 
-    def __init__(self, library): self.library, self.models = library, []
+    def __init__(self, library, options): self.library, self.options, self.models = library, " ".join(options), []
 
-    def open(self, *arguments, **options):
-        self.models.append(Model(self.library, *arguments, **options))
+    def open(self, source, entry="run", compile="", open=""):
+        self.models.append(Model(self.library, source, entry, f"{compile} {self.options}", open))
         return self.models[-1]
 
     def close(self):

@@ -113,6 +113,7 @@ def markdown(run, name):
              + (": a busy machine, the figures are rough, and those of several threads mean little." if load > 0.5 else "."),
              f"- Lathe {run.get('lathe', '')}, commit {run.get('commit') or 'unknown'}; "
              + ", ".join(f"{k} {v}" for k, v in run["versions"].items()) + "."]
+    if m.get("asked"): facts.append(f"- The machine has more than {m['isa']}: all were told to do without it.")
     if run.get("clock") == "cpu": facts.append("- Times are of the CPU, not of the clock: other processes took turns on the cores.")
     facts += [f"- Left out: {k} ({v})." for k, v in run.get("missing", {}).items()]
     facts += [f"- Failed: {f}." for f in run.get("failed", [])]
