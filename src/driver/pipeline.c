@@ -18,9 +18,9 @@
 
 /* Folding and simplifying make work for each other; twice is enough for every network in the tests to come to rest. */
 static const lt_pass pipeline[] = {
-  LT_PASS_mode, LT_PASS_spell,    LT_PASS_raise, LT_PASS_autodiff, LT_PASS_lower,
-  LT_PASS_fold, LT_PASS_simplify, LT_PASS_cse,   LT_PASS_fold,     LT_PASS_simplify,
-  LT_PASS_cse,  LT_PASS_winograd, LT_PASS_fuse,  LT_PASS_choose,   LT_PASS_layout,
+  LT_PASS_mode,      LT_PASS_spell, LT_PASS_raise,  LT_PASS_autodiff, LT_PASS_lower, LT_PASS_fold,
+  LT_PASS_simplify,  LT_PASS_cse,   LT_PASS_fold,   LT_PASS_simplify, LT_PASS_cse,   LT_PASS_winograd,
+  LT_PASS_recompute, LT_PASS_fuse,  LT_PASS_choose, LT_PASS_layout,
 };
 
 const lt_pass *lt_pipeline(size_t *n) {

@@ -87,8 +87,8 @@ static void run_case(lt_job *job, const golden *c, lt_str *now) {
   lt_graph_drop(job, again), lt_graph_drop(job, after), lt_graph_drop(job, before);
 }
 
-static const char *const files[] = {"raise",    "lower", "fold",   "cse",   "simplify",
-                                    "winograd", "fuse",  "choose", "layout"};
+static const char *const files[] = {"raise",    "lower",     "fold", "cse",    "simplify",
+                                    "winograd", "recompute", "fuse", "choose", "layout"};
 
 static void run_file(lt_job *job, void *arg) {
   lt_arena *a = lt_arena_new(job);

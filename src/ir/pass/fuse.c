@@ -24,6 +24,8 @@ typedef struct fuser {
   const bool *fixed;            /* by node, in a run entry: depends on weights only, is computed once; else NULL */
   uint32_t *of;                 /* by node: cluster, 0: none */
   const lt_node **follows;      /* by node: the elementwise reader in whose cluster it will be; NULL: none */
+  bool *kept;                   /* by value: a node that computes nothing inside reads it, so it is stored */
+  bool *summed;                 /* by value: its only reader is a reduction that computes it inside */
   uint32_t *before;             /* by node: the one that joined its cluster before it, as id + 1; 0: it is the first */
   uint32_t *seen, stamp, steps; /* of `waits` */
   LT_VEC(cluster) all;
@@ -35,12 +37,22 @@ static bool same_dims(const lt_type *a, const lt_type *b) {
 
 /* ---- nodes that go where their reader goes ---- */
 
+static void find_keepers(fuser *f, const lt_node *r) {
+  bool inner = lt_facts(r)->reads == LT_READS_INNER;
+  for (unsigned k = 0; !(lt_op_table[r->op].flags & LT_MAP) && k < r->n_in; k++) {
+    f->kept[r->in[k]] |= f->move[r->id] == LT_MOVE_NOT;
+    f->summed[r->in[k]] |= inner && k == 0 && f->uses[r->in[k]] == 1;
+  }
+}
+
 /* By node: its reader, where that is one operand of one elementwise node of the same shape. */
 static void find_readers(fuser *f) {
   const lt_graph *g = f->g;
   f->follows = LT_NEW_ARRAY(f->a, const lt_node *, g->nodes.n + 1u);
+  f->kept = LT_NEW_ARRAY(f->a, bool, g->values.n), f->summed = LT_NEW_ARRAY(f->a, bool, g->values.n);
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     const lt_node *r = g->nodes.at[i];
+    if (f->live[i]) find_keepers(f, r);
     for (unsigned k = 0; f->live[i] && lt_op_table[r->op].flags & LT_MAP && k < r->n_in; k++)
       if (f->uses[r->in[k]] == 1 && same_dims(lt_type_of(g, r->in[k]), lt_type_of(g, r->out)))
         f->follows[lt_node_of(g, r->in[k])->id] = r;
@@ -129,7 +141,7 @@ static bool waits(fuser *f, lt_value v, uint32_t c, uint32_t from) {
 /* May n, elementwise, join the cluster of its operand k? */
 static bool joins(fuser *f, const lt_node *n, unsigned k) {
   uint32_t c = n->in[k] ? f->of[lt_node_of(f->g, n->in[k])->id] : 0;
-  if (!c) return false;
+  if (!c || (f->summed[n->out] && f->kept[n->in[k]])) return false;
   const cluster *to = &f->all.at[c];
   if (f->fixed && f->fixed[n->id] != f->fixed[to->first]) return false;
   if (to->closed || to->nodes + followers(f, n) >= MOST_NODES || !same_dims(&to->shape, lt_type_of(f->g, n->out)))
