@@ -135,6 +135,23 @@ static void emit_store(const contraction *c, const micro_kernel *u, const LLVMVa
   }
 }
 
+/* Do panels pass one after the other while the rows of a task stay, all of them together more than a cache holds? So it
+ * is where blocks go outside, and in products of many small matrices, each with the rows of one task. */
+static bool panels_pass(const contraction *c) {
+  const lt_cut *cut = &c->cut;
+  const int64_t *stride = c->x->b.stride, panel = cut->depth * LT_LANES;
+  if (cut->block == LT_NONE || stride[cut->block] != panel) return false;
+  if (cut->blocks_first) return true;
+  int64_t elements = panel * cut->blocks;
+  for (int i = cut->n_outer - 1; i >= 0; i--) {
+    const int d = cut->outer_dim[i];
+    if (c->k->extent[d] == 1) continue;
+    if (stride[d] != elements) return false;
+    elements *= c->k->extent[d];
+  }
+  return cut->row_groups == 1 && cut->block_groups == 1 && lt_large_operand(c->k, elements);
+}
+
 /* Large panels come from far away: while the tiles of a task pass over one, each asks for its share of the next, which
  * stands behind it (behind the last one: what the next kernel may need). */
 static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t, LLVMValueRef const *at) {
@@ -142,9 +159,7 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
   const lt_cut *cut = &c->cut;
   const int64_t *stride = c->x->b.stride;
   int64_t pixels = cut->task_rows * cut->cols;
-  if (!cut->blocks_first || cut->block == LT_NONE || stride[cut->block] != cut->depth * LT_LANES ||
-      pixels < 2 * u->len || l->target->small)
-    return;
+  if (!panels_pass(c) || pixels < 2 * u->len || l->target->small) return;
   LLVMValueRef pixel = cut->row == LT_NONE ? lt_ll_i64(l, 0) : at[cut->row];
   pixel = LLVMBuildURem(l->b, pixel, lt_ll_i64(l, cut->task_rows), "");
   pixel = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, cut->cols), "");

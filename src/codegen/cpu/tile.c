@@ -162,6 +162,10 @@ static void cut_tasks(lt_cut *c, bool blocks_first) {
   c->block_groups = ceil_div(c->blocks, blocks);
 }
 
+bool lt_large_operand(const lt_kernel *k, int64_t elements) {
+  return elements > IN_CACHE / (int64_t)lt_dtype_size(k->dtype);
+}
+
 void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   *out = (lt_cut){.row = LT_NONE};
   find_dims(out, k);

@@ -33,6 +33,8 @@ typedef struct lt_cut {
 } lt_cut;
 
 void lt_cut_of(lt_cut *out, const lt_kernel *k);
+/* Is an operand of so many elements read from far away each time? */
+bool lt_large_operand(const lt_kernel *k, int64_t elements);
 
 /* Tiles: `group` whole rows at a time, their pixels in equal parts of at most `pixels`, `blocks` blocks side by
  * side. */
