@@ -1,12 +1,19 @@
 /* pool.c: see pool.h.
  *
- * Work is handed out through one word, the ticket: the number of the job in its upper half, the next index in its
- * lower. A thread claims indices by moving the ticket on with a compare-and-swap, so a claim can only succeed in the
- * job it was read in, and a thread that wakes up late claims nothing: nobody has to wait for threads that did no work.
- * The job's fields change only while the ticket says CLOSED; they are read with acquire and written with release, so
- * that whoever saw a new field fails to claim under an old ticket. The caller waits for the count of finished indices.
+ * The indices of a job are dealt out in shares, one for each thread: the same part of the whole in every job, so that a
+ * thread finds in its caches what it wrote in the last one. Who is through with its own share takes from the ends of
+ * the others. Both take a part of what is left there, down to single indices: few claims, and no thread ends long
+ * before another.
  *
- * Both sides spin for a while before they sleep: the calls of one entry follow each other within microseconds. */
+ * A share is one word: the number of the job, the first index that is left, the end. A thread claims indices by a
+ * compare-and-swap, so a claim can only succeed in the job it was read in, and a thread that wakes up late claims
+ * nothing: nobody has to wait for threads that did no work. The job's fields change only while all shares are empty;
+ * they are read with acquire and written with release, so that whoever saw a new field fails to claim in an old share.
+ * The caller waits for the count of finished indices.
+ *
+ * Both sides spin for a while before they sleep, since the calls of one entry follow each other within microseconds,
+ * and waking up takes tens of them. Who spun in vain spins half as long next time: where others need the cores, or the
+ * two sides share one, little of them is burnt. */
 #include "pool.h"
 
 #include <pthread.h>
@@ -16,23 +23,36 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024, SPINS = 2000, SPINS_CROWDED = 20, CHUNKS_PER_THREAD = 8 };
-#define CLOSED UINT32_C(0xffffffff)
-#define MAX_ROUND INT64_C(0x7fffffff) /* indices in one job */
+enum {
+  MAX_THREADS = 1024,
+  SPIN = 100000,       /* nanoseconds at most, where there is a core for each thread: as long as waking one up takes */
+  SPIN_CROWDED = 1000, /* and where there is not */
+  SPIN_LEAST = 1000,
+  SPINS_PER_CLOCK = 16,
+  OWN_PART = 8, /* an eighth of what is left of the own share, a quarter of another's */
+  OTHER_PART = 4,
+  MAX_ROUND = 0xffff /* indices in one job */
+};
+
+typedef struct share { _Alignas(64) _Atomic uint64_t word; } share;
 
 struct lathe_pool {
   lathe_parallel parallel;
-  int threads, started, spins; /* started: workers of this process; -1: not tried yet */
-  pid_t pid;                   /* the process the workers live in */
-  pthread_t *worker;           /* [threads - 1] */
-  pthread_mutex_t lock;        /* for sleeping only */
+  int threads, started; /* started: workers of this process; -1: not tried yet */
+  int64_t spin;         /* the longest, in nanoseconds */
+  int64_t patience;     /* of the caller: how long it spins now */
+  pid_t pid;            /* the process the workers live in */
+  pthread_t *worker;    /* [threads - 1] */
+  share *share;         /* [threads]; the caller's is 0 */
+  pthread_mutex_t lock; /* for sleeping only */
   pthread_cond_t wake, finished;
   atomic_int sleepers, caller_sleeps, stop;
   int arrived; /* workers that reached worker_main; under the lock */
-  _Alignas(64) _Atomic uint64_t ticket;
-  _Atomic int64_t n, chunk;
+  _Alignas(64) _Atomic uint32_t job;
+  _Atomic int64_t n;
   _Atomic int64_t first; /* what index 0 of this round stands for */
   _Atomic(void *) arg;
   _Atomic(void (*)(void *arg, int64_t i)) body;
@@ -41,9 +61,18 @@ struct lathe_pool {
 
 static _Thread_local bool inside; /* this thread is running a body */
 
-static uint64_t ticket_of(uint32_t job, uint32_t index) { return (uint64_t)job << 32 | index; }
-static uint32_t ticket_job(uint64_t t) { return (uint32_t)(t >> 32); }
-static uint32_t ticket_index(uint64_t t) { return (uint32_t)t; }
+static uint64_t word_of(uint32_t job, int64_t begin, int64_t end) {
+  return (uint64_t)job << 32 | (uint64_t)begin << 16 | (uint64_t)end;
+}
+static uint32_t word_job(uint64_t w) { return (uint32_t)(w >> 32); }
+static int64_t word_begin(uint64_t w) { return (int64_t)(w >> 16 & 0xffff); }
+static int64_t word_end(uint64_t w) { return (int64_t)(w & 0xffff); }
+
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
 
 static void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -53,67 +82,87 @@ static void relax(void) {
 #endif
 }
 
+/* Spins until ready(p, of), for as long as `patience` says; false: in vain. */
+static bool spin(const lathe_pool *p, int64_t *patience, bool (*ready)(const lathe_pool *p, int64_t of), int64_t of) {
+  int64_t end = now() + *patience;
+  for (int i = 1;; i++) {
+    if (ready(p, of)) {
+      *patience = *patience * 2 < p->spin ? *patience * 2 : p->spin;
+      return true;
+    }
+    relax();
+    if (i % SPINS_PER_CLOCK == 0 && now() >= end) break;
+  }
+  *patience = *patience / 2 > SPIN_LEAST ? *patience / 2 : SPIN_LEAST;
+  return false;
+}
+
 /* ---- the work itself, on every thread ---- */
 
-static void finish(lathe_pool *p, int64_t count, int64_t n) {
+static void finish(lathe_pool *p, int64_t count) {
+  if (!count) return; /* else the job is not over before this: n is its own */
+  int64_t n = atomic_load(&p->n);
   if (atomic_fetch_add(&p->done, count) + count < n || !atomic_load(&p->caller_sleeps)) return;
   pthread_mutex_lock(&p->lock);
   pthread_cond_signal(&p->finished);
   pthread_mutex_unlock(&p->lock);
 }
 
-static void work(lathe_pool *p) {
+/* Runs indices of a share, from its front or its end; how many? */
+static int64_t work_on(lathe_pool *p, share *s, bool own) {
   for (;;) {
-    uint64_t t = atomic_load_explicit(&p->ticket, memory_order_acquire);
-    if (ticket_index(t) == CLOSED) return;
-    int64_t n = atomic_load_explicit(&p->n, memory_order_acquire);
-    int64_t chunk = atomic_load_explicit(&p->chunk, memory_order_acquire);
+    uint64_t w = atomic_load_explicit(&s->word, memory_order_acquire);
+    int64_t begin = word_begin(w), end = word_end(w), left = end - begin;
+    if (left <= 0) return 0;
     int64_t first = atomic_load_explicit(&p->first, memory_order_acquire);
     void *arg = atomic_load_explicit(&p->arg, memory_order_acquire);
     void (*body)(void *, int64_t) = atomic_load_explicit(&p->body, memory_order_acquire);
-    int64_t i = ticket_index(t);
-    if (i >= n) return;
-    int64_t end = i + chunk < n ? i + chunk : n;
-    if (!atomic_compare_exchange_strong(&p->ticket, &t, ticket_of(ticket_job(t), (uint32_t)end))) continue;
-    for (int64_t k = i; k < end; k++) body(arg, first + k);
-    finish(p, end - i, n);
+    int64_t part = own ? OWN_PART : OTHER_PART, count = left > part ? left / part : 1;
+    if (own) begin += count;
+    else end -= count;
+    if (!atomic_compare_exchange_strong(&s->word, &w, word_of(word_job(w), begin, end))) continue;
+    int64_t at = own ? begin - count : end;
+    for (int64_t i = at; i < at + count; i++) body(arg, first + i);
+    return count;
   }
+}
+
+static void work(lathe_pool *p, int me) {
+  int64_t total = 0;
+  for (int i = 0, shares = p->started + 1; i < shares; i++)
+    for (int64_t count; (count = work_on(p, &p->share[(me + i) % shares], i == 0));) total += count;
+  finish(p, total);
 }
 
 /* ---- workers ---- */
 
-/* Is there a job other than `seen`? Then `seen` becomes it. */
-static bool take_job(lathe_pool *p, uint32_t *seen) {
-  uint64_t t = atomic_load(&p->ticket);
-  if (ticket_job(t) == *seen || ticket_index(t) == CLOSED) return false;
-  *seen = ticket_job(t);
-  return true;
+static bool job_after(const lathe_pool *p, int64_t seen) {
+  return atomic_load(&p->job) != seen || atomic_load(&p->stop);
 }
 
-/* Waits for the next job; false when the pool ends. */
-static bool next_job(lathe_pool *p, uint32_t *seen) {
-  for (int i = 0; i < p->spins && !atomic_load(&p->stop); i++) {
-    if (take_job(p, seen)) return true;
-    relax();
+/* Waits for a job other than `seen`, which then is it; false when the pool ends. */
+static bool next_job(lathe_pool *p, int64_t *patience, uint32_t *seen) {
+  if (!spin(p, patience, job_after, *seen)) {
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->sleepers, 1);
+    while (!job_after(p, *seen)) pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->sleepers, 1);
+    pthread_mutex_unlock(&p->lock);
   }
-  bool taken = false;
-  pthread_mutex_lock(&p->lock);
-  atomic_fetch_add(&p->sleepers, 1);
-  while (!atomic_load(&p->stop) && !(taken = take_job(p, seen))) pthread_cond_wait(&p->wake, &p->lock);
-  atomic_fetch_sub(&p->sleepers, 1);
-  pthread_mutex_unlock(&p->lock);
-  return taken;
+  *seen = atomic_load(&p->job);
+  return !atomic_load(&p->stop);
 }
 
 static void *worker_main(void *pool) {
   lathe_pool *p = pool;
   uint32_t seen = 0;
+  int64_t patience = p->spin;
   inside = true;
   pthread_mutex_lock(&p->lock);
-  p->arrived++;
+  int me = ++p->arrived;
   pthread_cond_signal(&p->finished);
   pthread_mutex_unlock(&p->lock);
-  while (next_job(p, &seen)) work(p);
+  while (next_job(p, &patience, &seen)) work(p, me);
   return NULL;
 }
 
@@ -139,7 +188,7 @@ static void start_workers(lathe_pool *p) {
   sigset_t all, old;
   sigfillset(&all);
   p->pid = getpid();
-  p->spins = p->threads <= usable_cpus() ? SPINS : SPINS_CROWDED;
+  p->spin = p->patience = p->threads <= usable_cpus() ? SPIN : SPIN_CROWDED;
   p->started = 0;
   pthread_sigmask(SIG_SETMASK, &all, &old);
   while (p->started < p->threads - 1 && pthread_create(&p->worker[p->started], NULL, worker_main, p) == 0) p->started++;
@@ -155,7 +204,8 @@ static void reset(lathe_pool *p) {
   atomic_store(&p->sleepers, 0);
   atomic_store(&p->caller_sleeps, 0);
   atomic_store(&p->stop, 0);
-  atomic_store(&p->ticket, ticket_of(0, CLOSED));
+  atomic_store(&p->job, 0);
+  for (int i = 0; i < p->threads; i++) atomic_store(&p->share[i].word, 0);
   p->arrived = 0;
   p->started = -1;
 }
@@ -165,28 +215,29 @@ static bool workers_live_here(const lathe_pool *p) { return p->started > 0 && p-
 /* ---- the caller ---- */
 
 static void publish(lathe_pool *p, int64_t first, int64_t n, void (*body)(void *, int64_t), void *arg) {
-  uint32_t job = ticket_job(atomic_load(&p->ticket)) + 1;
-  int64_t chunk = n / ((int64_t)(p->started + 1) * CHUNKS_PER_THREAD);
-  atomic_store(&p->ticket, ticket_of(job, CLOSED));
+  const uint32_t job = atomic_load(&p->job) + 1;
+  const int shares = p->started + 1;
   atomic_store_explicit(&p->n, n, memory_order_release);
-  atomic_store_explicit(&p->chunk, chunk > 1 ? chunk : 1, memory_order_release);
   atomic_store_explicit(&p->first, first, memory_order_release);
   atomic_store_explicit(&p->arg, arg, memory_order_release);
   atomic_store_explicit(&p->body, body, memory_order_release);
   atomic_store(&p->done, 0);
-  atomic_store(&p->ticket, ticket_of(job, 0));
+  for (int i = 0; i < shares; i++)
+    atomic_store_explicit(&p->share[i].word, word_of(job, n * i / shares, n * (i + 1) / shares), memory_order_release);
+  atomic_store(&p->job, job);
   if (atomic_load(&p->sleepers) == 0) return;
   pthread_mutex_lock(&p->lock);
   pthread_cond_broadcast(&p->wake);
   pthread_mutex_unlock(&p->lock);
 }
 
+static bool all_done(const lathe_pool *p, int64_t n) { return atomic_load(&p->done) == n; }
+
 static void wait_for_all(lathe_pool *p, int64_t n) {
-  for (int i = 0; i < p->spins && atomic_load(&p->done) < n; i++) relax();
-  if (atomic_load(&p->done) == n) return;
+  if (all_done(p, n) || spin(p, &p->patience, all_done, n)) return;
   pthread_mutex_lock(&p->lock);
   atomic_store(&p->caller_sleeps, 1);
-  while (atomic_load(&p->done) < n) pthread_cond_wait(&p->finished, &p->lock);
+  while (!all_done(p, n)) pthread_cond_wait(&p->finished, &p->lock);
   atomic_store(&p->caller_sleeps, 0);
   pthread_mutex_unlock(&p->lock);
 }
@@ -205,13 +256,19 @@ static void run(void *pool, int64_t n, void (*body)(void *, int64_t), void *arg)
   for (int64_t first = 0; first < n; first += MAX_ROUND) {
     int64_t round = n - first < MAX_ROUND ? n - first : MAX_ROUND;
     publish(p, first, round, body, arg);
-    work(p);
+    work(p, 0);
     wait_for_all(p, round);
   }
   inside = false;
 }
 
 /* ---- life ---- */
+
+static void free_all(lathe_pool *p) {
+  free(p->share);
+  free(p->worker);
+  free(p);
+}
 
 lathe_pool *lathe_pool_new(int threads) {
   if (threads < 1) threads = 1;
@@ -220,8 +277,9 @@ lathe_pool *lathe_pool_new(int threads) {
   if (!p) return NULL;
   memset(p, 0, sizeof *p);
   p->worker = calloc((size_t)threads, sizeof *p->worker);
-  if (!p->worker) {
-    free(p);
+  p->share = aligned_alloc(64, (size_t)threads * sizeof *p->share);
+  if (!p->worker || !p->share) {
+    free_all(p);
     return NULL;
   }
   p->threads = threads;
@@ -239,8 +297,7 @@ void lathe_pool_free(lathe_pool *p) {
     pthread_mutex_unlock(&p->lock);
     for (int i = 0; i < p->started; i++) pthread_join(p->worker[i], NULL);
   }
-  free(p->worker);
-  free(p);
+  free_all(p);
 }
 
 const lathe_parallel *lathe_pool_parallel(lathe_pool *p) { return &p->parallel; }

@@ -42,6 +42,44 @@ START_TEST(every_index_once) {
 }
 END_TEST
 
+static void add(void *sum, int64_t i) { *(_Atomic int64_t *)sum += i; }
+
+START_TEST(more_indices_than_a_job_has) {
+  for (int threads = 1; threads <= 3; threads++) {
+    lathe_pool *p = lathe_pool_new(threads);
+    const lathe_parallel *par = lathe_pool_parallel(p);
+    for (int64_t n = 65534; n <= 200000; n = n < 65537 ? n + 1 : n * 3) {
+      _Atomic int64_t sum = 0;
+      par->run(par->ctx, n, add, &sum);
+      ck_assert_int_eq(sum, n * (n - 1) / 2);
+    }
+    lathe_pool_free(p);
+  }
+}
+END_TEST
+
+enum { OTHERS = 15 };
+
+static void wait_for_the_others(void *arg, int64_t i) {
+  _Atomic int *done = arg;
+  if (i == 0)
+    while (*done < OTHERS) usleep(100);
+  else *done += 1;
+}
+
+/* A thread that comes no further leaves what it has not begun to the others. */
+START_TEST(shares_are_taken_over) {
+  lathe_pool *p = lathe_pool_new(2);
+  const lathe_parallel *par = lathe_pool_parallel(p);
+  for (int round = 0; round < 20; round++) {
+    _Atomic int done = 0;
+    par->run(par->ctx, OTHERS + 1, wait_for_the_others, &done);
+    ck_assert_int_eq(done, OTHERS);
+  }
+  lathe_pool_free(p);
+}
+END_TEST
+
 START_TEST(threads_start_at_the_first_parallel_call) {
   counts c;
   lathe_pool *p = lathe_pool_new(4);
@@ -202,7 +240,8 @@ START_TEST(goes_on_with_fewer_threads) {
 }
 END_TEST
 
-LT_SUITE(pool, every_index_once, threads_start_at_the_first_parallel_call, work_after_sleep,
-         caller_waits_for_a_slow_worker, nested_calls_run_on_the_spot, survives_fork,
-         survives_fork_right_after_the_start, pools_do_not_know_each_other, goes_on_with_fewer_threads)
+LT_SUITE(pool, every_index_once, more_indices_than_a_job_has, shares_are_taken_over,
+         threads_start_at_the_first_parallel_call, work_after_sleep, caller_waits_for_a_slow_worker,
+         nested_calls_run_on_the_spot, survives_fork, survives_fork_right_after_the_start, pools_do_not_know_each_other,
+         goes_on_with_fewer_threads)
 LT_TEST_MAIN(pool)
