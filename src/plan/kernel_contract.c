@@ -23,7 +23,8 @@ void lt_operands_contract(lt_walk *w, const lt_kernel *k) {
 
 void lt_key_contract(lt_str *out, const lt_kernel *k) {
   const lt_contract *c = k->contract;
-  lt_key_put(out, c->row_dim), lt_key_put(out, c->col_dim), lt_key_put(out, c->b_masked), lt_key_put(out, c->n_seg);
+  lt_key_put(out, c->row_dim), lt_key_put(out, c->col_dim), lt_key_put(out, c->side_dim);
+  lt_key_put(out, c->b_masked), lt_key_put(out, c->n_seg);
   for (unsigned i = 0; i < c->n_seg; i++) {
     const lt_kseg *g = &c->seg[i];
     lt_key_put(out, g->n), lt_key_put(out, g->a_offset), lt_key_put(out, g->b_offset);
@@ -42,7 +43,9 @@ static bool has_dims(const lt_kseg *g) {
 
 void lt_print_contract(lt_str *out, const lt_kernel *k) {
   const lt_contract *c = k->contract;
-  lt_str_printf(out, "    rows dim %d, columns dim %d\n    a = ", c->row_dim, c->col_dim);
+  lt_str_printf(out, "    rows dim %d, columns dim %d", c->row_dim, c->col_dim);
+  if (c->side_dim) lt_str_printf(out, ", side by side dim %d", c->side_dim);
+  lt_str_puts(out, "\n    a = ");
   lt_print_access(out, k, &c->a);
   lt_str_puts(out, "\n    b = ");
   lt_print_access(out, k, &c->b);
@@ -69,6 +72,15 @@ static bool runs_fit(const lt_contract *c) {
   return true;
 }
 
+static bool side_fits(const lt_kernel *k, int lane) {
+  const lt_contract *c = k->contract;
+  const int s = c->side_dim;
+  for (unsigned i = 0; i < c->n_seg; i++)
+    if (s && c->seg[i].b_dim[s]) return false;
+  return !s ||
+         (s < lane && s != c->row_dim && s != c->col_dim && k->block_dim == LT_NONE && !c->a.stride[s] && !c->b_masked);
+}
+
 /* Emission walks rows and columns itself, and reads A once for all lanes. */
 const char *lt_fault_contract(const lt_kernel *k) {
   const lt_contract *c = k->contract;
@@ -76,6 +88,7 @@ const char *lt_fault_contract(const lt_kernel *k) {
   bool dims = c->row_dim < lane && c->col_dim < lane && c->row_dim != c->col_dim && c->row_dim != k->block_dim &&
               c->col_dim != k->block_dim;
   if (!dims) return "rows and columns that are not two output dims beside blocks and lanes";
+  if (!side_fits(k, lane)) return "a dim side by side that is not like the lanes";
   if (c->n_seg < 1 || c->n_seg > LT_COUNT(c->seg)) return "a sum of no products";
   if (!runs_fit(c)) return "runs that are not of K's dims";
   if (c->a.n_index || c->b.n_index) return "a guarded operand of a contraction";

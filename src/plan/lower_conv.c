@@ -1,4 +1,5 @@
-/* lower_conv.c: conv2d and its two gradients as contractions (plan.h); those without a halo are in lower_guarded.c.
+/* lower_conv.c: conv2d and its two gradients as contractions (plan.h); those with pixels in their lanes are in
+ * lower_rows.c, those without a halo in lower_guarded.c.
  *
  * Forward and input gradient are the same kernel: pixels × channel blocks of the result, K over the other side's
  * channels and the taps, the weights a panel. The input gradient is one contraction per run of phases of the stride
@@ -16,28 +17,26 @@ static lt_conv_dims dims_of(const lt_builder *b, const lt_node *n) {
   return (lt_conv_dims){w.axis[0], w.axis[1], images, c.image / c.groups, c.windows / c.groups, c.groups};
 }
 
-static double flop_of(const lt_conv_dims *v) {
+double lt_conv_flop(const lt_conv_dims *v) {
   return 2.0 * (double)(v->n * v->row.windows * v->col.windows) * (double)(v->oc * v->groups * v->c) *
          (double)lt_conv_taps(v);
 }
 
 /* ---- one operand in memory ---- */
 
-/* block: of 16 channels */
-typedef struct operand { uint32_t buffer; int64_t offset, image, block, channel, row, col; } operand;
-
-static operand operand_of(lt_builder *b, lt_value v) {
+lt_conv_operand lt_conv_operand_of(lt_builder *b, lt_value v) {
   lt_phys p;
   lt_place at = lt_place_of(b, v);
   const lt_layout *l = &b->g->values.at[v].layout;
   lt_phys_of(&p, lt_type_of(b->g, v), l);
-  operand o = {at.buffer, at.offset + p.offset, p.stride[0], 16 * p.stride[1], p.stride[1], p.stride[2], p.stride[3]};
+  lt_conv_operand o = {at.buffer,   at.offset + p.offset, p.stride[0], 16 * p.stride[1],
+                       p.stride[1], p.stride[2],          p.stride[3]};
   if (l->kind == LT_BLOCKED) o.block = p.block, o.channel = 1;
   return o;
 }
 
 /* From the first channel of one group to that of the next. */
-static int64_t group_step(const operand *o, int64_t channels) {
+static int64_t group_step(const lt_conv_operand *o, int64_t channels) {
   return channels % LT_LANES ? channels * o->channel : channels / LT_LANES * o->block;
 }
 
@@ -109,7 +108,7 @@ static void add_segment(lt_contract *x, const taps *t, int64_t rows, lt_kseg seg
 }
 
 /* (c/16, kh, kw, 16), then (kh, kw, c mod 16). */
-static void channel_segments(lt_contract *x, const operand *o, const taps *t, int64_t channels) {
+static void channel_segments(lt_contract *x, const lt_conv_operand *o, const taps *t, int64_t channels) {
   int64_t blocks = channels / LT_LANES, rest = channels % LT_LANES;
   if (blocks)
     add_segment(x, t, LT_LANES,
@@ -149,7 +148,7 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
-  operand o = operand_of(b, n->in[0]);
+  lt_conv_operand o = lt_conv_operand_of(b, n->in[0]);
   const lt_phase_run rows = lt_conv_whole(v.row.windows), cols = lt_conv_whole(v.col.windows);
   lt_conv_space(&kb, &v, v.oc, (const lt_phase_run *[]){&rows, &cols}, (int[2]){0});
   x->row_dim = D_ROW, x->col_dim = D_COL;
@@ -162,7 +161,7 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
             .all = lt_conv_taps(&v)};
   channel_segments(x, &o, &t, v.c);
   panel_operand(&kb, x, n->in[1], v.c * lt_conv_taps(&v));
-  kb.k.flop = flop_of(&v), kb.k.bytes = bytes_of(&kb, x);
+  kb.k.flop = lt_conv_flop(&v), kb.k.bytes = bytes_of(&kb, x);
   lt_conv_finish(&kb, n->in[2]);
 }
 
@@ -183,7 +182,7 @@ static void lower_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v
             {0}};
   lt_conv_space(&kb, v, v->c, run, t.phase);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
-  operand o = operand_of(b, n->in[0]);
+  lt_conv_operand o = lt_conv_operand_of(b, n->in[0]);
   const int64_t step[2] = {o.row, o.col};
   x->row_dim = r->pixels > 1 ? D_ROW : D_IMAGE, x->col_dim = D_COL;
   x->a = lt_access_zero(o.buffer, o.offset);
@@ -296,7 +295,7 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   x->row_dim = size >= v->row.kernel ? W_C : W_KH;
   x->col_dim = v->col.kernel > 1 || x->row_dim == W_KH ? W_KW : W_KH;
-  operand o = operand_of(b, n->in[0]), g = operand_of(b, n->in[1]);
+  lt_conv_operand o = lt_conv_operand_of(b, n->in[0]), g = lt_conv_operand_of(b, n->in[1]);
   x->a =
     lt_access_zero(o.buffer, o.offset - v->row.before * o.row - v->col.before * o.col + first / LT_LANES * o.block);
   x->a.stride[W_GROUP] = group_step(&o, v->c), x->a.stride[W_CBLOCK] = o.block, x->a.stride[W_C] = o.channel;
@@ -312,7 +311,7 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
                         .b_stride = {g.image, g.row, g.col},
                         .a_stride = {o.image, v->row.stride * o.row, v->col.stride * o.col}};
   lt_contract_cut(x);
-  kb.k.flop = flop_of(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
+  kb.k.flop = lt_conv_flop(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);
   if (!to->used) {
     finish(&kb, r);
@@ -372,6 +371,7 @@ static void lower_as_chosen(lt_builder *b, const lt_unit *u, void (*contract)(lt
   const lt_conv_dims v = dims_of(b, u->root);
   switch (u->root->algorithm) {
   case LT_ALGORITHM_direct: case LT_ALGORITHM_grouped: contract(b, u); return;
+  case LT_ALGORITHM_rows: lt_lower_rows(b, u, &v); return;
   case LT_ALGORITHM_depthwise: case LT_ALGORITHM_guarded: lt_lower_guarded(b, u, &v); return;
   case LT_ALGORITHM_none: case LT_ALGORITHM_product: break;
   }

@@ -1,5 +1,5 @@
-/* lower_conv.h: what the two ways to lower convolutions share: as contractions (lower_conv.c), as guarded reductions
- * (lower_guarded.c). */
+/* lower_conv.h: what the ways to lower convolutions share: as contractions with channels in the lanes (lower_conv.c) or
+ * pixels of a row (lower_rows.c), as guarded reductions (lower_guarded.c). */
 #ifndef LT_LOWER_CONV_H
 #define LT_LOWER_CONV_H
 #include "plan/build.h"
@@ -18,6 +18,10 @@ static inline lt_conv_dims lt_conv_ungrouped(const lt_conv_dims *v) {
   w.c *= v->groups, w.groups = 1;
   return w;
 }
+double lt_conv_flop(const lt_conv_dims *v);
+/* One operand in memory; block: of 16 channels. */
+typedef struct lt_conv_operand { uint32_t buffer; int64_t offset, image, block, channel, row, col; } lt_conv_operand;
+lt_conv_operand lt_conv_operand_of(lt_builder *b, lt_value v);
 /* All pixels of an axis, in order. */
 static inline lt_phase_run lt_conv_whole(int64_t size) {
   return (lt_phase_run){.pitch = 1, .pixels = size, .phases = 1};
@@ -34,5 +38,6 @@ typedef void lt_conv_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims
 void lt_conv_adjoint(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, lt_conv_reached *reached);
 /* stores the result, plus bias (0: none), of which axis 1 is kb->at's */
 void lt_conv_finish(lt_kernel_builder *kb, lt_value bias);
+void lt_lower_rows(lt_builder *b, const lt_unit *u, const lt_conv_dims *v);
 void lt_lower_guarded(lt_builder *b, const lt_unit *u, const lt_conv_dims *v);
 #endif

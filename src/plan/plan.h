@@ -129,7 +129,11 @@ typedef struct lt_contract {
   uint8_t row_dim, col_dim; /* the two output dims that the register tile spans (rows × cols); others are outer loops.
                                Both always exist, different, neither block nor lane dim; the extent may be 1 (row_dim of
                                a matrix product) */
-  bool b_masked;            /* B's last block has only channels%16 lanes in memory */
+  /* 0: none. Else an output dim, beside none of those, along which B moves and A does not, as along the lanes; there
+     are no blocks of channels then, and B has 16 lanes in memory past the end too. A task walks it, and a tile may have
+     several of it side by side. */
+  uint8_t side_dim;
+  bool b_masked; /* B's last block has only channels%16 lanes in memory */
 } lt_contract;
 
 /* y[r, j] = x[r, idx[r, j]] and its adjoint: rows over dims 0..n_dims-2, j over the lane dim. `data` is x (gather) or

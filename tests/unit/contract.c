@@ -64,7 +64,7 @@ static void choose_dims(spec *s, rng *r, bool large, bool planes) {
                                                                              : pick(r, 1, 17);
   if (planes) row = pick(r, 2, 4), col = pick(r, 2, 4);
   int64_t dim[5] = {planes ? pick(r, 2, 11) : pick(r, 1, 3), blocked ? (k->channels + 15) / 16 : 1, row, col,
-                    pick(r, 1, large ? 1 : 3)};
+                    large ? 1 : pick(r, 1, blocked || planes ? 3 : 11)};
   int order[5] = {0, 1, 2, 3, 4}, n = 0;
   for (int i = 4; i > 0; i--) {
     int j = (int)pick(r, 0, i), t = order[i];
@@ -77,12 +77,12 @@ static void choose_dims(spec *s, rng *r, bool large, bool planes) {
     if (order[i] == 1) k->block_dim = n;
     if (order[i] == 2) s->c.row_dim = (uint8_t)n;
     if (order[i] == 3) s->c.col_dim = (uint8_t)n;
+    if (order[i] == 4 && !blocked && !planes && chance(r, 70)) s->c.side_dim = (uint8_t)n; /* 0: it is none */
     k->extent[n++] = dim[order[i]];
   }
   k->extent[n++] = blocked ? 16 : k->channels;
   if (!blocked) k->channels = 0;
-  k->n_dims = (uint8_t)n;
-  k->n_task_dims = 1;
+  k->n_dims = (uint8_t)n, k->n_task_dims = 1;
 }
 
 /* The definition takes some nanoseconds per product: at most 16 million of them. */
@@ -148,14 +148,15 @@ static void choose_operands(spec *s, rng *r, bool planes) {
   c->b.stride[lane] = chance(r, 80) ? 1 : pick(r, 2, 5);
   for (int d = 0; d < lane; d++) {
     if (d == k->block_dim) c->b.stride[d] = 16 * c->b.stride[lane] * pick(r, 1, 9); /* one ends before the next */
-    else c->a.stride[d] = chance(r, 20) ? 0 : pick(r, -5, 70);
-    if (d == k->block_dim || d == c->row_dim || d == c->col_dim) continue;
-    if (planes) continue;
+    else c->a.stride[d] = (d && d == c->side_dim) || chance(r, 20) ? 0 : pick(r, -5, 70);
+    if (planes || d == k->block_dim || d == c->row_dim || d == c->col_dim) continue;
     c->b.stride[d] = chance(r, 50) ? 0 : pick(r, 0, 100);
-    for (unsigned i = 0; i < c->n_seg; i++) c->seg[i].b_dim[d] = chance(r, 70) ? 0 : pick(r, 0, 100);
+    for (unsigned i = 0; i < c->n_seg; i++)
+      c->seg[i].b_dim[d] = (d && d == c->side_dim) || chance(r, 70) ? 0 : pick(r, 0, 100);
   }
   place_access(&c->a, &s->a_n, k, c->seg, c->n_seg, true);
   place_access(&c->b, &s->b_n, k, c->seg, c->n_seg, false);
+  if (c->side_dim) s->b_n += 15 * c->b.stride[lane];
   c->b_masked = c->b.masked = k->block_dim != LT_NONE && k->channels % 16 && chance(r, 50);
   if (c->b_masked) { /* ends with the last lane that exists: of the last block, or of the one before */
     int64_t missing = (16 - k->channels % 16) * c->b.stride[lane];
@@ -226,8 +227,8 @@ static spec *spec_new(lt_arena *a, int number) {
 
 static void spec_print(const spec *s) {
   const lt_kernel *k = &s->k;
-  fprintf(stderr, "# %s: dtype %d acc %d block %d channels %ld row %d col %d masked b%d y%d expr %u\n", k->name,
-          k->dtype, k->acc, k->block_dim, (long)k->channels, s->c.row_dim, s->c.col_dim, s->c.b_masked,
+  fprintf(stderr, "# %s: dtype %d acc %d block %d channels %ld row %d col %d side %d masked b%d y%d expr %u\n", k->name,
+          k->dtype, k->acc, k->block_dim, (long)k->channels, s->c.row_dim, s->c.col_dim, s->c.side_dim, s->c.b_masked,
           s->store[0].to.masked, k->n_expr);
   for (int d = 0; d < k->n_dims; d++)
     fprintf(stderr, "#   d%d extent %ld a %ld b %ld y %ld\n", d, (long)k->extent[d], (long)s->c.a.stride[d],

@@ -41,8 +41,9 @@ static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
   lt_ll *l = t->l;
   const lt_kernel *k = t->k;
   const lt_contract *x = k->contract;
-  bool part = t->tile->lanes < LT_LANES && block == t->tile->blocks - 1;
-  unsigned lanes = part && (x->b_masked || x->b.masked || k->block_dim == LT_NONE) ? t->tile->lanes : LT_LANES;
+  bool part = t->tile->lanes < LT_LANES && block % t->tile->side_blocks == t->tile->side_blocks - 1;
+  const bool missing = x->b_masked || x->b.masked || (k->block_dim == LT_NONE && !x->side_dim);
+  unsigned lanes = part && missing ? t->tile->lanes : LT_LANES;
   int64_t step = x->b.stride[t->tile->cut->lane];
   LLVMTypeRef scalar = lt_ll_type(l, k->dtype);
   if (step == 1) {
@@ -73,16 +74,21 @@ static LLVMValueRef multiply_add(const tile_code *t, LLVMValueRef a, LLVMValueRe
   return LLVMBuildAdd(l->b, LLVMBuildMul(l->b, a, b, ""), sum, "");
 }
 
+/* From the tile's first block of B to another. */
+static int64_t block_at(const tile_code *t, int64_t block) {
+  const lt_cut *cut = t->tile->cut;
+  const int64_t *stride = t->k->contract->b.stride, per = t->tile->side_blocks;
+  const int64_t step = cut->block == LT_NONE ? LT_LANES * stride[cut->lane] : stride[cut->block];
+  return block % per * step + (cut->side == LT_NONE ? 0 : block / per * stride[cut->side]);
+}
+
 /* One product for every accumulator, operands displaced by (da, db) elements. */
 static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
   lt_ll *l = t->l;
-  const lt_cut *cut = t->tile->cut;
-  const int64_t *stride = t->k->contract->b.stride;
   LLVMValueRef b[LT_TILE_MAX];
-  int64_t blocks = t->tile->blocks,
-          block_step = cut->block == LT_NONE ? LT_LANES * stride[cut->lane] : stride[cut->block];
+  int64_t blocks = t->tile->blocks;
   for (int64_t i = 0; i < blocks; i++)
-    b[i] = widen(t, load_b(t, lt_ll_at(l, s->b, NULL, t->k->dtype, db + i * block_step), i));
+    b[i] = widen(t, load_b(t, lt_ll_at(l, s->b, NULL, t->k->dtype, db + block_at(t, i)), i));
   for (int64_t p = 0; p < t->tile->pixels; p++) {
     LLVMValueRef at = lt_ll_at(l, s->a, NULL, t->k->dtype, da + t->tile->pixel_a[p]);
     LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, t->k->dtype), at, "");

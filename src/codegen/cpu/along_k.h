@@ -15,7 +15,8 @@ typedef struct lt_ktile {
   const lt_kernel *k;
   const lt_cut *cut;
   int64_t pixels, blocks, pixel_a[LT_TILE_MAX]; /* displacement of each pixel in A */
-  unsigned lanes;                               /* of the last block */
+  int64_t side_blocks;                          /* blocks of a side (tile.h); all of them where there is one */
+  unsigned lanes;                               /* of the last block of a side */
   LLVMValueRef a, b;                            /* the operands' buffers */
   /* Elements from the tile's first row of B to rows that will be needed soon, in panels `panel` apart: for every
    * `share` rows that it reads the tile asks for one of each. NULL: it asks for none. */

@@ -8,8 +8,9 @@
 enum { A, B };           /* the operands among lt_bufs.own */
 enum { EPILOGUE = 300 }; /* instructions written out at the end of a tile */
 
-/* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks, the last one of `lanes` lanes. */
-typedef struct micro_kernel { int64_t len, phase, blocks; unsigned lanes; LLVMValueRef fn; } micro_kernel;
+/* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks in all of `sides` sides, the last one of
+ * each of `lanes` lanes. */
+typedef struct micro_kernel { int64_t len, phase, blocks, sides; unsigned lanes; LLVMValueRef fn; } micro_kernel;
 
 typedef struct contraction {
   lt_ll *l;
@@ -20,7 +21,9 @@ typedef struct contraction {
   LLVMValueRef kernel; /* k(bufs, task) */
   LLVMTypeRef micro_type;
   LT_VEC(micro_kernel) micro;
-  LLVMValueRef bufs, at[LT_MAX_DIMS]; /* in the kernel function: coordinates of the loops around */
+  LLVMValueRef bufs, at[LT_MAX_DIMS];         /* in the kernel function: coordinates of the loops around */
+  int64_t sides;                              /* of a tile there */
+  LLVMValueRef block_group, row_from, row_to; /* of the task */
 } contraction;
 
 /* ---- micro-kernels --------------------------------------------------------------------------------------------- */
@@ -87,14 +90,16 @@ static int64_t epilogue_cost(const lt_kernel *k) {
 static void emit_point(const contraction *c, const micro_kernel *u, const lt_kernel *seen, const lt_bufs *bufs,
                        LLVMValueRef const *at, LLVMValueRef const *pixel, int64_t b, const LLVMValueRef *sum) {
   lt_ll *l = c->l;
-  lt_point point = {.lanes = b == u->blocks - 1 ? u->lanes : LT_LANES};
+  const int64_t per = u->blocks / u->sides, in_side = b % per;
+  lt_point point = {.lanes = in_side == per - 1 ? u->lanes : LT_LANES};
   memcpy(point.i, at, sizeof point.i);
   for (int i = 0; i < PIXEL_DIMS; i++) {
     int d = pixel_dim(c, i);
     if (d != LT_NONE) point.i[d] = LLVMBuildAdd(l->b, at[d], pixel[i], "");
   }
-  if (c->cut.block != LT_NONE) point.i[c->cut.block] = plus(l, at[c->cut.block], b);
-  else point.i[c->cut.lane] = plus(l, at[c->cut.lane], b * LT_LANES);
+  if (c->cut.block != LT_NONE) point.i[c->cut.block] = plus(l, at[c->cut.block], in_side);
+  else point.i[c->cut.lane] = plus(l, at[c->cut.lane], in_side * LT_LANES);
+  if (c->cut.side != LT_NONE) point.i[c->cut.side] = plus(l, at[c->cut.side], b / per);
   lt_emit_epilogue(l, seen, bufs, &point, sum, NULL);
 }
 
@@ -174,6 +179,7 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
 static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_ll *l = c->l;
   lt_ktile t = {c->k, &c->cut, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
+  t.side_blocks = u->blocks / u->sides;
   LLVMValueRef at[LT_MAX_DIMS] = {0};
   for (int d = 0; d < c->k->n_dims; d++) at[d] = LLVMGetParam(l->fn, (unsigned)d + 1);
   for (int64_t p = 0; p < u->len; p++) {
@@ -205,11 +211,12 @@ static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase,
   lt_ll *l = c->l;
   for (uint32_t i = 0; i < c->micro.n; i++) {
     micro_kernel *u = &c->micro.at[i];
-    if (u->len == len && u->phase == phase && u->blocks == blocks && u->lanes == lanes) return u->fn;
+    if (u->len == len && u->phase == phase && u->blocks == blocks && u->sides == c->sides && u->lanes == lanes)
+      return u->fn;
   }
   size_t name_len;
   const char *name = LLVMGetValueName2(c->kernel, &name_len);
-  micro_kernel u = {len, phase, blocks, lanes, NULL};
+  micro_kernel u = {len, phase, blocks, c->sides, lanes, NULL};
   u.fn = LLVMAddFunction(l->mod, lt_arena_printf(l->arena, "%s.t%u", name, c->micro.n), c->micro_type);
   LLVMSetLinkage(u.fn, LLVMInternalLinkage);
   lt_ll_copy_attributes(l, u.fn, c->kernel);
@@ -287,25 +294,36 @@ static void end_if(lt_ll *l, LLVMBasicBlockRef after) {
   LLVMPositionBuilderAtEnd(l->b, after);
 }
 
-/* All rows of the task, `blocks` blocks from at[block]. */
-static void emit_rows(contraction *c, LLVMValueRef from, LLVMValueRef to, int64_t blocks, unsigned lanes) {
+/* What a task has of one dim, in groups of `each` and, behind them, what is left: its last part may be another. */
+typedef struct in_groups { int64_t each, task, last; bool many; } in_groups;
+typedef void at_group(contraction *c, LLVMValueRef first, int64_t n, int64_t blocks, unsigned lanes);
+
+static void emit_groups(contraction *c, const in_groups *p, LLVMValueRef from, LLVMValueRef to, int64_t blocks,
+                        unsigned lanes, at_group *emit) {
   lt_ll *l = c->l;
-  int64_t g = c->tiling.group, task = c->cut.task_rows, last = c->cut.rows - (c->cut.row_groups - 1) * task;
-  int64_t rest[2] = {last % g, c->cut.row_groups > 1 ? task % g : 0};
+  int64_t g = p->each, rest[2] = {p->last % g, p->many ? p->task % g : 0};
   LLVMValueRef whole = LLVMBuildSub(l->b, to, from, "");
   whole = LLVMBuildAdd(l->b, from, LLVMBuildSub(l->b, whole, LLVMBuildURem(l->b, whole, lt_ll_i64(l, g), ""), ""), "");
-  if (LT_MAX(task, last) >= g) {
+  if (LT_MAX(p->task, p->last) >= g) {
     lt_ll_loop q = {0};
     lt_ll_loop_begin(l, &q, from, whole, g);
-    emit_tiles(c, q.i, g, blocks, lanes);
+    emit(c, q.i, g, blocks, lanes);
     lt_ll_loop_end(l, &q);
   }
   for (int i = 0; i < 2; i++) {
     if (!rest[i] || (i == 1 && rest[1] == rest[0])) continue;
     LLVMBasicBlockRef after = if_equal(l, LLVMBuildSub(l->b, to, whole, ""), rest[i]);
-    emit_tiles(c, whole, rest[i], blocks, lanes);
+    emit(c, whole, rest[i], blocks, lanes);
     end_if(l, after);
   }
+}
+
+/* All rows of the task, `blocks` blocks from at[block]. */
+static void emit_rows(contraction *c, LLVMValueRef from, LLVMValueRef to, int64_t blocks, unsigned lanes) {
+  const lt_cut *t = &c->cut;
+  const in_groups rows = {c->tiling.group, t->task_rows, t->rows - (t->row_groups - 1) * t->task_rows,
+                          t->row_groups > 1};
+  emit_groups(c, &rows, from, to, blocks * c->sides, lanes, emit_tiles);
 }
 
 static void set_block(contraction *c, LLVMValueRef b) {
@@ -318,9 +336,10 @@ static LLVMValueRef smaller(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
 }
 
 /* Groups of tiling.blocks blocks, then what is left of this task: the last block of all may be a narrow one. */
-static void emit_blocks(contraction *c, LLVMValueRef group, LLVMValueRef row_from, LLVMValueRef row_to) {
+static void emit_blocks(contraction *c) {
   lt_ll *l = c->l;
   const lt_cut *t = &c->cut;
+  LLVMValueRef group = c->block_group, row_from = c->row_from, row_to = c->row_to;
   int64_t nb = c->tiling.blocks, narrow = t->tail_matters;
   int64_t last = t->blocks - (t->block_groups - 1) * t->task_blocks - narrow;
   LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_blocks), "");
@@ -347,6 +366,22 @@ static void emit_blocks(contraction *c, LLVMValueRef group, LLVMValueRef row_fro
     emit_rows(c, row_from, row_to, t->task_blocks % nb, LT_LANES);
     end_if(l, after);
   }
+}
+
+/* `n` sides from `first` on. */
+static void emit_side(contraction *c, LLVMValueRef first, int64_t n, int64_t blocks, unsigned lanes) {
+  (void)blocks, (void)lanes;
+  c->at[c->cut.side] = first, c->sides = n;
+  emit_blocks(c);
+}
+
+static void emit_sides(contraction *c, LLVMValueRef group) {
+  lt_ll *l = c->l;
+  const lt_cut *t = &c->cut;
+  const in_groups sides = {c->tiling.sides, t->task_sides, t->sides - (t->side_groups - 1) * t->task_sides,
+                           t->side_groups > 1};
+  LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_sides), "");
+  emit_groups(c, &sides, from, smaller(l, plus(l, from, t->task_sides), lt_ll_i64(l, t->sides)), 0, 0, emit_side);
 }
 
 /* i mod n, and i becomes i / n. */
@@ -377,11 +412,16 @@ void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
   for (int d = 0; d < k->n_dims; d++) param[d + 1] = l->i64, c.at[d] = lt_ll_i64(l, 0);
   c.micro_type = LLVMFunctionType(l->void_, param, k->n_dims + 1u, 0);
   c.bufs = LLVMGetParam(l->fn, 0);
-  LLVMValueRef task = LLVMGetParam(l->fn, 1), blocks = NULL, rows;
+  c.sides = 1;
+  LLVMValueRef task = LLVMGetParam(l->fn, 1), blocks = NULL, rows, sides;
   if (!c.cut.blocks_first) blocks = take(l, &task, c.cut.block_groups);
   rows = take(l, &task, c.cut.row_groups);
+  sides = take(l, &task, c.cut.side_groups);
   for (int i = c.cut.n_outer - 1; i >= 0; i--) c.at[c.cut.outer_dim[i]] = take(l, &task, k->extent[c.cut.outer_dim[i]]);
   if (c.cut.blocks_first) blocks = c.cut.block_groups == 1 ? lt_ll_i64(l, 0) : task;
-  LLVMValueRef from = LLVMBuildMul(l->b, rows, lt_ll_i64(l, c.cut.task_rows), "");
-  emit_blocks(&c, blocks, from, smaller(l, plus(l, from, c.cut.task_rows), lt_ll_i64(l, c.cut.rows)));
+  c.block_group = blocks;
+  c.row_from = LLVMBuildMul(l->b, rows, lt_ll_i64(l, c.cut.task_rows), "");
+  c.row_to = smaller(l, plus(l, c.row_from, c.cut.task_rows), lt_ll_i64(l, c.cut.rows));
+  if (c.cut.side == LT_NONE) emit_blocks(&c);
+  else emit_sides(&c, sides);
 }

@@ -62,7 +62,8 @@ static void join_planes(lt_cut *c, const lt_kernel *k) {
   c->plane = LT_NONE, c->width = c->cols;
   if (c->row == LT_NONE || c->col == LT_NONE || c->rows * c->cols > PLANE) return;
   for (int d = 0; d < c->lane; d++) {
-    if (d == c->row || d == c->col || d == c->block || k->extent[d] == 1 || !keeps_b(k->contract, d)) continue;
+    if (d == c->row || d == c->col || d == c->block || d == c->side || k->extent[d] == 1) continue;
+    if (!keeps_b(k->contract, d)) continue;
     if (over == LT_NONE || k->extent[d] > k->extent[over]) over = d;
   }
   if (over == LT_NONE) return;
@@ -74,6 +75,8 @@ static void find_dims(lt_cut *c, const lt_kernel *k) {
   const lt_contract *x = k->contract;
   c->lane = k->n_dims - 1;
   c->block = k->block_dim;
+  c->side = x->side_dim ? x->side_dim : LT_NONE;
+  c->sides = x->side_dim ? k->extent[x->side_dim] : 1;
   c->row = x->row_dim == x->col_dim ? LT_NONE : x->row_dim;
   c->col = x->col_dim;
   if (c->row != LT_NONE && (c->row == c->block || c->row == c->lane)) c->row = LT_NONE;
@@ -88,7 +91,7 @@ static void find_dims(lt_cut *c, const lt_kernel *k) {
   c->tail_matters = c->tail < LT_LANES && tail_matters(k);
   c->outer = 1;
   for (int d = 0; d < c->lane; d++) {
-    if (d == c->row || d == c->plane || d == c->col || d == c->block) continue;
+    if (d == c->row || d == c->plane || d == c->col || d == c->block || d == c->side) continue;
     c->outer_dim[c->n_outer++] = d;
     c->outer *= k->extent[d];
   }
@@ -160,6 +163,9 @@ static void cut_tasks(lt_cut *c, bool blocks_first) {
   c->task_blocks = blocks;
   c->row_groups = ceil_div(c->rows, rows);
   c->block_groups = ceil_div(c->blocks, blocks);
+  const double side_flop = row_flop * (double)rows * (double)blocks;
+  c->task_sides = even_part(c->sides, (int64_t)LT_MAX(1.0, LT_MIN(1e6, TASK_FLOP / side_flop)));
+  c->side_groups = ceil_div(c->sides, c->task_sides);
 }
 
 bool lt_large_operand(const lt_kernel *k, int64_t elements) {
@@ -173,8 +179,8 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   int along = out->col != LT_NONE ? out->col : out->row;
   out->step = along == LT_NONE ? 0 : k->contract->a.stride[along] * (int64_t)lt_dtype_size(k->dtype);
   double b = (double)(out->depth * out->blocks * LT_LANES) * (double)lt_dtype_size(k->dtype), a = bytes_of_a(out, k);
-  cut_tasks(out, b > IN_CACHE);
-  if (b <= IN_CACHE || a <= IN_CACHE) return;
+  cut_tasks(out, b > IN_CACHE && out->side == LT_NONE);
+  if (b <= IN_CACHE || a <= IN_CACHE || out->side != LT_NONE) return;
   lt_cut other = *out; /* neither stays as a whole, but the rows of a task do: what passes more often? */
   cut_tasks(&other, false);
   if (a > IN_CACHE * (double)other.row_groups) return;
@@ -184,7 +190,7 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k) {
 int64_t lt_tasks_contract(const lt_kernel *k) {
   lt_cut c;
   lt_cut_of(&c, k);
-  return c.outer * c.row_groups * c.block_groups;
+  return c.outer * c.side_groups * c.row_groups * c.block_groups;
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------------------------- */
@@ -232,8 +238,10 @@ static bool collide(const lt_cut *c, int64_t px) {
  * and some of that even where the FMAs should hide it (measured: 2 x 8 tiles lose 15 % to 14 x 2 on Zen 4). */
 static double tile_cost(const model *m, int64_t px, int64_t blocks) {
   int64_t fma = px * blocks * m->vectors, loads = px + blocks * m->vectors, latency = m->t->fma_latency;
+  const bool rows = m->c->side != LT_NONE; /* B is rows of an image: read again for each tap, across lines */
   int64_t line_bytes = blocks * LT_LANES * m->bytes;
-  double lines = 2 * line_bytes * m->c->depth > m->t->l1_bytes ? (double)line_bytes / 64 : 0;
+  double lines = !rows && 2 * line_bytes * m->c->depth > m->t->l1_bytes ? (double)line_bytes / 64 : 0;
+  if (rows) loads += line_bytes / 64;
   double line_slots = (double)latency / 2 * lines;
   double busiest = (double)LT_MAX(LT_MAX(fma, loads), latency);
   double step = LT_MAX(busiest, line_slots) + line_slots / 5 + 0.1 * (double)loads;
@@ -247,10 +255,21 @@ static double group_cost(const model *m, const lt_tiling *s, int64_t rows, int64
   return longer ? cost + (double)longer * tile_cost(m, len + 1, blocks) : cost;
 }
 
-/* A task of `rows` rows. */
+/* `rows` rows of a task, and so many blocks of one tile. */
 static double rows_cost(const model *m, const lt_tiling *s, int64_t rows, int64_t blocks) {
   double cost = (double)(rows / s->group) * group_cost(m, s, s->group, blocks);
   return rows % s->group ? cost + group_cost(m, s, rows % s->group, blocks) : cost;
+}
+
+/* The same for all sides. */
+static double sides_cost(const model *m, const lt_tiling *s, int64_t rows, int64_t blocks) {
+  const lt_cut *c = m->c;
+  const int64_t last = c->sides - (c->side_groups - 1) * c->task_sides;
+  const int64_t whole = (c->side_groups - 1) * (c->task_sides / s->sides) + last / s->sides;
+  double cost = whole ? (double)whole * rows_cost(m, s, rows, s->sides * blocks) : 0;
+  if (last % s->sides) cost += rows_cost(m, s, rows, last % s->sides * blocks);
+  if (c->side_groups == 1 || c->task_sides % s->sides == 0) return cost;
+  return cost + (double)(c->side_groups - 1) * rows_cost(m, s, rows, c->task_sides % s->sides * blocks);
 }
 
 /* Number of different micro-kernels for the tiles of `rows` rows: an upper bound (groups may share some). */
@@ -277,35 +296,42 @@ static double plan_cost(const model *m, const lt_tiling *s) {
   for (int i = 0; i < 3; i++) {
     int64_t blocks = i == 0 ? s->blocks : rest[i - 1], times = i == 0 ? whole : i == 1 ? c->block_groups - 1 : 1;
     if (!blocks || !times) continue;
-    double rows = rows_cost(m, s, last_rows, blocks);
-    if (c->row_groups > 1) rows += (double)(c->row_groups - 1) * rows_cost(m, s, c->task_rows, blocks);
+    double rows = sides_cost(m, s, last_rows, blocks);
+    if (c->row_groups > 1) rows += (double)(c->row_groups - 1) * sides_cost(m, s, c->task_rows, blocks);
     cost += (double)times * rows;
   }
   int64_t shapes =
     (c->task_rows >= s->group ? shapes_of(s, s->group, c) : 0) + shapes_of(s, c->task_rows % s->group, c);
   if (last_rows % s->group != c->task_rows % s->group) shapes += shapes_of(s, last_rows % s->group, c);
-  int64_t sides = (whole > 0) + (rest[0] > 0) + (rest[1] > 0 && rest[1] != rest[0]) + c->tail_matters;
+  int64_t widths = (whole > 0) + (rest[0] > 0) + (rest[1] > 0 && rest[1] != rest[0]) + c->tail_matters;
+  widths *= 1 + (c->task_sides % s->sides != 0);
   double dear = m->t->small ? SMALL : 1; /* how much more a micro-kernel must save */
   return cost * (double)c->outer * (1 + 0.002 * dear * (double)shapes) +
-         dear * (double)(shapes * sides * KERNEL_SLOTS) / 100;
+         dear * (double)(shapes * widths * KERNEL_SLOTS) / 100;
+}
+
+/* The cheapest tiles of so many blocks of so many sides, if they are cheaper than what there is. */
+static void solve_for(const model *m, lt_tiling *out, double *best, int64_t blocks, int64_t sides, lt_dtype acc) {
+  const lt_cut *c = m->c;
+  const int64_t max_group = LT_MIN(c->task_rows, c->cols == 1 ? 64 : 8), room = lt_tile_room(m->t, acc, blocks * sides);
+  for (int64_t px = room; px >= LT_MAX(1, room / 2); px--) {
+    for (int64_t group = 1; group <= max_group; group++) {
+      lt_tiling s = {group, px, blocks, sides};
+      if (group * c->cols > 4096 && group > 1) break;
+      double cost = plan_cost(m, &s);
+      if (*best != 0 && cost >= *best) continue;
+      *best = cost;
+      *out = s;
+    }
+  }
 }
 
 void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc) {
   model m = {t, c, lt_tile_vectors(t, acc), (int64_t)lt_dtype_size(acc)};
-  int64_t max_group = LT_MIN(c->task_rows, c->cols == 1 ? 64 : 8);
   double best = 0;
-  *out = (lt_tiling){1, 1, 1};
+  *out = (lt_tiling){1, 1, 1, 1};
   for (int64_t blocks = 1; blocks <= LT_MIN(c->task_blocks, 8); blocks++) {
-    int64_t room = lt_tile_room(t, acc, blocks);
-    for (int64_t px = room; px >= LT_MAX(1, room / 2); px--) {
-      for (int64_t group = 1; group <= max_group; group++) {
-        lt_tiling s = {group, px, blocks};
-        if (group * c->cols > 4096 && group > 1) break;
-        double cost = plan_cost(&m, &s);
-        if (best != 0 && cost >= best) continue;
-        best = cost;
-        *out = s;
-      }
-    }
+    const int64_t sides = blocks == c->blocks ? LT_MIN(c->task_sides, 8 / blocks) : 1;
+    for (int64_t n = 1; n <= LT_MAX(sides, 1); n++) solve_for(&m, out, &best, blocks, n, acc);
   }
 }

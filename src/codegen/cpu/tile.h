@@ -17,7 +17,8 @@ enum { LT_TILE_MAX = 32 }; /* accumulators of 16 lanes in a tile */
 typedef struct lt_cut {
   /* dims; row, col, block may be LT_NONE (extent 1; blocks counted in the lane dim) */
   int row, col, block, lane;
-  int64_t rows, cols, blocks;
+  int side; /* LT_NONE, or the dim whose iterations are side by side, each with all `blocks` (lt_contract.side_dim) */
+  int64_t rows, cols, blocks, sides;
   int plane;         /* LT_NONE, or the dim of the rows inside a row that is a plane: columns are plane·width + col */
   int64_t width;     /* cols where no row is a plane */
   unsigned tail;     /* live lanes of the last block, 1..16 */
@@ -26,9 +27,10 @@ typedef struct lt_cut {
   int64_t outer;                       /* their product */
   int64_t depth;                       /* products per output */
   int64_t step;                        /* bytes from a pixel's operand A to the next one's */
-  int64_t task_rows, task_blocks;      /* per task; the last ones may be smaller */
-  int64_t row_groups, block_groups;
-  /* task = (block group, outer, row group), else (outer, row group, block group) */
+  /* per task; the last ones may be smaller */
+  int64_t task_rows, task_blocks, task_sides;
+  int64_t row_groups, block_groups, side_groups;
+  /* task = (block group, outer, side group, row group), else (outer, side group, row group, block group) */
   bool blocks_first;
 } lt_cut;
 
@@ -37,8 +39,8 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k);
 bool lt_large_operand(const lt_kernel *k, int64_t elements);
 
 /* Tiles: `group` whole rows at a time, their pixels in equal parts of at most `pixels`, `blocks` blocks side by
- * side. */
-typedef struct lt_tiling { int64_t group, pixels, blocks; } lt_tiling;
+ * side, of each of `sides` sides: several only where these are all the blocks that there are. */
+typedef struct lt_tiling { int64_t group, pixels, blocks, sides; } lt_tiling;
 
 void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype acc);
 /* Registers that hold 16 lanes. */

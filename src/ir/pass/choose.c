@@ -29,14 +29,31 @@ typedef struct lt_chooser {
 
 /* ---- convolutions ---- */
 
+/* Do pixels of a row fill 16 lanes better than the result's channels? In vectors of multiply-adds per pixel; an image
+ * that would stand in blocks is copied, which takes about as long per channel. A result of 16 channels and more had
+ * better stand in blocks too. */
+static bool rows_pay(const lt_graph *g, const lt_node *n) {
+  lt_conv_channels c;
+  if (!lt_conv_channels_of(&c, g, n)) return false;
+  const lt_window w = lt_window_of(g, n);
+  const lt_type *y = lt_type_of(g, n->out);
+  const double from = (double)lt_type_of(g, n->in[0])->dim[1], to = (double)y->dim[1], width = (double)y->dim[3];
+  const double direct = from * (double)(w.axis[0].kernel * w.axis[1].kernel);
+  const double rows = direct * to * (double)lt_ceil_div(y->dim[3], 16) / width;
+  return y->dim[1] < 16 && rows + (from < 16 ? 0 : from) < 0.75 * direct;
+}
+
 /* The first that fits; most ops have one way only. */
 static lt_algorithm algorithm_of(const lt_graph *g, const lt_node *n) {
-  for (unsigned i = 0; lt_algorithm_names()[i]; i++)
-    if (lt_algorithm_fits((lt_algorithm)(i + 1), g, n)) return (lt_algorithm)(i + 1);
+  for (unsigned i = 0; lt_algorithm_names()[i]; i++) {
+    const lt_algorithm a = (lt_algorithm)(i + 1);
+    if (lt_algorithm_fits(a, g, n) && (a != LT_ALGORITHM_rows || rows_pay(g, n))) return a;
+  }
   return LT_ALGORITHM_none;
 }
 
-/* A convolution of any of the three kinds: the channels of its first operand, and the zeros that are read around it. */
+/* A convolution of any of the three kinds: the channels of its first operand, and the zeros that are read around it,
+ * those of lanes past the end of a row too. */
 typedef struct lt_conv { lt_algorithm algorithm; int64_t groups, channels; lt_halo halo; } lt_conv;
 
 static bool conv_of(lt_conv *out, const lt_chooser *s, const lt_node *n) {
@@ -51,6 +68,8 @@ static bool conv_of(lt_conv *out, const lt_chooser *s, const lt_node *n) {
     lt_window_halo h = adjoint ? lt_halo_of_adjoint(&w.axis[k]) : lt_halo_of_windows(&w.axis[k]);
     out->halo.v[k] = h.before, out->halo.v[k + 2] = h.after;
   }
+  const int64_t width = lt_type_of(g, n->out)->dim[3];
+  if (out->algorithm == LT_ALGORITHM_rows) out->halo.v[3] += lt_ceil_div(width, 16) * 16 - width;
   return true;
 }
 
@@ -145,6 +164,7 @@ static lt_need with_halo(lt_layout_kind kind, const lt_halo *h) {
 static lt_need need_of_conv(const lt_chooser *s, const lt_node *n, unsigned k, const lt_conv *c) {
   lt_value v = n->in[k];
   if (k == 2 || c->algorithm == LT_ALGORITHM_guarded) return plain();
+  if (k == 1 && c->algorithm == LT_ALGORITHM_rows) return plain();
   if (k == 1 && lt_facts(n)->blocks != LT_BLOCKS_WGRAD) {
     if (c->algorithm == LT_ALGORITHM_depthwise) return panel(LT_PANEL_depthwise, 1);
     return panel(lt_facts(n)->blocks == LT_BLOCKS_FPROP ? LT_PANEL_conv : LT_PANEL_conv_t, c->groups);
