@@ -10,6 +10,7 @@
  * that of Low et al., "Analytical modeling is enough for high-performance BLIS", TOMS 2016, without its cache terms. */
 #include "codegen/cpu/tile.h"
 #include "codegen/cpu/emit.h"
+#include "codegen/cpu/even.h"
 
 enum {
   TASK_FLOP = 6000000,  /* about 60 us of one core: large against a task's start, small against a layer */
@@ -172,19 +173,24 @@ bool lt_large_operand(const lt_kernel *k, int64_t elements) {
   return elements > IN_CACHE / (int64_t)lt_dtype_size(k->dtype);
 }
 
+static void cut_for_caches(lt_cut *c, const lt_kernel *k) {
+  double b = (double)(c->depth * c->blocks * LT_LANES) * (double)lt_dtype_size(k->dtype), a = bytes_of_a(c, k);
+  cut_tasks(c, b > IN_CACHE && c->side == LT_NONE);
+  if (b <= IN_CACHE || a <= IN_CACHE || c->side != LT_NONE) return;
+  lt_cut other = *c; /* neither stays as a whole, but the rows of a task do: what passes more often? */
+  cut_tasks(&other, false);
+  if (a > IN_CACHE * (double)other.row_groups) return;
+  if ((double)other.row_groups * b < (double)c->block_groups * a) *c = other;
+}
+
 void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   *out = (lt_cut){.row = LT_NONE};
   find_dims(out, k);
   out->depth = depth_of(k->contract);
   int along = out->col != LT_NONE ? out->col : out->row;
   out->step = along == LT_NONE ? 0 : k->contract->a.stride[along] * (int64_t)lt_dtype_size(k->dtype);
-  double b = (double)(out->depth * out->blocks * LT_LANES) * (double)lt_dtype_size(k->dtype), a = bytes_of_a(out, k);
-  cut_tasks(out, b > IN_CACHE && out->side == LT_NONE);
-  if (b <= IN_CACHE || a <= IN_CACHE || out->side != LT_NONE) return;
-  lt_cut other = *out; /* neither stays as a whole, but the rows of a task do: what passes more often? */
-  cut_tasks(&other, false);
-  if (a > IN_CACHE * (double)other.row_groups) return;
-  if ((double)other.row_groups * b < (double)out->block_groups * a) *out = other;
+  cut_for_caches(out, k);
+  lt_even_tasks(out, TASK_FLOP);
 }
 
 int64_t lt_tasks_contract(const lt_kernel *k) {
