@@ -1,11 +1,11 @@
 /* expr.c: what a kernel does at one point of its iteration space, for 16 lanes at once: loads through affine accesses
  * with guards, elementwise ops, stores.
  *
- * A load looks at its stride along the lanes: 1 is a vector load, 0 a scalar load and a splat, anything else 16 element
- * loads. Lanes that must not be touched (tails, `masked` last blocks) are left out by loading in pieces of 8, 4, 2, 1,
- * never by masked instructions, so that every ISA runs the same program. Where a guard depends on the lane (a window
- * along a row of a plain image), one branch asks whether all lanes are inside, which is the common case, and takes the
- * vector load. */
+ * A load looks at its stride along the lanes: 1 is a vector load, 0 a scalar load and a splat, 2 two vector loads and a
+ * shuffle, anything else 16 element loads. Lanes that must not be touched (tails, `masked` last blocks) are left out by
+ * loading in pieces of 8, 4, 2, 1, never by masked instructions, so that every ISA runs the same program. Where a guard
+ * depends on the lane (a window along a row of a plain image), one branch asks whether all lanes are inside, which is
+ * the common case, and takes the vector load. */
 #include "codegen/cpu/emit.h"
 #include "plan/operands.h"
 
@@ -142,9 +142,24 @@ static void store_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes, LLV
   }
 }
 
+/* Every second of 2·lanes - 1 consecutive elements: of vectors that begin with the first and end with the last one, so
+ * that no other is touched. Lanes that do not exist have the last one's value. */
+static LLVMValueRef load_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes) {
+  const unsigned span = 2 * lanes - 1, first = LT_MIN(span, LT_LANES), behind = span - first;
+  LLVMValueRef low = load_row(l, at, t, first);
+  LLVMValueRef high = behind ? load_row(l, lt_ll_at(l, at, NULL, t, behind), t, LT_LANES) : NULL;
+  int pick[LT_LANES];
+  for (unsigned i = 0; i < LT_LANES; i++) {
+    const unsigned e = LT_MIN(2 * i, span - 1);
+    pick[i] = (int)(e < LT_LANES ? e : LT_LANES + e - behind);
+  }
+  return lt_ll_shuffle(l, low, high, pick, LT_LANES);
+}
+
 static LLVMValueRef load_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t stride, unsigned lanes) {
   if (stride == 1 || lanes == 1) return load_row(l, at, t, lanes);
   if (stride == 0) return lt_ll_splat(l, load_one(l, at, t), LT_LANES);
+  if (stride == 2) return load_every_second(l, at, t, lanes);
   LLVMValueRef v = LLVMConstNull(LLVMVectorType(lt_ll_type(l, t), LT_LANES));
   at = lt_ll_opaque(l, at);
   for (unsigned i = 0; i < lanes; i++)
