@@ -7,10 +7,13 @@
 #include "plan/plan.h"
 #include "codegen/target.h"
 
-/* Σ coef[d]·i[d] that stands in `block` (i NULL: 0); by the addresses of LLVM's values. */
-enum { LT_LL_SUMS = 8, LT_LL_TERMS = 12 };
+/* Σ coef[d]·i[d] that stands in `block` (i NULL: 0), or the address of that element of `base`; by the addresses of
+ * LLVM's values. */
+enum { LT_LL_SUMS = 64, LT_LL_TERMS = 12 };
 typedef struct lt_ll_sum {
   LLVMBasicBlockRef block;
+  LLVMValueRef base;
+  lt_dtype dtype;
   LLVMValueRef i[LT_LL_TERMS], sum;
   int64_t coef[LT_LL_TERMS];
 } lt_ll_sum;

@@ -86,21 +86,20 @@ static int64_t epilogue_cost(const lt_kernel *k) {
   return sum;
 }
 
-/* The epilogue of block b of a pixel. */
-static void emit_point(const contraction *c, const micro_kernel *u, const lt_kernel *seen, const lt_bufs *bufs,
-                       LLVMValueRef const *at, LLVMValueRef const *pixel, int64_t b, const LLVMValueRef *sum) {
+/* Points of the tile's blocks at its first pixel: what is the same for all pixels is built once for each. */
+static lt_point *block_points(const contraction *c, const micro_kernel *u, LLVMValueRef const *at) {
   lt_ll *l = c->l;
-  const int64_t per = u->blocks / u->sides, in_side = b % per;
-  lt_point point = {.lanes = in_side == per - 1 ? u->lanes : LT_LANES};
-  memcpy(point.i, at, sizeof point.i);
-  for (int i = 0; i < PIXEL_DIMS; i++) {
-    int d = pixel_dim(c, i);
-    if (d != LT_NONE) point.i[d] = LLVMBuildAdd(l->b, at[d], pixel[i], "");
+  const int64_t per = u->blocks / u->sides;
+  lt_point *all = LT_NEW_ARRAY(l->arena, lt_point, (size_t)u->blocks);
+  for (int64_t b = 0; b < u->blocks; b++) {
+    const int64_t in_side = b % per;
+    all[b].lanes = in_side == per - 1 ? u->lanes : LT_LANES;
+    memcpy(all[b].i, at, sizeof all[b].i);
+    if (c->cut.block != LT_NONE) all[b].i[c->cut.block] = plus(l, at[c->cut.block], in_side);
+    else all[b].i[c->cut.lane] = plus(l, at[c->cut.lane], in_side * LT_LANES);
+    if (c->cut.side != LT_NONE) all[b].i[c->cut.side] = plus(l, at[c->cut.side], b / per);
   }
-  if (c->cut.block != LT_NONE) point.i[c->cut.block] = plus(l, at[c->cut.block], in_side);
-  else point.i[c->cut.lane] = plus(l, at[c->cut.lane], in_side * LT_LANES);
-  if (c->cut.side != LT_NONE) point.i[c->cut.side] = plus(l, at[c->cut.side], b / per);
-  lt_emit_epilogue(l, seen, bufs, &point, sum, NULL);
+  return all;
 }
 
 /* An epilogue of many instructions stands in a loop over the pixels, the accumulators in the frame: written out for
@@ -121,9 +120,14 @@ static void emit_store_loop(const contraction *c, const micro_kernel *u, LLVMVal
   LLVMValueRef pixel[PIXEL_DIMS];
   pixel_when_run(c, u, p, pixel);
   LLVMValueRef from = LLVMBuildMul(l->b, p, lt_ll_i64(l, u->blocks * LT_LANES), "");
+  lt_point *point = block_points(c, u, at);
   for (int64_t b = 0; b < u->blocks; b++) {
     LLVMValueRef sum = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, frame, from, c->k->acc, b * LT_LANES), "");
-    emit_point(c, u, &seen, bufs, at, pixel, b, &sum);
+    for (int i = 0; i < PIXEL_DIMS; i++) {
+      int d = pixel_dim(c, i);
+      if (d != LT_NONE) point[b].i[d] = LLVMBuildAdd(l->b, at[d], pixel[i], "");
+    }
+    lt_emit_epilogue(l, &seen, bufs, &point[b], &sum, NULL);
   }
   LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, end, ""), body, after);
   LLVMPositionBuilderAtEnd(l->b, after);
@@ -132,11 +136,15 @@ static void emit_store_loop(const contraction *c, const micro_kernel *u, LLVMVal
 static void emit_store(const contraction *c, const micro_kernel *u, const LLVMValueRef *sum, const lt_bufs *bufs,
                        LLVMValueRef const *at) {
   lt_kernel seen = without_tail(c, u);
+  lt_point *point = block_points(c, u, at);
   for (int64_t p = 0; p < u->len; p++) {
-    int64_t d[PIXEL_DIMS];
-    pixel_at(c, u, p, d);
-    LLVMValueRef pixel[] = {lt_ll_i64(c->l, d[ROW]), lt_ll_i64(c->l, d[PLANE]), lt_ll_i64(c->l, d[COL])};
-    for (int64_t b = 0; b < u->blocks; b++) emit_point(c, u, &seen, bufs, at, pixel, b, &sum[p * u->blocks + b]);
+    int64_t pixel[PIXEL_DIMS];
+    pixel_at(c, u, p, pixel);
+    for (int64_t b = 0; b < u->blocks; b++) {
+      for (int i = 0; i < PIXEL_DIMS; i++)
+        if (pixel_dim(c, i) != LT_NONE) point[b].plus[pixel_dim(c, i)] = pixel[i];
+      lt_emit_epilogue(c->l, &seen, bufs, &point[b], &sum[p * u->blocks + b], NULL);
+    }
   }
 }
 

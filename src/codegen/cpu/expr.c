@@ -19,7 +19,8 @@ typedef struct lt_num { LLVMValueRef at; int64_t step, lo, hi; } lt_num;
 static unsigned all_dims(const lt_kernel *k) { return k->n_dims + k->n_rdims; }
 
 static LLVMValueRef add_scaled(lt_ll *l, LLVMValueRef sum, LLVMValueRef i, int64_t by) {
-  if (by == 0) return sum;
+  int64_t fixed;
+  if (by == 0 || (sum && lt_ll_const_of(i, &fixed) && fixed == 0)) return sum;
   LLVMValueRef x = by == 1 ? i : LLVMBuildNSWMul(l->b, i, lt_ll_i64(l, by), "");
   return sum ? LLVMBuildNSWAdd(l->b, sum, x, "") : x;
 }
@@ -31,19 +32,45 @@ static LLVMValueRef affine_sum(lt_ll *l, const lt_kernel *k, const int64_t *coef
   return sum ? sum : lt_ll_i64(l, 0);
 }
 
+static LLVMValueRef known(const lt_ll *l, const lt_ll_sum *want) {
+  for (unsigned j = 0; j < LT_LL_SUMS; j++) {
+    const lt_ll_sum *s = &l->sum[j];
+    if (s->block == want->block && s->base == want->base && s->dtype == want->dtype &&
+        !memcmp(s->i, want->i, sizeof s->i) && !memcmp(s->coef, want->coef, sizeof s->coef))
+      return s->sum;
+  }
+  return NULL;
+}
+
+static void remember(lt_ll *l, const lt_ll_sum *s) { l->sum[l->next_sum++ % LT_LL_SUMS] = *s; }
+
 /* Accesses of one tile have the same strides: what stands in this block is not built again. */
-static LLVMValueRef affine(lt_ll *l, const lt_kernel *k, const int64_t *coef, const lt_point *p) {
+static lt_ll_sum sum_of(const lt_ll *l, const lt_kernel *k, const int64_t *coef, const lt_point *p) {
   _Static_assert((int)LT_LL_TERMS == (int)LT_MAX_DIMS, "a sum has a term for each dim");
   lt_ll_sum want = {.block = LLVMGetInsertBlock(l->b)};
   for (unsigned d = 0; d < all_dims(k); d++)
     if (p->i[d] && coef[d]) want.i[d] = p->i[d], want.coef[d] = coef[d];
-  for (unsigned j = 0; j < LT_LL_SUMS; j++) {
-    const lt_ll_sum *s = &l->sum[j];
-    if (s->block == want.block && !memcmp(s->i, want.i, sizeof s->i) && !memcmp(s->coef, want.coef, sizeof s->coef))
-      return s->sum;
-  }
+  return want;
+}
+
+static LLVMValueRef affine(lt_ll *l, const lt_kernel *k, const int64_t *coef, const lt_point *p) {
+  lt_ll_sum want = sum_of(l, k, coef, p);
+  LLVMValueRef found = known(l, &want);
+  if (found) return found;
   want.sum = affine_sum(l, k, coef, p);
-  l->sum[l->next_sum++ % LT_LL_SUMS] = want;
+  remember(l, &want);
+  return want.sum;
+}
+
+/* &base[Σ coef·i] */
+static LLVMValueRef affine_at(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const int64_t *coef, const lt_point *p,
+                              lt_dtype t) {
+  lt_ll_sum want = sum_of(l, k, coef, p);
+  want.base = base, want.dtype = t;
+  LLVMValueRef found = known(l, &want);
+  if (found) return found;
+  want.sum = lt_ll_at(l, base, affine(l, k, coef, p), t, 0);
+  remember(l, &want);
   return want.sum;
 }
 
@@ -54,18 +81,29 @@ static int64_t displaced(const lt_kernel *k, const int64_t *coef, const lt_point
   return sum;
 }
 
+/* The values that i + plus takes along dim d: it is inside the kernel's extents. */
+static void range_along(const lt_kernel *k, const lt_point *p, unsigned d, bool lane, unsigned lanes, int64_t *first,
+                        int64_t *last) {
+  int64_t at = 0, plus = p->plus[d];
+  if (!p->i[d] || lt_ll_const_of(p->i[d], &at)) {
+    *first = at + plus;
+    *last = *first + (p->i[d] && lane ? (int64_t)lanes - 1 : 0);
+    return;
+  }
+  *first = LT_MAX(plus, 0);
+  *last = k->extent[d] - 1 + LT_MIN(plus, 0);
+}
+
 static lt_num numerator(lt_ll *l, const lt_kernel *k, const lt_index *x, const lt_point *p, unsigned lane,
                         unsigned lanes) {
-  int64_t add = x->add + displaced(k, x->coef, p);
-  lt_num n = {.step = x->coef[lane], .lo = add, .hi = add};
+  lt_num n = {.step = x->coef[lane], .lo = x->add, .hi = x->add};
   for (unsigned d = 0; d < all_dims(k); d++) {
-    int64_t first = 0, last = k->extent[d] - 1, c = x->coef[d], at;
-    if (!p->i[d]) last = 0;
-    else if (lt_ll_const_of(p->i[d], &at)) first = at, last = d == lane ? at + (int64_t)lanes - 1 : at;
+    int64_t first, last, c = x->coef[d];
+    range_along(k, p, d, d == lane, lanes, &first, &last);
     n.lo += c > 0 ? c * first : c * last;
     n.hi += c > 0 ? c * last : c * first;
   }
-  n.at = LLVMBuildNSWAdd(l->b, affine(l, k, x->coef, p), lt_ll_i64(l, add), "");
+  n.at = LLVMBuildNSWAdd(l->b, affine(l, k, x->coef, p), lt_ll_i64(l, x->add + displaced(k, x->coef, p)), "");
   return n;
 }
 
@@ -222,6 +260,11 @@ static LLVMValueRef quotient(lt_ll *l, const lt_index *x, LLVMValueRef num) {
 static lt_lane_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                            unsigned lane, lt_dtype t, bool clamp) {
   lt_lane_place r = {.stride = a->stride[lane]};
+  if (!a->n_index) {
+    LLVMValueRef from = p->based ? base : affine_at(l, k, base, a->stride, p, t);
+    r.at = lt_ll_at(l, from, NULL, t, a->offset + displaced(k, a->stride, p));
+    return r;
+  }
   LLVMValueRef sum = p->based ? NULL : affine(l, k, a->stride, p);
   for (unsigned j = 0; j < a->n_index; j++) {
     const lt_index *x = &a->index[j];
