@@ -240,6 +240,7 @@ static LLVMValueRef emit_part(entry *e, uint32_t first, uint32_t last) {
   LLVMValueRef fn = l->fn = LLVMAddFunction(l->mod, name, part_type(l));
   LLVMSetLinkage(fn, LLVMInternalLinkage);
   lt_ll_attributes(l, fn);
+  lt_ll_cold(l, fn);
   LLVMPositionBuilderAtEnd(l->b, lt_ll_block(l));
   e->io = LLVMGetParam(fn, 0), e->region = LLVMGetParam(fn, 1), e->out = LLVMGetParam(fn, 2);
   e->scratch = LLVMGetParam(fn, 3), e->parallel = LLVMGetParam(fn, 4);
@@ -266,6 +267,7 @@ static void emit_entry(entry *e) {
   for (uint32_t i = 0; i < n_part; i++) part[i] = emit_part(e, i * PART, LT_MIN((i + 1) * PART, p->n_kernel));
   e->out = NULL;
   begin_function(e, e->as->symbol ? e->as->symbol : p->name, e->as->two_regions, false);
+  if (!p->check.n) lt_ll_cold(e->l, e->l->fn);
   emit_prologue(e);
   check_indices(e);
   for (uint32_t i = 0; i < n_part; i++) call_part(e, part[i]);
@@ -278,6 +280,7 @@ static void emit_entry(entry *e) {
 static void emit_step(entry *e) {
   lt_ll *l = e->l;
   begin_function(e, lt_arena_printf(l->arena, "%s_step", e->plan->name), true, true);
+  lt_ll_cold(l, l->fn);
   emit_prologue(e);
   LLVMBasicBlockRef none = lt_ll_block(l);
   LLVMValueRef sw = LLVMBuildSwitch(l->b, LLVMGetParam(l->fn, 4), none, e->plan->n_kernel);
@@ -321,7 +324,7 @@ static void emit_plan(lt_module *module, lt_kernels *all, const lt_module_entry 
   e.base = LT_NEW_ARRAY(l->arena, int64_t *, p->n_kernel + 1u);
   for (uint32_t i = 0; i < p->n_kernel; i++) {
     lt_kernel k = lt_kernel_at_bases(l->arena, &p->kernel[i], &e.base[i]);
-    e.function[i] = lt_kernels_function(all, &k);
+    e.function[i] = lt_kernels_function(all, &k, m->pack);
   }
   for (uint32_t i = 0; m->image && lt_target_reads_anywhere(l->target) && i < p->n_kernel; i++)
     relax_loads(e.function[i]);

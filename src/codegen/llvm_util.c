@@ -224,6 +224,12 @@ void lt_ll_attributes(lt_ll *l, LLVMValueRef fn) {
   if (l->target->tune) lt_ll_attribute(l, fn, "tune-cpu", l->target->tune);
 }
 
+void lt_ll_cold(lt_ll *l, LLVMValueRef fn) {
+  if (l->target->small) return;
+  lt_ll_flag(l, fn, "noinline");
+  lt_ll_flag(l, fn, "optnone");
+}
+
 void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {
   static const LLVMAttributeIndex OWN = (LLVMAttributeIndex)LLVMAttributeFunctionIndex;
   unsigned n = LLVMGetAttributeCountAtIndex(from, OWN);

@@ -78,6 +78,9 @@ LLVMValueRef lt_ll_phi2(lt_ll *l, LLVMValueRef a, LLVMBasicBlockRef from_a, LLVM
 void lt_ll_attribute(lt_ll *l, LLVMValueRef fn, const char *key, const char *value);
 void lt_ll_flag(lt_ll *l, LLVMValueRef fn, const char *name);
 void lt_ll_attributes(lt_ll *l, LLVMValueRef fn);
+/* Of a function whose time does not count, as it only decodes, loops and calls: LLVM translates it and thinks no
+ * further, in a third of the time; unless code is to be small. */
+void lt_ll_cold(lt_ll *l, LLVMValueRef fn);
 void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from); /* those of the function itself */
 bool lt_ll_const_of(LLVMValueRef v, int64_t *out);                        /* v is this constant */
 #endif

@@ -1,8 +1,9 @@
 /* module.c: what an entry promises beyond its kernels: pointers and headers are checked before anything is touched,
  * outputs that nobody wants are skipped, hyperparameters have defaults, tasks go through the caller's threads, equal
- * kernels are one function, bench runs kernels one by one, and code can be freed while other code lives on. */
+ * kernels are one function, bench runs kernels one by one, code can be freed while other code lives on, and what only
+ * decodes, calls or moves weights costs LLVM little. */
 #include "check_main.h"
-#include "codegen/codegen.h"
+#include "codegen/module.h"
 
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -276,6 +277,48 @@ START_TEST(the_same_object_twice) {
 }
 END_TEST
 
+/* Functions of the module that are only translated; "": none. */
+static const char *cold_of(lt_job *job, const lt_target *t, const lt_module_entry *e, size_t n) {
+  lt_arena *a = lt_arena_new(job);
+  lt_module *m = lt_module_of(job, a, t, e, n, true);
+  unsigned optnone = LLVMGetEnumAttributeKindForName("optnone", 7);
+  lt_str names;
+  lt_str_init(&names, a);
+  for (LLVMValueRef f = LLVMGetFirstFunction(m->l.mod); f; f = LLVMGetNextFunction(f)) {
+    size_t k;
+    if (LLVMGetEnumAttributeAtIndex(f, (LLVMAttributeIndex)LLVMAttributeFunctionIndex, optnone))
+      lt_str_printf(&names, "%s ", LLVMGetValueName2(f, &k));
+  }
+  return names.n ? names.at : "";
+}
+
+/* Kernel 0 copies x, as packing does with weights. */
+static void look_for_cold(lt_job *job, void *arg) {
+  model *m = arg;
+  lt_target t;
+  lt_target_host(&t, job, lt_arena_new(job), NULL, NULL);
+  lt_buffer buffer[6];
+  lt_plan pack = m->plan;
+  for (int i = 0; i < 6; i++) buffer[i] = m->buffer[4];
+  buffer[5].region = LT_REGION_OUT, pack.out_bytes = pack.region_bytes, pack.scratch_bytes = 0;
+  pack.name = "pack", pack.n_kernel = 1, pack.n_slot = 0, pack.buffer = buffer;
+  lt_module_entry run = {.plan = &m->plan}, packs = {.plan = &pack, .pack = true}, both[] = {run, packs};
+  ck_assert_str_eq(cold_of(job, &t, &run, 1), "run ");
+  ck_assert_str_eq(cold_of(job, &t, &packs, 1), "kernel.0 pack ");
+  ck_assert_str_eq(cold_of(job, &t, both, 2), "run pack "); /* one function for both */
+  ck_assert_str_eq(cold_of(job, &t, (lt_module_entry[]){packs, run}, 2), "kernel.0 pack run ");
+  t.small = true;
+  ck_assert_str_eq(cold_of(job, &t, both, 2), "");
+}
+
+START_TEST(cold_code_is_translated_only) {
+  model m;
+  init(&m);
+  m.kernel[0].n_expr = 1, m.store[0].value = 0;
+  ck_assert_msg(lt_protect(&m.error, look_for_cold, &m) == LATHE_OK, "%s", m.error.message);
+}
+END_TEST
+
 START_TEST(no_executable_memory) {
   if (prctl(PR_SET_MDWE, 1, 0, 0, 0)) LT_SKIP("this kernel has no PR_SET_MDWE (Linux 6.3)");
   model m;
@@ -287,5 +330,6 @@ START_TEST(no_executable_memory) {
 END_TEST
 
 LT_SUITE(module, no_executable_memory, checks_what_it_is_given, null_outputs_and_hyperparameters,
-         tasks_go_through_the_callers_threads, two_regions_and_steps, code_comes_and_goes, the_same_object_twice)
+         tasks_go_through_the_callers_threads, two_regions_and_steps, code_comes_and_goes, the_same_object_twice,
+         cold_code_is_translated_only)
 LT_TEST_MAIN(module)

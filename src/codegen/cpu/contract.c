@@ -5,8 +5,9 @@
  * it decodes the task and walks groups of rows and blocks (tile.h). */
 #include "codegen/cpu/along_k.h"
 
-enum { A, B };           /* the operands among lt_bufs.own */
-enum { EPILOGUE = 300 }; /* instructions written out at the end of a tile */
+enum { A, B };             /* the operands among lt_bufs.own */
+enum { EPILOGUE = 300 };   /* instructions written out at the end of a tile */
+enum { LONG_TILE = 4096 }; /* multiply-adds, beside which what is done around a tile does not count */
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks in all of `sides` sides, the last one of
  * each of `lanes` lanes. */
@@ -432,4 +433,6 @@ void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
   c.row_to = smaller(l, plus(l, c.row_from, c.cut.task_rows), lt_ll_i64(l, c.cut.rows));
   if (c.cut.side == LT_NONE) emit_blocks(&c);
   else emit_sides(&c, sides);
+  if (c.tiling.pixels * c.tiling.blocks * lt_tile_vectors(l->target, k->acc) * c.cut.depth >= LONG_TILE)
+    lt_ll_cold(l, c.kernel);
 }

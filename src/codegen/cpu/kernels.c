@@ -56,17 +56,33 @@ void lt_kernels_begin(lt_kernels *all, lt_ll *l) {
   LLVMBuildRetVoid(l->b);
 }
 
-LLVMValueRef lt_kernels_function(lt_kernels *all, const lt_kernel *k) {
+static bool only_moves(const lt_kernel *k) {
+  bool moves = k->kind == LT_K_LOOPS;
+  for (uint32_t i = 0; i < k->n_expr; i++) moves &= k->expr[i].kind == LT_X_LOAD;
+  return moves;
+}
+
+static LLVMValueRef emit_kernel(lt_kernels *all, const lt_kernel *k) {
+  lt_ll *l = all->l;
+  const char *name = lt_arena_printf(l->arena, "kernel.%u", all->n++); /* not a C name: those are for entries */
+  LLVMValueRef fn = lt_ll_function(l, name, true);
+  kinds[k->kind].emit(l, k);
+  LLVMBuildRetVoid(l->b);
+  return fn;
+}
+
+LLVMValueRef lt_kernels_function(lt_kernels *all, const lt_kernel *k, bool once) {
   lt_ll *l = all->l;
   lt_str key;
   lt_str_init(&key, l->arena);
   lt_kernel_key(&key, k);
   uintptr_t found;
   if (lt_map_get(&all->by_key, key.at, key.n, &found)) return (LLVMValueRef)found;
-  const char *name = lt_arena_printf(l->arena, "kernel.%u", all->n++); /* not a C name: those are for entries */
-  LLVMValueRef fn = lt_ll_function(l, name, true);
-  kinds[k->kind].emit(l, k);
-  LLVMBuildRetVoid(l->b);
+  bool cold = once && only_moves(k); /* as fast as memory all the same */
+  if (cold) lt_str_puts(&key, "cold");
+  if (cold && lt_map_get(&all->by_key, key.at, key.n, &found)) return (LLVMValueRef)found;
+  LLVMValueRef fn = emit_kernel(all, k);
+  if (cold) lt_ll_cold(l, fn);
   lt_map_put(l->arena, &all->by_key, key.at, key.n, (uintptr_t)fn);
   return fn;
 }

@@ -13,7 +13,8 @@ typedef struct lt_kernels {
 } lt_kernels;
 
 void lt_kernels_begin(lt_kernels *all, lt_ll *l);
-LLVMValueRef lt_kernels_function(lt_kernels *all, const lt_kernel *k); /* moves the builder */
+/* Moves the builder. once: it runs once for a model's weights, which are far away. */
+LLVMValueRef lt_kernels_function(lt_kernels *all, const lt_kernel *k, bool once);
 /* All tasks of k, whose function is fn, at the builder's position. bufs: its buffers' addresses in the order of
  * lt_kernel_buffers; parallel: the caller's lathe_parallel or a null pointer. */
 void lt_kernels_call(const lt_kernels *all, const lt_kernel *k, LLVMValueRef fn, LLVMValueRef bufs,
