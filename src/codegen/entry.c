@@ -145,8 +145,9 @@ static void emit_call(entry *e, uint32_t index) {
     LLVMBuildCondBr(l->b, want, then, after);
     LLVMPositionBuilderAtEnd(l->b, then);
   }
-  uint32_t n, *ids = lt_kernel_buffers_all(l->arena, k, &n);
+  uint32_t n, *ids = lt_kernel_buffers_all(l->arena, k, &n), *same = lt_kernel_same_buffers(l->arena, k, &n);
   for (uint32_t i = 0; i < n; i++) {
+    if (same[i] < i) continue; /* the kernel looks at the first */
     LLVMValueRef at = lt_ll_i64(l, i);
     const lt_buffer *b = &e->plan->buffer[ids[i]];
     LLVMValueRef begin = lt_ll_at(l, address_of(e, b), NULL, b->dtype, e->base[index][i]);
