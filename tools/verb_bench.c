@@ -47,7 +47,8 @@ static double percent(double part, double all) { return all > 0 ? 100 * part / a
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
 
-typedef struct line { const char *name, *op; double seconds, gflop; int kernels; } line;
+/* each: of one kernel */
+typedef struct line { const char *name, *op; lathe_kernel each; double seconds, gflop; int kernels; } line;
 
 /* `of`: the seconds that are 100 %; 0: no share. */
 static void print_line(const line *l, double of, const result *r) {
@@ -70,7 +71,7 @@ static void print_ops(const line *kernel, size_t n, double sum, const result *r)
   for (size_t i = 0; i < n; i++) {
     for (k = 0; k < ops && strcmp(op[k].name, kernel[i].op) != 0; k++) {}
     if (k == ops) op[ops++] = (line){.name = kernel[i].op};
-    op[k].seconds += kernel[i].seconds, op[k].gflop += kernel[i].gflop, op[k].kernels++;
+    op[k].seconds += kernel[i].seconds, op[k].gflop += kernel[i].gflop, op[k].kernels += kernel[i].kernels;
   }
   qsort(op, ops, sizeof *op, by_seconds);
   for (k = 0; k < ops && ops < n; k++) {
@@ -83,19 +84,42 @@ static void print_ops(const line *kernel, size_t n, double sum, const result *r)
   free(op);
 }
 
+/* Kernels that differ in nothing that a line says (bands of an image, steps of a loop) are one line. */
+static line *line_of(line *all, size_t *n, const lathe_kernel *k) {
+  for (size_t i = 0; i < *n; i++) {
+    const lathe_kernel *x = &all[i].each;
+    if (x->gflop == k->gflop && x->bytes == k->bytes && !strcmp(x->name, k->name) && !strcmp(x->op, k->op) &&
+        !strcmp(x->fused, k->fused))
+      return &all[i];
+  }
+  all[*n] = (line){.name = k->name, .op = k->op, .each = *k};
+  return &all[(*n)++];
+}
+
+static void print_kernels(const line *kernel, size_t n, double sum, const result *r) {
+  printf("%-32s %-22s %10s %8s %10s %10s %8s  %s\n", "kernel", "op", "ms", "% time", "MFLOP", "GFLOP/s", "% peak",
+         "with");
+  for (size_t i = 0; i < n; i++) {
+    line l = kernel[i];
+    char *many = l.kernels > 1 ? format("%s, %d times", l.op, l.kernels) : NULL;
+    if (many) l.op = many;
+    print_line(&l, sum, r);
+    printf(*l.each.fused ? "  %s\n" : "\n", l.each.fused);
+    free(many);
+  }
+}
+
 static void print_table(const lathe_model *m, const result *r) {
   lathe_kernel k;
   double sum = 0;
   line *kernel = need(calloc((size_t)r->stats.kernels + 1, sizeof *kernel));
   size_t n = 0;
-  for (int i = 0; i < r->stats.kernels; i++) sum += r->kernel[i];
-  printf("%-32s %-22s %10s %8s %10s %10s %8s  %s\n", "kernel", "op", "ms", "% time", "MFLOP", "GFLOP/s", "% peak",
-         "with");
-  for (; lathe_model_kernel(m, r->entry, n, &k); n++) {
-    kernel[n] = (line){.name = k.name, .op = k.op, .seconds = r->kernel[n], .gflop = k.gflop};
-    print_line(&kernel[n], sum, r);
-    printf(*k.fused ? "  %s\n" : "\n", k.fused);
+  for (size_t i = 0; lathe_model_kernel(m, r->entry, i, &k); i++) {
+    line *l = line_of(kernel, &n, &k);
+    l->seconds += r->kernel[i], l->gflop += k.gflop, l->kernels++;
+    sum += r->kernel[i];
   }
+  print_kernels(kernel, n, sum, r);
   print_ops(kernel, n, sum, r);
   print_line(&(line){.name = "all kernels", .op = "", .seconds = sum, .gflop = r->stats.gflop}, sum, r);
   printf("\n");

@@ -83,6 +83,7 @@ typedef struct lt_kernel_builder {
   lt_code_vec rexpr, expr, *x; /* x: the one being written */
   LT_VEC(lt_store) store;
   lt_str fused;   /* k.fused, as it grows */
+  lt_ids named;   /* nodes that it names */
   uint32_t stamp; /* of *x, in b->memo */
   lt_type shape;  /* of the element at `at`: the shape members of the cluster have or broadcast into */
   lt_at at;

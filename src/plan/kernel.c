@@ -30,8 +30,12 @@ void lt_kernel_name(lt_kernel_builder *kb, const lt_node *n) {
   kb->k.dtype = kb->k.acc = lt_type_of(g, n->out)->dtype;
 }
 
-/* An op of several nodes, one after the other, is named once; what the root is part of is not named again. */
+/* An op of several nodes, one after the other, is named once; so is a node that is computed at several places. What the
+ * root is part of is not named again. */
 void lt_kernel_fuse(lt_kernel_builder *kb, const lt_node *n) {
+  for (uint32_t i = 0; i < kb->named.n; i++)
+    if (kb->named.at[i] == n->id) return;
+  lt_vec_push(kb->b->a, &kb->named, n->id);
   const char *op = written_op(n), *all = kb->fused.n ? kb->fused.at : "", *blank = strrchr(all, ' ');
   if (strcmp(op, kb->k.op) == 0 || strcmp(op, blank ? blank + 1 : all) == 0) return;
   lt_str_printf(&kb->fused, "%s%s", kb->fused.n ? " " : "", op);
