@@ -2,6 +2,7 @@
  *
  * a is read through whatever movement stands before it (strides are free); b is a panel [N/16][K][16] where `choose`
  * has had it packed, otherwise read as it stands. */
+#include "plan/lower_gemm.h"
 #include "plan/lower_hooks.h"
 
 enum { K_DIM = LT_MAX_DIMS - 1 }; /* stands for k while strides are found out */
@@ -78,24 +79,40 @@ static lt_access access_b(lt_kernel_builder *kb, const product *p, lt_value v, i
   return a;
 }
 
-static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value bias) {
-  const lt_node *n = u->root;
+/* All but the left operand, what is computed of the result, and where it goes. */
+static lt_contract *begin_product(lt_kernel_builder *kb, lt_builder *b, const lt_unit *u, const lt_node *n,
+                                  product *p) {
   if (n->algorithm != LT_ALGORITHM_product) lt_fail_algorithm(b, n);
-  lt_kernel_builder kb;
-  lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
-  p->y = *lt_type_of(b->g, n->out);
-  p->m = p->y.dim[p->y.rank - 2], p->n = p->y.dim[p->y.rank - 1];
-  product_space(&kb, p);
-  lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
+  lt_kernel_init(kb, b, u, LT_K_CONTRACT);
+  product_space(kb, p);
+  lt_contract *x = kb->k.contract = LT_NEW(b->a, lt_contract);
   x->row_dim = (uint8_t)p->one, x->col_dim = (uint8_t)p->row, x->n_seg = 1;
   x->seg[0] = (lt_kseg){.n = 1, .extent = {p->k}};
   lt_contract_cut(x);
-  x->a = access_a(&kb, p, n->in[0], &x->seg[0].a_stride[0]);
-  x->b = access_b(&kb, p, n->in[1], &x->seg[0].b_stride[0]);
-  x->a.masked = false;
+  x->b = access_b(kb, p, n->in[1], &x->seg[0].b_stride[0]);
   x->b_masked = x->b.masked;
-  kb.k.flop = 2.0 * (double)lt_type_count(&p->y) * (double)p->k;
-  kb.k.bytes = (double)(b->buffer.at[x->a.buffer].bytes + b->buffer.at[x->b.buffer].bytes);
+  kb->k.flop = 2.0 * (double)lt_type_count(&p->y) * (double)p->k;
+  return x;
+}
+
+static void product_of(product *p, const lt_type *y) {
+  p->y = *y;
+  p->m = y->dim[y->rank - 2], p->n = y->dim[y->rank - 1];
+}
+
+static void add_bytes(lt_kernel_builder *kb) {
+  const lt_contract *x = kb->k.contract;
+  kb->k.bytes = (double)(kb->b->buffer.at[x->a.buffer].bytes + kb->b->buffer.at[x->b.buffer].bytes);
+}
+
+static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value bias) {
+  const lt_node *n = u->root;
+  lt_kernel_builder kb;
+  product_of(p, lt_type_of(b->g, n->out));
+  lt_contract *x = begin_product(&kb, b, u, n, p);
+  x->a = access_a(&kb, p, n->in[0], &x->seg[0].a_stride[0]);
+  x->a.masked = false;
+  add_bytes(&kb);
   int32_t y = lt_x_result(&kb, kb.k.dtype);
   if (bias) {
     lt_at at = {0};
@@ -104,6 +121,23 @@ static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value 
   }
   lt_kernel_result(&kb, y);
   lt_kernel_stores(&kb);
+  lt_kernel_finish(&kb);
+}
+
+void lt_lower_products(lt_builder *b, const lt_unit *u, const lt_node *n, const lt_rows *from, const lt_rows *to) {
+  lt_type y = *lt_type_of(b->g, n->out);
+  product p = {.k = lt_type_of(b->g, n->in[0])->dim[2]};
+  lt_kernel_builder kb;
+  y.dim[1] = from->rows;
+  product_of(&p, &y);
+  lt_contract *x = begin_product(&kb, b, u, n, &p);
+  x->a = lt_access_zero(from->buffer, 0), x->seg[0].a_stride[0] = 1;
+  x->a.stride[p.batch] = from->rows * from->step, x->a.stride[p.row] = from->step;
+  add_bytes(&kb);
+  lt_store s = {lt_access_zero(to->buffer, 0), lt_x_result(&kb, kb.k.dtype)};
+  s.to.stride[p.batch] = to->rows * to->step, s.to.stride[p.row] = to->step;
+  s.to.stride[p.block] = LT_LANES, s.to.stride[p.lane] = 1;
+  lt_vec_push(b->a, &kb.store, s);
   lt_kernel_finish(&kb);
 }
 

@@ -1,8 +1,13 @@
 /* lower_winograd.c: the linear maps around a 3x3 convolution in fewer multiplications (ir/winograd.h). An iteration
  * does a whole tile of 16 channels: edge² loads, the map along rows and along columns, edge² stores; the result as many
  * stores as a tile has pixels, each with the epilogue at its place. Tiles that reach past the result have kernels of
- * their own: along the bottom, along the right, and one for the corner. */
+ * their own: along the bottom, along the right, and one for the corner.
+ *
+ * Where the three maps and the products between them are one cluster, they go band by band: the numbers of a band's
+ * tiles stand in two buffers that all bands share, small enough for a cache. Without bands they would go to memory and
+ * back, which takes as long as the products (docs/performance.md). */
 #include "ir/winograd.h"
+#include "plan/lower_gemm.h"
 #include "plan/lower_hooks.h"
 
 enum { EDGE = LT_WINOGRAD_EDGE, MOST = EDGE * EDGE };
@@ -89,9 +94,15 @@ static void both_sides(lt_kernel_builder *kb, along how, const double *m, int64_
 
 /* ---- tiles as dims of a kernel ----------------------------------------------------------------------------------- */
 
-/* Tiles [row, row + rows) x [col, col + cols) of each image. */
-typedef struct piece { int64_t row, rows, col, cols; } piece;
-typedef struct space { int image, row, col; lt_coord channel, tile, at[2]; } space; /* at: row and column of tiles */
+/* Tiles [row, row + rows) x [col, col + cols) of images [image, image + images). */
+typedef struct piece { int64_t image, images, row, rows, col, cols; } piece;
+typedef struct space { lt_coord image, channel, tile, at[2]; } space; /* at: row and column of tiles */
+
+/* The numbers of the tiles of piece `of`: value v [E, T, C], or if v is 0 a buffer, its channels filled up to whole
+ * blocks. */
+typedef struct numbers { lt_value v; lt_rows in; piece of; } numbers;
+
+static int64_t tiles_in(const piece *p) { return p->images * p->rows * p->cols; }
 
 static lt_coord lanes_of(lt_kernel_builder *kb, int block, int lane, int64_t channels) {
   kb->k.block_dim = block, kb->k.channels = channels;
@@ -100,62 +111,77 @@ static lt_coord lanes_of(lt_kernel_builder *kb, int block, int lane, int64_t cha
   return c;
 }
 
-static space space_of(lt_kernel_builder *kb, const lt_tiles *t, const piece *p, int64_t channels) {
-  const int n = lt_kernel_dim(kb, t->images), block = lt_kernel_dim(kb, lt_ceil_div(channels, LT_LANES));
+/* The dims of piece p; its tiles are counted in `all`. */
+static space space_of(lt_kernel_builder *kb, const piece *all, const piece *p, int64_t channels) {
+  const int n = lt_kernel_dim(kb, p->images), block = lt_kernel_dim(kb, lt_ceil_div(channels, LT_LANES));
   const int row = lt_kernel_dim(kb, p->rows), col = lt_kernel_dim(kb, p->cols), lane = lt_kernel_dim(kb, LT_LANES);
-  space s = {.image = n, .row = row, .col = col, .channel = lanes_of(kb, block, lane, channels)};
+  space s = {.image = lt_coord_affine(n, 1, p->image), .channel = lanes_of(kb, block, lane, channels)};
   s.at[0] = lt_coord_affine(row, 1, p->row), s.at[1] = lt_coord_affine(col, 1, p->col);
-  s.tile = lt_coord_affine(n, t->rows * t->cols, p->row * t->cols + p->col);
-  s.tile.coef[row] = t->cols, s.tile.coef[col] = 1;
+  s.tile = lt_coord_affine(n, all->rows * all->cols, 0);
+  s.tile.coef[row] = all->cols, s.tile.coef[col] = 1;
+  s.tile.add = ((p->image - all->image) * all->rows + p->row - all->row) * all->cols + p->col - all->col;
   return s;
 }
 
-/* Number k of each tile, in a value [E, T, channels]. */
-static lt_at number_at(const space *s, int64_t k) {
+/* Number k of each tile. */
+static lt_access number_at(lt_kernel_builder *kb, const space *s, const numbers *x, int64_t k) {
   lt_at at = {0};
   at.c[0] = lt_coord_zero(), at.c[0].add = k;
   at.c[1] = s->tile, at.c[2] = s->channel;
-  return at;
+  if (x->v) {
+    const lt_value from = lt_resolve(kb->b, x->v, &at);
+    return lt_access_at(kb, from, &at);
+  }
+  lt_access a = lt_access_zero(x->in.buffer, 0);
+  lt_access_axis(kb, &a, &at.c[0], x->in.rows * x->in.step);
+  lt_access_axis(kb, &a, &at.c[1], x->in.step), lt_access_axis(kb, &a, &at.c[2], 1);
+  return a;
 }
 
 /* Pixel (i, j) of each tile in an image where the first tile begins at -pad. */
 static lt_at pixel_at(const space *s, int64_t tile, const int64_t ij[2], const int64_t *pad) {
   lt_at at = {0};
-  at.c[0] = lt_coord_dim(s->image), at.c[1] = s->channel;
+  at.c[0] = s->image, at.c[1] = s->channel;
   for (int i = 0; i < 2; i++) {
-    const int dim = i ? s->col : s->row;
-    at.c[2 + i] = lt_coord_affine(dim, tile, s->at[i].add * tile + ij[i] - (pad ? pad[i] : 0));
+    lt_coord *c = &at.c[2 + i];
+    *c = s->at[i];
+    for (int d = 0; d < LT_MAX_DIMS; d++) c->coef[d] *= tile;
+    c->add = c->add * tile + ij[i] - (pad ? pad[i] : 0);
   }
   return at;
 }
 
-static void store_numbers(lt_kernel_builder *kb, const space *s, const lt_winograd *w, const grid *x) {
+static void store_numbers(lt_kernel_builder *kb, const space *s, const lt_winograd *w, const numbers *to,
+                          const grid *x) {
   for (int64_t i = 0; i < w->edge * w->edge; i++) {
-    const lt_at at = number_at(s, i);
-    lt_kernel_store(kb, kb->unit->root->out, &at, x->at[i / w->edge * EDGE + i % w->edge]);
+    const lt_store y = {number_at(kb, s, to, i), x->at[i / w->edge * EDGE + i % w->edge]};
+    lt_vec_push(kb->b->a, &kb->store, y);
   }
   lt_kernel_finish(kb);
 }
 
 /* ---- the three maps ---------------------------------------------------------------------------------------------- */
 
-LT_LOWER(winograd_image) {
-  const lt_node *n = u->root;
+static void image_of(lt_builder *b, const lt_unit *u, const lt_node *n, const numbers *to) {
   const lt_winograd_image_attrs *a = n->attrs;
   const lt_winograd *w = lt_winograd_of(a->tile);
-  const lt_type *x = lt_type_of(b->g, n->in[0]);
-  const lt_tiles t = lt_tiles_of(w, x, &a->pad);
   lt_kernel_builder kb;
   grid d = {{0}};
   lt_kernel_init(&kb, b, u, LT_K_LOOPS);
-  const space s = space_of(&kb, &t, &(piece){0, t.rows, 0, t.cols}, x->dim[1]);
+  const space s = space_of(&kb, &to->of, &to->of, lt_type_of(b->g, n->in[0])->dim[1]);
   for (int64_t i = 0; i < w->edge; i++)
     for (int64_t j = 0; j < w->edge; j++) {
       const lt_at at = pixel_at(&s, w->tile, (int64_t[]){i, j}, a->pad.v);
       d.at[i * EDGE + j] = lt_x_read_loaded(&kb, n->in[0], &at);
     }
   both_sides(&kb, rows_paired, w->in, w->edge, w->edge, &d);
-  store_numbers(&kb, &s, w, &d);
+  store_numbers(&kb, &s, w, to, &d);
+}
+
+LT_LOWER(winograd_image) {
+  const lt_winograd_image_attrs *a = u->root->attrs;
+  const lt_tiles t = lt_tiles_of(lt_winograd_of(a->tile), lt_type_of(b->g, u->root->in[0]), &a->pad);
+  image_of(b, u, u->root, &(numbers){u->root->out, {0}, {0, t.images, 0, t.rows, 0, t.cols}});
 }
 
 /* A "tile" is one filter: rows are the first axis of a matrix, lanes the second. */
@@ -181,23 +207,20 @@ LT_LOWER(winograd_filter) {
     d.at[k / TAPS * EDGE + k % TAPS] = lt_x_read_loaded(&kb, n->in[0], &at);
   }
   both_sides(&kb, rows_paired, w->filter, w->edge, TAPS, &d);
-  store_numbers(&kb, &s, w, &d);
+  store_numbers(&kb, &s, w, &(numbers){.v = n->out}, &d);
 }
 
 /* The results of tiles p of which `height` x `width` pixels exist. */
-static void lower_piece(lt_builder *b, const lt_unit *u, const lt_winograd *w, const lt_tiles *t, const piece *p,
-                        int64_t height, int64_t width) {
-  const lt_node *n = u->root;
-  const lt_type *y = lt_type_of(b->g, n->out);
+static void result_of(lt_builder *b, const lt_unit *u, const lt_winograd *w, const numbers *from, piece p,
+                      int64_t height, int64_t width) {
+  const lt_type *y = lt_type_of(b->g, u->root->out);
   lt_kernel_builder kb;
   grid m = {{0}};
-  if (p->rows == 0 || p->cols == 0 || height == 0 || width == 0) return;
+  if (p.rows <= 0 || p.cols <= 0 || height == 0 || width == 0) return;
   lt_kernel_init(&kb, b, u, LT_K_LOOPS);
-  const space s = space_of(&kb, t, p, y->dim[1]);
-  for (int64_t i = 0; i < w->edge * w->edge; i++) {
-    const lt_at at = number_at(&s, i);
-    m.at[i / w->edge * EDGE + i % w->edge] = lt_x_read_loaded(&kb, n->in[0], &at);
-  }
+  const space s = space_of(&kb, &from->of, &p, y->dim[1]);
+  for (int64_t i = 0; i < w->edge * w->edge; i++)
+    m.at[i / w->edge * EDGE + i % w->edge] = lt_x_load(&kb, kb.k.dtype, number_at(&kb, &s, from, i));
   both_sides(&kb, cols_paired, w->out, w->tile, w->edge, &m);
   kb.shape = *y;
   for (int64_t i = 0; i < height; i++)
@@ -210,14 +233,82 @@ static void lower_piece(lt_builder *b, const lt_unit *u, const lt_winograd *w, c
   lt_kernel_finish(&kb);
 }
 
-LT_LOWER(winograd_result) {
-  const lt_winograd *w = lt_winograd_of(((const lt_winograd_result_attrs *)u->root->attrs)->tile);
+static const lt_winograd *winograd_of_result(const lt_node *n) {
+  return lt_winograd_of(((const lt_winograd_result_attrs *)n->attrs)->tile);
+}
+
+/* All results of the tiles in from->of. */
+static void results_of(lt_builder *b, const lt_unit *u, const numbers *from) {
+  const lt_winograd *w = winograd_of_result(u->root);
   const lt_type *y = lt_type_of(b->g, u->root->out);
   const int64_t rows = y->dim[2] / w->tile, cols = y->dim[3] / w->tile;
-  const int64_t below = y->dim[2] % w->tile, beside = y->dim[3] % w->tile;
-  lt_tiles t = {.images = y->dim[0], .rows = rows + (below != 0), .cols = cols + (beside != 0)};
-  lower_piece(b, u, w, &t, &(piece){0, rows, 0, cols}, w->tile, w->tile);
-  lower_piece(b, u, w, &t, &(piece){0, rows, cols, 1}, w->tile, beside);
-  lower_piece(b, u, w, &t, &(piece){rows, 1, 0, cols}, below, w->tile);
-  lower_piece(b, u, w, &t, &(piece){rows, 1, cols, 1}, below, beside);
+  const int64_t below = y->dim[2] % w->tile, beside = y->dim[3] % w->tile, end = from->of.row + from->of.rows;
+  piece whole = from->of, right = from->of, last;
+  whole.rows = right.rows = LT_MIN(end, rows) - whole.row;
+  whole.cols = cols, right.col = cols, right.cols = 1;
+  result_of(b, u, w, from, whole, w->tile, w->tile);
+  result_of(b, u, w, from, right, w->tile, beside);
+  if (end <= rows) return;
+  last = whole, last.row = rows, last.rows = 1;
+  result_of(b, u, w, from, last, below, w->tile);
+  last = right, last.row = rows, last.rows = 1;
+  result_of(b, u, w, from, last, below, beside);
+}
+
+/* ---- band by band ------------------------------------------------------------------------------------------------ */
+
+/* Bytes of a band's numbers, about: they stay in L2 beside the filters. So many tiles there are at least, since each
+ * band reads all filters. */
+enum { BAND_BYTES = 640 << 10, BAND_TILES = 49 };
+
+/* A number near `want` that cuts n evenly, if there is one. */
+static int64_t part_of(int64_t n, int64_t want) {
+  if (want >= n) return n;
+  want = LT_MAX(want, 1);
+  for (int64_t d = want; 2 * d > want; d--)
+    if (n % d == 0) return d;
+  return lt_ceil_div(n, lt_ceil_div(n, want));
+}
+
+/* The first band: whole images, or rows of one. */
+static piece first_band(const lt_tiles *t, int64_t bytes_of_tile) {
+  const int64_t tiles = LT_MAX(BAND_TILES, BAND_BYTES / bytes_of_tile), image = t->rows * t->cols;
+  if (image <= tiles) return (piece){0, part_of(t->images, tiles / image), 0, t->rows, 0, t->cols};
+  return (piece){0, 1, 0, part_of(t->rows, tiles / t->cols), 0, t->cols};
+}
+
+static numbers numbers_for(lt_builder *b, const char *name, lt_value v, const piece *band) {
+  const lt_type *t = lt_type_of(b->g, v);
+  numbers x = {.in = {.rows = tiles_in(band), .step = lt_ceil_div(t->dim[2], LT_LANES) * LT_LANES}};
+  x.in.buffer = lt_scratch(b, name, v, t->dim[0] * x.in.rows * x.in.step);
+  return x;
+}
+
+static void in_bands(lt_builder *b, const lt_unit *u, const lt_node *image, const lt_node *product) {
+  const lt_winograd_image_attrs *a = image->attrs;
+  const lt_tiles t = lt_tiles_of(lt_winograd_of(a->tile), lt_type_of(b->g, image->in[0]), &a->pad);
+  const lt_type *v = lt_type_of(b->g, image->out), *m = lt_type_of(b->g, product->out);
+  const piece first = first_band(&t, v->dim[0] * (v->dim[2] + m->dim[2]) * (int64_t)lt_dtype_size(v->dtype));
+  numbers from = numbers_for(b, "tiles", image->out, &first), to = numbers_for(b, "products", product->out, &first);
+  for (int64_t i = 0; i < t.images; i += first.images)
+    for (int64_t row = 0; row < t.rows; row += first.rows) {
+      const piece band = {i, LT_MIN(first.images, t.images - i), row, LT_MIN(first.rows, t.rows - row), 0, t.cols};
+      from.of = to.of = band, from.in.rows = to.in.rows = tiles_in(&band);
+      image_of(b, u, image, &from);
+      lt_lower_products(b, u, product, &from.in, &to.in);
+      results_of(b, u, &to);
+    }
+}
+
+LT_LOWER(winograd_result) {
+  const lt_node *n = u->root, *product = lt_node_of(b->g, n->in[0]);
+  const lt_node *image = lt_unit_has(u, product->id) ? lt_node_of(b->g, product->in[0]) : NULL;
+  if (image && lt_unit_has(u, image->id)) {
+    in_bands(b, u, image, product);
+    return;
+  }
+  const int64_t tile = winograd_of_result(n)->tile;
+  const lt_type *y = lt_type_of(b->g, n->out);
+  const piece all = {0, y->dim[0], 0, lt_ceil_div(y->dim[2], tile), 0, lt_ceil_div(y->dim[3], tile)};
+  results_of(b, u, &(numbers){n->in[0], {0}, all});
 }

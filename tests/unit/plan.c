@@ -283,6 +283,47 @@ static void operands_body(lt_job *job, void *arg) {
 START_TEST(operands) { protect(operands_body, NULL); }
 END_TEST
 
+/* ---- a convolution in tiles goes band by band ---- */
+
+/* Images of size x size; how many bands they are computed in, and how many tiles are in the largest. */
+typedef struct banded { int64_t images, channels, size, tiles; uint32_t bands; } banded;
+
+static const banded in_bands[] = {
+  {1, 64, 20, 25, 1},  /* all of it stays in a cache */
+  {1, 64, 56, 28, 7},  /* two rows of tiles */
+  {4, 64, 28, 49, 4},  /* an image */
+  {8, 512, 7, 32, 1},  /* few tiles: the filters are what is large */
+  {1, 16, 65, 102, 3}, /* rows that three bands share out */
+};
+
+static void bands_body(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  for (size_t i = 0; i < LT_COUNT(in_bands); i++) {
+    const long long n = in_bands[i].images, c = in_bands[i].channels, size = in_bands[i].size;
+    const char *net = lt_arena_printf(a,
+                                      "network n(x: f32[%lld, %lld, %lld, %lld], W: f32[%lld, %lld, 3, 3]) -> y {\n"
+                                      "  m = matmul(winograd_image(x, pad=1), winograd_filter(W))\n"
+                                      "  y = winograd_result(m, size=%lld)\n}\n",
+                                      n, c, size, size, c, c, size);
+    lt_graph *g = ready(job, net);
+    lt_image image;
+    lt_plan run;
+    uint32_t products = 0;
+    int64_t bytes = 0;
+    lt_image_of(&image, a, g);
+    lt_plan_single(&run, a, g, &image, "run");
+    for (uint32_t k = 0; k < run.n_kernel; k++) products += run.kernel[k].kind == LT_K_CONTRACT;
+    for (uint32_t k = 0; k < run.n_buffer; k++)
+      if (strcmp(run.buffer[k].name, "tiles") == 0) bytes = run.buffer[k].bytes;
+    ck_assert_uint_eq(products, in_bands[i].bands);
+    ck_assert_int_eq(bytes, 36 * in_bands[i].tiles * c * 4);
+    lt_graph_drop(job, g);
+  }
+}
+
+START_TEST(tiles_in_bands) { protect(bands_body, NULL); }
+END_TEST
+
 /* ---- what was chosen wrongly is refused, not guessed ---- */
 
 /* Dumps as they come after `layout`, in which one note is wrong; NULL: planned. */
@@ -339,5 +380,5 @@ START_TEST(wrong_choices) {
 }
 END_TEST
 
-LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, wrong_choices)
+LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, tiles_in_bands, wrong_choices)
 LT_TEST_MAIN(plan)

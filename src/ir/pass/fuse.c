@@ -1,5 +1,6 @@
 /* fuse.c: marks clusters: what one kernel computes. A heavy node takes in the elementwise nodes that follow it, a
- * reduction also those that lead to it; elementwise nodes with nothing heavy near them form clusters of their own.
+ * reduction also those that lead to it; elementwise nodes with nothing heavy near them form clusters of their own. The
+ * three maps and the products of a convolution in tiles are one.
  *
  * Greedy, in order. A node joins the cluster of an operand when shapes agree and when nothing else it reads waits for
  * that cluster (that would be a cycle). Values of a cluster that others use are stored by its kernel as well.
@@ -7,6 +8,7 @@
  * An elementwise node that reads leaves only waits for nothing, so it goes where its only reader goes: 0.9 * v is
  * computed in the kernel of 0.9 * v + g, which may be that of g. */
 #include "ir/pass/moves.h"
+#include "ir/winograd.h"
 
 enum { MOST_NODES = 24 };   /* in a cluster: its loads are live at once */
 enum { MOST_FOLLOW = 7 };   /* each other and a node: of three operands, with that node, they fit a cluster */
@@ -212,6 +214,43 @@ static uint32_t best_cluster(fuser *f, const lt_node *n) {
   return best;
 }
 
+/* The cluster of what makes v, if it has no other node and v one reader; 0: it is not so. */
+static uint32_t alone(const fuser *f, lt_value v, lt_blocks kind) {
+  const lt_node *n = lt_node_of(f->g, v);
+  const uint32_t c = lt_facts(n)->blocks == kind && f->uses[v] == 1 ? f->of[n->id] : 0;
+  return c && f->all.at[c].nodes == 1 ? c : 0;
+}
+
+/* Are the image's tiles those of the result? */
+static bool same_tiles(const lt_graph *g, const lt_node *image, const lt_node *result) {
+  const lt_winograd_image_attrs *a = image->attrs;
+  const lt_type *y = lt_type_of(g, result->out);
+  const lt_tiles t = lt_tiles_of(lt_winograd_of(a->tile), lt_type_of(g, image->in[0]), &a->pad);
+  return a->tile == ((const lt_winograd_result_attrs *)result->attrs)->tile && t.images == y->dim[0] &&
+         t.rows == lt_ceil_div(y->dim[2], a->tile) && t.cols == lt_ceil_div(y->dim[3], a->tile);
+}
+
+/* Matrix by matrix, nothing turned: the right operand of `linear` has rank 2. */
+static bool plain_products(const lt_graph *g, const lt_node *m) {
+  if (lt_type_of(g, m->in[1])->rank != 3) return false;
+  const lt_matmul_attrs *a = m->attrs;
+  return !a->transpose_a && !a->transpose_b;
+}
+
+/* A convolution in tiles is one cluster, since it is computed band by band (plan/lower_winograd.c). Nobody else reads
+ * what stands between its three maps, so nothing that they read waits for it. */
+static bool joins_tiles(fuser *f, const lt_node *n) {
+  if (lt_facts(n)->blocks != LT_BLOCKS_UNTILE || !alone(f, n->in[0], LT_BLOCKS_RIGHT)) return false;
+  const lt_node *m = lt_node_of(f->g, n->in[0]);
+  const uint32_t c = alone(f, m->in[0], LT_BLOCKS_TILES);
+  const lt_node *image = lt_node_of(f->g, m->in[0]);
+  if (!c || !plain_products(f->g, m) || !same_tiles(f->g, image, n)) return false;
+  if (f->fixed && (f->fixed[image->id] || f->fixed[m->id])) return false;
+  put(f, m, c), put(f, n, c);
+  f->all.at[c].shape = *lt_type_of(f->g, n->out), f->all.at[c].closed = false;
+  return true;
+}
+
 static void place(fuser *f, const lt_node *n) {
   unsigned flags = lt_op_table[n->op].flags;
   if (may_follow(f, n)) return;
@@ -222,7 +261,7 @@ static void place(fuser *f, const lt_node *n) {
     else open_cluster(f, n, false);
     return;
   }
-  if (flags & LT_LEAF || f->move[n->id] != LT_MOVE_NOT) return;
+  if (flags & LT_LEAF || f->move[n->id] != LT_MOVE_NOT || joins_tiles(f, n)) return;
   if (joins_prologue(f, n)) {
     uint32_t c = f->of[lt_node_of(f->g, n->in[0])->id];
     put(f, n, c);
