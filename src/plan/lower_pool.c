@@ -225,11 +225,10 @@ static void pixel_space(lt_kernel_builder *kb, const pixels *s, const lt_type *x
   }
 }
 
-/* The windows of a run's pixels (q, p), the earliest first; guarded where not all of them exist. */
-static lt_coord windows_of(const lt_window_axis *a, const lt_phase_run *r, int q, int p, int tap) {
+/* The earliest window of a run's pixels q in its first phase; guarded where not all windows of all of them exist. */
+static lt_coord windows_of(const lt_window_axis *a, const lt_phase_run *r, int q) {
   const int64_t first = r->from - (r->taps - 1) * r->back, more = (r->phases - 1) * r->from_step;
   lt_coord c = lt_coord_affine(q, 1, first);
-  c.coef[p] = r->from_step, c.coef[tap] = r->back;
   const bool exist = first + LT_MIN(more, 0) >= 0 && r->from + r->pixels - 1 + LT_MAX(more, 0) < a->windows;
   c.limit = exist ? 0 : a->windows;
   return c;
@@ -253,6 +252,40 @@ static int32_t if_maximum(lt_kernel_builder *kb, const pixels *s, const lt_node 
   return lt_x_push(kb, pick);
 }
 
+/* Of a plain image: does each pixel have one window, as its neighbour in a pair has, so that both are made together? */
+static bool in_pairs(const pixels *s, bool blocked) {
+  const lt_phase_run *r = s->run[0], *c = s->run[1];
+  return !blocked && !s->places[0] && !s->places[1] && r->taps == 1 && c->taps == 1 && c->phases == 2 &&
+         c->pitch == 2 && c->at_step == 1;
+}
+
+/* Lanes are pairs, and a point has a store for each of the two. 0 + x is what the chain of one is, also of -0. */
+static void lower_pairs(lt_builder *b, const lt_unit *u, const pixels *s) {
+  const lt_type *x = lt_type_of(b->g, u->root->out);
+  const lt_phase_run *r = s->run[0], *c = s->run[1];
+  enum { P_IMAGE, P_CHANNEL, P_ROW, P_PHASE, P_PAIR };
+  const int64_t extent[] = {x->dim[0], x->dim[1], r->pixels, r->phases, c->pixels};
+  static const walk none[2] = {0};
+  lt_kernel_builder kb;
+  lt_kernel_init(&kb, b, u, LT_K_LOOPS);
+  kb.k.dtype = kb.k.acc = x->dtype;
+  for (int i = 0; i < 5; i++) lt_kernel_dim(&kb, extent[i]);
+  kb.shape = *x;
+  for (int64_t phase = 0; phase < 2; phase++) {
+    kb.at = (lt_at){.c = {lt_coord_dim(P_IMAGE), lt_coord_dim(P_CHANNEL), lt_coord_affine(P_ROW, r->pitch, r->at)}};
+    kb.at.c[2].coef[P_PHASE] = r->at_step;
+    kb.at.c[3] = lt_coord_affine(P_PAIR, 2, c->at + phase);
+    lt_at in = kb.at;
+    in.c[2] = windows_of(s->axis[0], r, P_ROW), in.c[2].coef[P_PHASE] = r->from_step;
+    in.c[3] = windows_of(s->axis[1], c, P_PAIR), in.c[3].add += phase * c->from_step;
+    lt_kernel_use(&kb, &kb.expr);
+    const int32_t one = if_maximum(&kb, s, u->root, &in, none);
+    lt_kernel_result(&kb, lt_x_map(&kb, LT_OP_add, x->dtype, lt_x_const(&kb, x->dtype, 0), one));
+    lt_kernel_stores(&kb);
+  }
+  lt_kernel_finish(&kb);
+}
+
 static void lower_pixels(lt_builder *b, const lt_unit *u, const pixels *s) {
   const lt_node *n = u->root;
   const lt_type *x = lt_type_of(b->g, n->out);
@@ -268,7 +301,10 @@ static void lower_pixels(lt_builder *b, const lt_unit *u, const pixels *s) {
     for (int i = 0; i < 2; i++) {
       walks[i] = (walk){lt_kernel_rdim(&kb, s->run[i]->taps), .places = s->places[i]};
       if (s->places[i]) in.c[2 + i] = lt_coord_dim(walks[i].dim);
-      else in.c[2 + i] = windows_of(s->axis[i], s->run[i], q[i], p[i], walks[i].dim);
+      else {
+        in.c[2 + i] = windows_of(s->axis[i], s->run[i], q[i]);
+        in.c[2 + i].coef[p[i]] = s->run[i]->from_step, in.c[2 + i].coef[walks[i].dim] = s->run[i]->back;
+      }
       if (s->places[i]) walks[i].guard = tap_between(s->axis[i], &kb.at.c[2 + i], &in.c[2 + i]);
     }
     kb.k.reduce = LT_SUM_CHAIN;
@@ -294,7 +330,8 @@ LT_LOWER(max_pool_grad) {
   for (uint32_t i = 0; i < runs[0].n; i++)
     for (uint32_t j = 0; j < runs[1].n; j++) {
       s.run[0] = &runs[0].at[i], s.run[1] = &runs[1].at[j];
-      lower_pixels(b, u, &s);
+      if (in_pairs(&s, lt_unit_blocked(b, u, lt_type_of(b->g, u->root->out)))) lower_pairs(b, u, &s);
+      else lower_pixels(b, u, &s);
     }
 }
 

@@ -191,7 +191,12 @@ static void build_max_pool(lt_graph *g, kc_case *c) {
   if (kc_chance(&r, 30)) {
     lt_max_pool_index_attrs b = {
       .kernel = a.kernel, .stride = a.stride, .pad = a.pad, .dilation = a.dilation, .ceil = a.ceil};
-    output(g, emit1(g, LT_OP_max_pool_index, &b, x));
+    const lt_value index = emit1(g, LT_OP_max_pool_index, &b, x);
+    output(g, index);
+    if (kc_chance(&r, 50)) return;
+    lt_max_pool_grad_attrs d = {.size = {{w.h, w.w}}, .kernel = a.kernel, .stride = a.stride, .pad = a.pad};
+    d.dilation = a.dilation, d.ceil = a.ceil;
+    output(g, emit2(g, LT_OP_max_pool_grad, &d, kc_leaf(g, "q", false, LT_F32, 4, lt_type_of(g, index)->dim), index));
     return;
   }
   if (kc_chance(&r, 20)) x = lt_unary(g, LT_OP_neg, x);

@@ -510,13 +510,40 @@ void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr
   }
 }
 
+/* Do two stores go side by side, lane by lane, so that together they have no gaps? */
+static bool are_a_pair(const lt_kernel *k, const lt_store *s, const lt_store *t, unsigned lane) {
+  const lt_access *a = &s->to, *b = &t->to;
+  return k->block_dim == LT_NONE && a->buffer == b->buffer && b->offset == a->offset + 1 && a->stride[lane] == 2 &&
+         !a->n_index && !b->n_index && !memcmp(a->stride, b->stride, sizeof a->stride) &&
+         k->expr[s->value].dtype == k->expr[t->value].dtype;
+}
+
+static void store_pair(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
+                       lt_dtype t, LLVMValueRef even, LLVMValueRef odd) {
+  LLVMTypeRef bytes = LLVMVectorType(l->i8, LT_LANES);
+  if (t == LT_BOOL) even = LLVMBuildZExt(l->b, even, bytes, ""), odd = LLVMBuildZExt(l->b, odd, bytes, "");
+  LLVMValueRef at = lt_emit_address(l, k, base, a, p, t);
+  for (unsigned half = 0; half * LT_LANES < 2 * p->lanes; half++) {
+    int pick[LT_LANES];
+    for (unsigned i = 0; i < LT_LANES; i++)
+      pick[i] = (int)(half * (LT_LANES / 2u) + i / 2 + (i % 2 ? (unsigned)LT_LANES : 0));
+    store_row(l, lt_ll_at(l, at, NULL, t, half * LT_LANES), t, LT_MIN(2 * p->lanes - half * LT_LANES, LT_LANES),
+              lt_ll_shuffle(l, even, odd, pick, LT_LANES));
+  }
+}
+
 void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result,
                       LLVMValueRef count) {
   LLVMValueRef *value = LT_NEW_ARRAY(l->arena, LLVMValueRef, LT_MAX(k->n_expr, 1u));
   unsigned lane = k->n_dims - 1u;
   lt_emit_expr(l, k, b, k->expr, k->n_expr, p, lane, result, count, LT_GUARDS_FILL, value);
   for (uint32_t s = 0; s < k->n_store; s++) {
-    const lt_store *st = &k->store[s];
+    const lt_store *st = &k->store[s], *next = s + 1 < k->n_store ? st + 1 : NULL;
+    if (next && are_a_pair(k, st, next, lane)) {
+      store_pair(l, k, b->store[s], &st->to, p, k->expr[st->value].dtype, value[st->value], value[next->value]);
+      s++;
+      continue;
+    }
     lt_emit_store(l, k, b->store[s], &st->to, p, lane, k->expr[st->value].dtype, value[st->value]);
   }
 }
