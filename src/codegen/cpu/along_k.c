@@ -1,7 +1,8 @@
 /* along_k.c: loops along K and what stands in them (along_k.h). */
 #include "codegen/cpu/along_k.h"
 
-enum { BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
+/* Of a loop body: twice as many where it asks ahead, since each body asks for whole lines. */
+enum { BODY_FMA = 64, AHEAD_BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
 
 /* Dims of K that are walked together: those of extent 1 left out, adjacent ones that both operands walk evenly made
  * one. */
@@ -35,6 +36,7 @@ typedef struct tile_code {
   int64_t unroll; /* of the innermost loop */
   int64_t sums;
   LLVMValueRef frame; /* totals of several runs */
+  LLVMValueRef times; /* of the outermost loop, where it is known when it runs; NULL: its extent says */
 } tile_code;
 
 static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
@@ -141,9 +143,9 @@ static void advance(const tile_code *t, chain *s, int64_t da, int64_t db) {
 /* do … while (++i < times), the pointers and `sums` accumulators carried in phis. Written here and not with lt_ll_loop
  * since it must not be tested at its head: the back edge is the only branch of the hot loop. */
 typedef struct repeat {
-  LLVMValueRef i, phi[LT_TILE_MAX + 3];
+  LLVMValueRef i, end, phi[LT_TILE_MAX + 3];
   LLVMBasicBlockRef before, body;
-  int64_t times, n;
+  int64_t n;
 } repeat;
 
 /* The accumulators behind the pointers. */
@@ -154,10 +156,11 @@ static LLVMValueRef *chain_slot(chain *s, int64_t i) {
   return i == 0 ? &s->a : i == 1 ? &s->b : &s->ahead;
 }
 
-static void repeat_begin(const tile_code *t, repeat *r, chain *s, int64_t times, int64_t sums) {
+/* end: how often, where that is known when it runs. */
+static void repeat_begin(const tile_code *t, repeat *r, chain *s, int64_t times, LLVMValueRef end, int64_t sums) {
   lt_ll *l = t->l;
-  *r = (repeat){.times = times, .n = pointers(s) + sums};
-  if (times == 1) return;
+  *r = (repeat){.end = end ? end : times == 1 ? NULL : lt_ll_i64(l, times), .n = pointers(s) + sums};
+  if (!r->end) return;
   r->before = LLVMGetInsertBlock(l->b);
   r->body = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "k");
   LLVMBuildBr(l->b, r->body);
@@ -176,10 +179,10 @@ static void repeat_begin(const tile_code *t, repeat *r, chain *s, int64_t times,
 
 static void repeat_end(const tile_code *t, repeat *r, chain *s) {
   lt_ll *l = t->l;
-  if (r->times == 1) return;
+  if (!r->end) return;
   LLVMBasicBlockRef last = LLVMGetInsertBlock(l->b), after = LLVMAppendBasicBlockInContext(l->ctx, l->fn, "");
   LLVMValueRef next = LLVMBuildNUWAdd(l->b, r->i, lt_ll_i64(l, 1), "");
-  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, lt_ll_i64(l, r->times), ""), r->body, after);
+  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, r->end, ""), r->body, after);
   LLVMAddIncoming(r->i, &next, &last, 1);
   for (int64_t i = 0; i < r->n; i++) LLVMAddIncoming(r->phi[i], chain_slot(s, i), &last, 1);
   LLVMPositionBuilderAtEnd(l->b, after);
@@ -196,7 +199,7 @@ static void emit_level(const tile_code *t, chain *s, int level) {
   bool innermost = level == t->loops - 1;
   int64_t unroll = innermost ? t->unroll : 1, da = n->a[level], db = n->b[level], rest = n->extent[level] % unroll;
   repeat r;
-  repeat_begin(t, &r, s, n->extent[level] / unroll, t->sums);
+  repeat_begin(t, &r, s, n->extent[level] / unroll, level ? NULL : t->times, t->sums);
   if (innermost) {
     emit_body(t, s, level, unroll);
     advance(t, s, unroll * da, unroll * db);
@@ -216,7 +219,7 @@ static void emit_level(const tile_code *t, chain *s, int level) {
 static void choose_unroll(tile_code *t, const nest *n) {
   int64_t fma = t->sums * lt_tile_vectors(t->l->target, t->k->acc);
   int64_t lane_loads = t->k->contract->b.stride[t->tile->cut->lane] == 1 ? 0 : t->tile->blocks * LT_LANES;
-  int64_t body = t->l->target->small ? SMALL_BODY_FMA : BODY_FMA;
+  int64_t body = t->l->target->small ? SMALL_BODY_FMA : t->tile->ahead ? AHEAD_BODY_FMA : BODY_FMA;
   int64_t budget = LT_MAX(1, body / (fma + lane_loads)), unit = 1;
   t->n = n;
   t->loops = n->n;
@@ -279,22 +282,63 @@ static void emit_run(tile_code *t, chain *s, const nest *n, int64_t da, int64_t 
   advance(t, s, da - moved * n->extent[0] * n->a[0], db - moved * n->extent[0] * n->b[0]);
 }
 
+/* Iterations of the outermost loop in a run of `extent` iterations of the dim that is cut. */
+static int64_t times_of(const tile_code *t, const cut_seg *c, int64_t extent) {
+  return c->run.extent[0] / c->per * extent / (t->loops == 1 ? t->unroll : 1);
+}
+
+/* Can the last run be what the whole ones are, but for how often its outermost loop goes round? */
+static bool last_alike(tile_code *t, const cut_seg *c) {
+  const nest *n = &c->run;
+  choose_unroll(t, n);
+  if (!c->rest || t->loops == 0) return false;
+  int64_t inner = n->extent[0] / c->per, unit = t->loops == 1 ? t->unroll : 1;
+  bool along = n->extent[0] == inner * c->per && n->a[0] * inner == c->a && n->b[0] * inner == c->b;
+  return along && times_of(t, c, c->rest) > 0 && inner * c->rest % unit == inner * c->per % unit;
+}
+
+/* The whole runs and the last one in one loop: i takes what is left, at most as much as a whole one. */
+static void emit_runs_alike(tile_code *t, chain *s, const cut_seg *c) {
+  lt_ll *l = t->l;
+  repeat r;
+  const int64_t per = times_of(t, c, c->per), last = times_of(t, c, c->rest);
+  LLVMValueRef most = lt_ll_i64(l, per);
+  repeat_begin(t, &r, s, c->whole + 1, NULL, 0);
+  LLVMValueRef left = LLVMBuildSub(l->b, lt_ll_i64(l, c->whole * per + last), LLVMBuildMul(l->b, r.i, most, ""), "");
+  t->times = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntULT, left, most, ""), left, most, "");
+  emit_run(t, s, &c->run, c->per * c->a, c->per * c->b);
+  t->times = NULL;
+  repeat_end(t, &r, s);
+}
+
+/* The runs one after the other; afterwards the pointers stand behind the last one. */
+static void emit_runs(tile_code *t, chain *s, const cut_seg *c) {
+  if (last_alike(t, c)) {
+    emit_runs_alike(t, s, c);
+    return;
+  }
+  repeat r;
+  repeat_begin(t, &r, s, c->whole, NULL, 0);
+  emit_run(t, s, &c->run, c->per * c->a, c->per * c->b);
+  repeat_end(t, &r, s);
+  if (c->rest) emit_run(t, s, &c->last, c->rest * c->a, c->rest * c->b);
+}
+
 /* Level `level` of the dims around the runs; afterwards the pointers stand behind the last iteration. */
 static void emit_around(tile_code *t, chain *s, const cut_seg *c, int level) {
   const nest *n = &c->around;
-  bool inside = level == n->n, innermost = level + 1 == n->n;
-  repeat r;
-  repeat_begin(t, &r, s, inside ? c->whole : n->extent[level], 0);
-  if (inside) {
-    emit_run(t, s, &c->run, c->per * c->a, c->per * c->b);
-  } else {
-    int64_t runs = c->whole * c->per + c->rest;
-    emit_around(t, s, c, level + 1);
-    advance(t, s, n->a[level] - (innermost ? runs * c->a : n->extent[level + 1] * n->a[level + 1]),
-            n->b[level] - (innermost ? runs * c->b : n->extent[level + 1] * n->b[level + 1]));
+  if (level == n->n) {
+    emit_runs(t, s, c);
+    return;
   }
+  bool innermost = level + 1 == n->n;
+  int64_t runs = c->whole * c->per + c->rest;
+  repeat r;
+  repeat_begin(t, &r, s, n->extent[level], NULL, 0);
+  emit_around(t, s, c, level + 1);
+  advance(t, s, n->a[level] - (innermost ? runs * c->a : n->extent[level + 1] * n->a[level + 1]),
+          n->b[level] - (innermost ? runs * c->b : n->extent[level + 1] * n->b[level + 1]));
   repeat_end(t, &r, s);
-  if (inside && c->rest) emit_run(t, s, &c->last, c->rest * c->a, c->rest * c->b);
 }
 
 /* ---- all of K -------------------------------------------------------------------------------------------------- */
