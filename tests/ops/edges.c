@@ -358,6 +358,27 @@ START_TEST(large_windows) {
 }
 END_TEST
 
+/* Results and residuals in NCHW beside sums with channels in the lanes: whole and narrow tiles, planes that tiles
+ * cross, tails of channels, rows of too few pixels to turn, elements that are not turned (bool), 64 bits, a broadcast.
+ */
+static const char *const across[] = {
+  "x: f32[2, 16, 5, 7], s: f32[2, 32, 5, 7]) -> r { r = relu(conv2d(x, out_channels=32, kernel=1) + s)",
+  "x: f32[1, 32, 14, 14], s: f32[1, 40, 14, 14]) -> r { r = conv2d(x, out_channels=40, kernel=3, pad=1) * s",
+  "x: f64[1, 16, 9, 11], s: f64[1, 20, 9, 11]) -> r { r = tanh(conv2d(x, out_channels=20, kernel=3, pad=1) + s)",
+  "x: f32[3, 32, 3, 1], s: f32[3, 48, 3, 1]) -> r { r = conv2d(x, out_channels=48, kernel=1) - s",
+  "x: f32[1, 16, 8, 8], s: f32[1, 32, 3, 3]) -> r { r = conv2d(x, out_channels=32, kernel=3, stride=2) + s",
+  "x: f32[2, 16, 6, 6], s: bool[2, 32, 6, 6]) -> r { r = select(s, conv2d(x, out_channels=32, kernel=1), 1)",
+  "x: f32[2, 16, 6, 6], s: f32[32, 1, 6]) -> r { r = conv2d(x, out_channels=32, kernel=1) + s",
+  "x: f32[1, 24, 17, 19]) -> r, m { r = conv2d(x, out_channels=33, kernel=1)\n  m = less(0, r)",
+};
+
+START_TEST(across_the_lanes) {
+  char text[300];
+  snprintf(text, sizeof text, "network t(%s }", across[_i]);
+  ck_assert_msg(check_text(text), "%s has no result", text);
+}
+END_TEST
+
 /* ---- networks that went wrong once ------------------------------------------------------------------------------- */
 
 typedef struct known { const char *name; unsigned n; double y[18]; } known;
@@ -404,6 +425,7 @@ static Suite *edges(void) {
   tcase_add_loop_test(c, other_ops, 1, LT_OPS);
   tcase_add_loop_test(c, leaves, 0, LT_COUNT(shapes));
   tcase_add_loop_test(c, large_windows, 0, LT_COUNT(wide));
+  tcase_add_loop_test(c, across_the_lanes, 0, LT_COUNT(across));
   tcase_add_loop_test(c, networks, 0, LT_COUNT(knowns));
   suite_add_tcase(s, c);
   return s;

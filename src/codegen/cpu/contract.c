@@ -4,9 +4,9 @@
  * K (along_k.h), and the epilogue that runs on them before the only store. The kernel function  k(bufs, task)  is cold:
  * it decodes the task and walks groups of rows and blocks (tile.h). */
 #include "codegen/cpu/along_k.h"
+#include "codegen/cpu/epilogue.h"
 
 enum { A, B };             /* the operands among lt_bufs.own */
-enum { EPILOGUE = 300 };   /* instructions written out at the end of a tile */
 enum { LONG_TILE = 4096 }; /* multiply-adds, beside which what is done around a tile does not count */
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks in all of `sides` sides, the last one of
@@ -31,122 +31,6 @@ typedef struct contraction {
 
 static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) {
   return n ? LLVMBuildAdd(l->b, v, lt_ll_i64(l, n), "") : v;
-}
-
-/* The dims of pixels, and where a pixel is along them, relative to the tile's first one. */
-enum { ROW, PLANE, COL, PIXEL_DIMS };
-static int pixel_dim(const contraction *c, int i) { return (int[]){c->cut.row, c->cut.plane, c->cut.col}[i]; }
-
-static void pixel_at(const contraction *c, const micro_kernel *u, int64_t p, int64_t at[PIXEL_DIMS]) {
-  int64_t flat = u->phase + p, in_row = flat % c->cut.cols, width = c->cut.width;
-  at[ROW] = flat / c->cut.cols;
-  at[PLANE] = in_row / width - u->phase / width;
-  at[COL] = in_row % width - u->phase % width;
-}
-
-/* Of a pixel that is known when it runs. */
-static void pixel_when_run(const contraction *c, const micro_kernel *u, LLVMValueRef p, LLVMValueRef at[PIXEL_DIMS]) {
-  lt_ll *l = c->l;
-  at[ROW] = at[PLANE] = lt_ll_i64(l, 0), at[COL] = p;
-  if (u->phase == 0 && u->len <= c->cut.width) return;
-  LLVMValueRef flat = plus(l, p, u->phase), cols = lt_ll_i64(l, c->cut.cols), width = lt_ll_i64(l, c->cut.width);
-  LLVMValueRef in_row = LLVMBuildURem(l->b, flat, cols, "");
-  at[ROW] = LLVMBuildUDiv(l->b, flat, cols, "");
-  if (c->cut.plane != LT_NONE) {
-    at[PLANE] = plus(l, LLVMBuildUDiv(l->b, in_row, width, ""), -(u->phase / c->cut.width));
-    in_row = LLVMBuildURem(l->b, in_row, width, "");
-  }
-  at[COL] = plus(l, in_row, -(u->phase % c->cut.width));
-}
-
-/* To tiles of whole blocks the kernel has no narrow last block, so that their epilogue need not ask at each store
- * whether it is there. 40 channels are blocks of 16, 16 and 8 lanes:
- *   a tile of blocks 0 and 1   is told of 2 blocks, and all lanes exist
- *   a tile of block 2          is told of 3, and 8 lanes exist by its own shape */
-static lt_kernel without_tail(const contraction *c, const micro_kernel *u) {
-  lt_kernel k = *c->k;
-  if (c->cut.tail_matters && u->lanes == LT_LANES && c->cut.block != LT_NONE) k.extent[c->cut.block]--;
-  return k;
-}
-
-/* Instructions of the epilogue at one point, about. */
-static int64_t access_cost(const lt_access *x, int lane) {
-  bool strided = x->stride[lane] != 0 && x->stride[lane] != 1;
-  for (unsigned i = 0; i < x->n_index; i++) strided |= x->index[i].coef[lane] != 0;
-  return strided ? 2 * LT_LANES : 1 + x->n_index * 8;
-}
-
-static int64_t epilogue_cost(const lt_kernel *k) {
-  int64_t sum = 0;
-  for (uint32_t i = 0; i < k->n_store; i++) sum += access_cost(&k->store[i].to, k->n_dims - 1);
-  for (uint32_t i = 0; i < k->n_expr; i++) {
-    const lt_instr *x = &k->expr[i];
-    if (x->kind == LT_X_LOAD) sum += access_cost(&k->access[x->access], k->n_dims - 1);
-    else if (x->kind == LT_X_MAP) sum += lt_op_table[x->op].rounds == LT_ROUNDS_CURVE ? 40 : 1;
-  }
-  return sum;
-}
-
-/* Points of the tile's blocks at its first pixel: what is the same for all pixels is built once for each. */
-static lt_point *block_points(const contraction *c, const micro_kernel *u, LLVMValueRef const *at) {
-  lt_ll *l = c->l;
-  const int64_t per = u->blocks / u->sides;
-  lt_point *all = LT_NEW_ARRAY(l->arena, lt_point, (size_t)u->blocks);
-  for (int64_t b = 0; b < u->blocks; b++) {
-    const int64_t in_side = b % per;
-    all[b].lanes = in_side == per - 1 ? u->lanes : LT_LANES;
-    memcpy(all[b].i, at, sizeof all[b].i);
-    if (c->cut.block != LT_NONE) all[b].i[c->cut.block] = plus(l, at[c->cut.block], in_side);
-    else all[b].i[c->cut.lane] = plus(l, at[c->cut.lane], in_side * LT_LANES);
-    if (c->cut.side != LT_NONE) all[b].i[c->cut.side] = plus(l, at[c->cut.side], b / per);
-  }
-  return all;
-}
-
-/* An epilogue of many instructions stands in a loop over the pixels, the accumulators in the frame: written out for
- * each of them it would take LLVM longer than all the rest. The counter stands in memory, where LLVM's strength
- * reduction does not follow it: it would weigh every combination of the strided addresses (90 ms for one kernel). */
-static void emit_store_loop(const contraction *c, const micro_kernel *u, LLVMValueRef frame, const lt_bufs *bufs,
-                            LLVMValueRef const *at) {
-  lt_ll *l = c->l;
-  lt_kernel seen = without_tail(c, u);
-  LLVMTypeRef vec = lt_ll_vec(l, c->k->acc);
-  LLVMValueRef counter = LLVMBuildAlloca(l->b, l->i64, ""), end = lt_ll_i64(l, u->len);
-  LLVMBuildStore(l->b, lt_ll_i64(l, 0), counter);
-  LLVMBasicBlockRef body = lt_ll_block(l), after = lt_ll_block(l);
-  LLVMBuildBr(l->b, body);
-  LLVMPositionBuilderAtEnd(l->b, body);
-  LLVMValueRef p = LLVMBuildLoad2(l->b, l->i64, counter, ""), next = plus(l, p, 1);
-  LLVMBuildStore(l->b, next, counter);
-  LLVMValueRef pixel[PIXEL_DIMS];
-  pixel_when_run(c, u, p, pixel);
-  LLVMValueRef from = LLVMBuildMul(l->b, p, lt_ll_i64(l, u->blocks * LT_LANES), "");
-  lt_point *point = block_points(c, u, at);
-  for (int64_t b = 0; b < u->blocks; b++) {
-    LLVMValueRef sum = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, frame, from, c->k->acc, b * LT_LANES), "");
-    for (int i = 0; i < PIXEL_DIMS; i++) {
-      int d = pixel_dim(c, i);
-      if (d != LT_NONE) point[b].i[d] = LLVMBuildAdd(l->b, at[d], pixel[i], "");
-    }
-    lt_emit_epilogue(l, &seen, bufs, &point[b], &sum, NULL);
-  }
-  LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, end, ""), body, after);
-  LLVMPositionBuilderAtEnd(l->b, after);
-}
-
-static void emit_store(const contraction *c, const micro_kernel *u, const LLVMValueRef *sum, const lt_bufs *bufs,
-                       LLVMValueRef const *at) {
-  lt_kernel seen = without_tail(c, u);
-  lt_point *point = block_points(c, u, at);
-  for (int64_t p = 0; p < u->len; p++) {
-    int64_t pixel[PIXEL_DIMS];
-    pixel_at(c, u, p, pixel);
-    for (int64_t b = 0; b < u->blocks; b++) {
-      for (int i = 0; i < PIXEL_DIMS; i++)
-        if (pixel_dim(c, i) != LT_NONE) point[b].plus[pixel_dim(c, i)] = pixel[i];
-      lt_emit_epilogue(c->l, &seen, bufs, &point[b], &sum[p * u->blocks + b], NULL);
-    }
-  }
 }
 
 /* Do panels pass one after the other while the rows of a task stay, all of them together more than a cache holds? So it
@@ -188,31 +72,24 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
 static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_ll *l = c->l;
   lt_ktile t = {c->k, &c->cut, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
+  lt_rtile r = {
+    l, c->k, &c->cut, .len = u->len, .phase = u->phase, .blocks = u->blocks, .sides = u->sides, .lanes = u->lanes};
   t.side_blocks = u->blocks / u->sides;
-  LLVMValueRef at[LT_MAX_DIMS] = {0};
-  for (int d = 0; d < c->k->n_dims; d++) at[d] = LLVMGetParam(l->fn, (unsigned)d + 1);
-  for (int64_t p = 0; p < u->len; p++) {
-    int64_t d[PIXEL_DIMS];
-    pixel_at(c, u, p, d);
-    for (int i = 0; i < PIXEL_DIMS; i++)
-      if (pixel_dim(c, i) != LT_NONE) t.pixel_a[p] += d[i] * c->x->a.stride[pixel_dim(c, i)];
-  }
   for (int d = 0; d < c->k->n_dims; d++) {
     bool fixed = d == c->cut.lane ? c->cut.block != LT_NONE || c->cut.blocks == 1 : c->k->extent[d] == 1;
-    if (fixed) at[d] = lt_ll_i64(l, 0);
+    r.at[d] = fixed ? lt_ll_i64(l, 0) : LLVMGetParam(l->fn, (unsigned)d + 1);
   }
+  for (int64_t p = 0; p < u->len; p++) t.pixel_a[p] = lt_rtile_displacement(&r, &c->x->a, p);
   lt_bufs bufs;
-  int64_t sums = u->len * u->blocks;
-  bool looped = u->len > 1 && sums * epilogue_cost(c->k) > EPILOGUE;
-  LLVMTypeRef totals = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)sums);
-  LLVMValueRef frame = looped || c->x->cut ? LLVMBuildAlloca(l->b, totals, "") : NULL, sum[LT_TILE_MAX];
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0));
   t.a = bufs.own[A], t.b = bufs.own[B];
-  look_ahead(c, u, &t, at);
-  lt_emit_along_k(l, &t, at, frame, looped ? NULL : sum);
+  lt_epilogue_begin(&r, &bufs);
+  LLVMTypeRef totals = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)(u->len * u->blocks));
+  LLVMValueRef frame = r.looped || c->x->cut ? LLVMBuildAlloca(l->b, totals, "") : NULL, sum[LT_TILE_MAX];
+  look_ahead(c, u, &t, r.at);
+  lt_emit_along_k(l, &t, r.at, frame, r.looped ? NULL : sum);
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0)); /* again: these pointers need not live through K */
-  if (looped) emit_store_loop(c, u, frame, &bufs, at);
-  else emit_store(c, u, sum, &bufs, at);
+  lt_emit_tile_epilogue(&r, &bufs, sum, frame);
   LLVMBuildRetVoid(l->b);
 }
 

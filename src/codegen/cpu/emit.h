@@ -25,8 +25,11 @@ enum { LT_OWN_MAX = 4 };
 typedef struct lt_bufs { LLVMValueRef *access, *store, own[LT_OWN_MAX]; } lt_bufs;
 /* at function entry: base pointers */
 void lt_emit_buffers(lt_ll *l, lt_bufs *out, const lt_kernel *k, LLVMValueRef bufs);
+/* By instruction and by store: the address of 16 lanes that stand elsewhere than the access says (a tile in the frame,
+ * turn.h), or NULL. */
+typedef struct lt_rows { LLVMValueRef *load, *store; } lt_rows;
 void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result,
-                      LLVMValueRef count);
+                      LLVMValueRef count, const lt_rows *rows);
 /* one op on <16 x t> (math.c: exp, log, tanh…) */
 LLVMValueRef lt_emit_map(lt_ll *l, const lt_instr *x, const LLVMValueRef *arg, lt_dtype arg_dtype);
 
@@ -44,6 +47,9 @@ LLVMValueRef lt_emit_load(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const
                           unsigned lane, lt_dtype t, lt_guard guard);
 void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                    unsigned lane, lt_dtype t, LLVMValueRef v);
+/* `lanes` consecutive elements; those behind them are zero, or stay. */
+LLVMValueRef lt_emit_load_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes);
+void lt_emit_store_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes, LLVMValueRef v);
 /* Evaluate x[0..n): out[i] is its value as <16 x t>; those that are there already (not NULL) stay. */
 void lt_emit_expr(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n, const lt_point *p,
                   unsigned lane, const LLVMValueRef *result, LLVMValueRef count, lt_guard guard, LLVMValueRef *out);

@@ -146,8 +146,7 @@ static LLVMValueRef load_one(lt_ll *l, LLVMValueRef at, lt_dtype t) {
   return v;
 }
 
-/* `lanes` consecutive elements, the rest zero. */
-static LLVMValueRef load_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes) {
+LLVMValueRef lt_emit_load_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes) {
   LLVMTypeRef e = lt_ll_type(l, t), full = LLVMVectorType(e, LT_LANES);
   LLVMValueRef sum = LLVMConstNull(full);
   for (unsigned done = 0, n; done < lanes; done += n) {
@@ -170,7 +169,7 @@ static LLVMValueRef load_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lan
   return sum;
 }
 
-static void store_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes, LLVMValueRef v) {
+void lt_emit_store_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes, LLVMValueRef v) {
   for (unsigned done = 0, n; done < lanes; done += n) {
     for (n = LT_LANES; n > lanes - done; n /= 2) continue;
     int pick[LT_LANES];
@@ -184,8 +183,8 @@ static void store_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes, LLV
  * that no other is touched. Lanes that do not exist have the last one's value. */
 static LLVMValueRef load_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes) {
   const unsigned span = 2 * lanes - 1, first = LT_MIN(span, LT_LANES), behind = span - first;
-  LLVMValueRef low = load_row(l, at, t, first);
-  LLVMValueRef high = behind ? load_row(l, lt_ll_at(l, at, NULL, t, behind), t, LT_LANES) : NULL;
+  LLVMValueRef low = lt_emit_load_row(l, at, t, first);
+  LLVMValueRef high = behind ? lt_emit_load_row(l, lt_ll_at(l, at, NULL, t, behind), t, LT_LANES) : NULL;
   int pick[LT_LANES];
   for (unsigned i = 0; i < LT_LANES; i++) {
     const unsigned e = LT_MIN(2 * i, span - 1);
@@ -195,7 +194,7 @@ static LLVMValueRef load_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, uns
 }
 
 static LLVMValueRef load_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t stride, unsigned lanes) {
-  if (stride == 1 || lanes == 1) return load_row(l, at, t, lanes);
+  if (stride == 1 || lanes == 1) return lt_emit_load_row(l, at, t, lanes);
   if (stride == 0) return lt_ll_splat(l, load_one(l, at, t), LT_LANES);
   if (stride == 2) return load_every_second(l, at, t, lanes);
   LLVMValueRef v = LLVMConstNull(LLVMVectorType(lt_ll_type(l, t), LT_LANES));
@@ -208,7 +207,7 @@ static LLVMValueRef load_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t st
 
 static void store_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t stride, unsigned lanes, LLVMValueRef v) {
   if (stride == 1 || lanes == 1) {
-    store_row(l, at, t, lanes, v);
+    lt_emit_store_row(l, at, t, lanes, v);
     return;
   }
   at = lt_ll_opaque(l, at);
@@ -527,24 +526,25 @@ static void store_pair(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt
     int pick[LT_LANES];
     for (unsigned i = 0; i < LT_LANES; i++)
       pick[i] = (int)(half * (LT_LANES / 2u) + i / 2 + (i % 2 ? (unsigned)LT_LANES : 0));
-    store_row(l, lt_ll_at(l, at, NULL, t, half * LT_LANES), t, LT_MIN(2 * p->lanes - half * LT_LANES, LT_LANES),
-              lt_ll_shuffle(l, even, odd, pick, LT_LANES));
+    lt_emit_store_row(l, lt_ll_at(l, at, NULL, t, half * LT_LANES), t, LT_MIN(2 * p->lanes - half * LT_LANES, LT_LANES),
+                      lt_ll_shuffle(l, even, odd, pick, LT_LANES));
   }
 }
 
 void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result,
-                      LLVMValueRef count) {
+                      LLVMValueRef count, const lt_rows *rows) {
   LLVMValueRef *value = LT_NEW_ARRAY(l->arena, LLVMValueRef, LT_MAX(k->n_expr, 1u));
   unsigned lane = k->n_dims - 1u;
+  for (uint32_t i = 0; rows && i < k->n_expr; i++)
+    if (rows->load[i]) value[i] = LLVMBuildLoad2(l->b, lt_ll_vec(l, k->expr[i].dtype), rows->load[i], "");
   lt_emit_expr(l, k, b, k->expr, k->n_expr, p, lane, result, count, LT_GUARDS_FILL, value);
   for (uint32_t s = 0; s < k->n_store; s++) {
     const lt_store *st = &k->store[s], *next = s + 1 < k->n_store ? st + 1 : NULL;
-    if (next && are_a_pair(k, st, next, lane)) {
-      store_pair(l, k, b->store[s], &st->to, p, k->expr[st->value].dtype, value[st->value], value[next->value]);
-      s++;
-      continue;
-    }
-    lt_emit_store(l, k, b->store[s], &st->to, p, lane, k->expr[st->value].dtype, value[st->value]);
+    const lt_dtype t = k->expr[st->value].dtype;
+    if (rows && rows->store[s]) LLVMBuildStore(l->b, value[st->value], rows->store[s]);
+    else if (next && are_a_pair(k, st, next, lane))
+      store_pair(l, k, b->store[s++], &st->to, p, t, value[st->value], value[next->value]);
+    else lt_emit_store(l, k, b->store[s], &st->to, p, lane, t, value[st->value]);
   }
 }
 

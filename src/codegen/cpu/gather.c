@@ -54,7 +54,7 @@ static void gather_point(lt_ll *l, void *arg, const lt_point *p) {
   LLVMValueRef zero = LLVMConstNull(vec), past = lt_is_float(t) ? lt_ll_const(l, vec, NAN) : zero;
   v = LLVMBuildSelect(l->b, ok, v, LLVMBuildSelect(l->b, low, zero, past, ""), "");
   if (t == LT_BOOL) v = LLVMBuildICmp(l->b, LLVMIntNE, v, zero, "");
-  lt_emit_epilogue(l, k, &s->bufs, p, &v, NULL);
+  lt_emit_epilogue(l, k, &s->bufs, p, &v, NULL, NULL);
 }
 
 void lt_emit_gather(lt_ll *l, const lt_kernel *k) {

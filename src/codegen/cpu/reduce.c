@@ -409,7 +409,7 @@ static void at_point(lt_ll *l, void *arg, const lt_point *p) {
   LLVMValueRef count = NULL, y, all = r->guarded && !r->along ? inside(r, p) : NULL;
   if (all) branch_on(r, p, all, &y, &count);
   else y = result_at(r, *p, r->guarded ? guard_of(r->k) : LT_GUARDS_HOLD, &count);
-  lt_emit_epilogue(l, r->k, &r->bufs, p, &y, count);
+  lt_emit_epilogue(l, r->k, &r->bufs, p, &y, count, NULL);
 }
 
 /* ---- which way ---- */
