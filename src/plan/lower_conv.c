@@ -76,7 +76,7 @@ void lt_conv_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t channel
   }
 }
 
-static void finish(lt_kernel_builder *kb, int32_t result) {
+void lt_conv_store(lt_kernel_builder *kb, int32_t result) {
   lt_kernel_result(kb, result);
   lt_kernel_stores(kb);
   lt_kernel_finish(kb);
@@ -89,7 +89,7 @@ void lt_conv_finish(lt_kernel_builder *kb, lt_value bias) {
     at.c[0] = kb->at.c[1];
     result = lt_x_map(kb, LT_OP_add, kb->k.dtype, result, lt_x_read(kb, bias, &at));
   }
-  finish(kb, result);
+  lt_conv_store(kb, result);
 }
 
 /* ---- K ---- */
@@ -208,7 +208,7 @@ static void lower_unreached(lt_builder *b, const lt_unit *u, const lt_conv_dims 
   lt_kernel_init(&kb, b, u, LT_K_LOOPS);
   const lt_conv_dims whole = lt_conv_ungrouped(v);
   lt_conv_space(&kb, &whole, whole.c, (const lt_phase_run *[]){rows, cols}, (int[2]){0});
-  finish(&kb, lt_x_const(&kb, kb.k.dtype, 0));
+  lt_conv_store(&kb, lt_x_const(&kb, kb.k.dtype, 0));
 }
 
 void lt_conv_adjoint(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, lt_conv_reached *reached) {
@@ -233,14 +233,11 @@ static void contract_adjoint(lt_builder *b, const lt_unit *u) {
 
 /* ---- gradient in the weights ---- */
 
-/* Long sums are cut into chunks of whole images, or of rows where there is one image only; how many follows from the
- * shape alone. Each chunk is a sum of its own; the chunks' sums are added as a balanced tree. */
-typedef struct chunks { int64_t n, images, rows; } chunks; /* n chunks of so many images and rows each */
 enum { MOST_CHUNKS = 8, CHUNK_PIXELS = 1024 };
 
-static chunks chunks_of(const lt_conv_dims *v) {
+lt_conv_chunks lt_conv_chunks_of(const lt_conv_dims *v) {
   int64_t oh = v->row.windows, ow = v->col.windows;
-  chunks c = {1, v->n, oh};
+  lt_conv_chunks c = {1, v->n, oh};
   int64_t whole = v->n > 1 ? v->n : oh, pixels = v->n > 1 ? oh * ow : ow;
   for (int64_t n = 2; n <= MOST_CHUNKS; n++)
     if (whole % n == 0 && whole / n * pixels >= CHUNK_PIXELS) c.n = n;
@@ -288,7 +285,7 @@ static void weight_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t c
 static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, int64_t first, int64_t blocks,
                          int64_t size, const sums *to) {
   const lt_node *n = u->root;
-  chunks cut = chunks_of(v);
+  lt_conv_chunks cut = lt_conv_chunks_of(v);
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
   weight_space(&kb, v, cut.n, first, blocks, size);
@@ -314,7 +311,7 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
   kb.k.flop = lt_conv_flop(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);
   if (!to->used) {
-    finish(&kb, r);
+    lt_conv_store(&kb, r);
     return;
   }
   lt_store s = {sums_written(to, first), r};
@@ -324,13 +321,12 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
 
 enum { S_GROUP, S_BLOCK, S_OC, S_C, S_KH, S_KW };
 
-/* The sum of chunks [first, first + n), as a balanced tree. */
-static int32_t add_chunks(lt_kernel_builder *kb, const lt_access *one, int64_t chunk, int64_t first, int64_t n) {
+int32_t lt_conv_add_chunks(lt_kernel_builder *kb, const lt_access *one, int64_t chunk, int64_t first, int64_t n) {
   lt_access a = *one;
   a.offset += first * chunk;
   if (n == 1) return lt_x_load(kb, kb->k.dtype, a);
-  int32_t x = add_chunks(kb, one, chunk, first, (n + 1) / 2),
-          y = add_chunks(kb, one, chunk, first + (n + 1) / 2, n / 2);
+  int32_t x = lt_conv_add_chunks(kb, one, chunk, first, (n + 1) / 2),
+          y = lt_conv_add_chunks(kb, one, chunk, first + (n + 1) / 2, n / 2);
   return lt_x_map(kb, LT_OP_add, kb->k.dtype, x, y);
 }
 
@@ -349,13 +345,13 @@ static void lower_sums(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, c
   for (int i = 1; i < 4; i++) kb.at.c[i] = lt_coord_dim(S_OC + i);
   lt_access a = lt_access_zero(from->buffer, first * from->block);
   memcpy(a.stride, stride, sizeof stride);
-  finish(&kb, add_chunks(&kb, &a, from->chunk, 0, n_chunks));
+  lt_conv_store(&kb, lt_conv_add_chunks(&kb, &a, from->chunk, 0, n_chunks));
 }
 
 static void contract_weight(lt_builder *b, const lt_unit *u) {
   const lt_node *n = u->root;
   const lt_conv_dims v = dims_of(b, n);
-  int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = chunks_of(&v).n;
+  int64_t blocks = v.c / LT_LANES, rest = v.c % LT_LANES, n_chunks = lt_conv_chunks_of(&v).n;
   sums to = sums_of(b, &v, n->out, n_chunks);
   if (blocks) lower_weight(b, u, &v, 0, blocks, LT_LANES, &to);
   if (rest) lower_weight(b, u, &v, blocks * LT_LANES, 1, rest, &to);

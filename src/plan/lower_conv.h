@@ -22,6 +22,12 @@ double lt_conv_flop(const lt_conv_dims *v);
 /* One operand in memory; block: of 16 channels. */
 typedef struct lt_conv_operand { uint32_t buffer; int64_t offset, image, block, channel, row, col; } lt_conv_operand;
 lt_conv_operand lt_conv_operand_of(lt_builder *b, lt_value v);
+/* Long sums of a weight gradient are cut into chunks of whole images, or of rows where there is one image only; how
+ * many follows from the shape alone. Each chunk is a sum of its own; the chunks' sums are added as a balanced tree. */
+typedef struct lt_conv_chunks { int64_t n, images, rows; } lt_conv_chunks; /* n chunks of so many images and rows */
+lt_conv_chunks lt_conv_chunks_of(const lt_conv_dims *v);
+/* The sum of chunks [first, first + n), `chunk` apart in memory. */
+int32_t lt_conv_add_chunks(lt_kernel_builder *kb, const lt_access *one, int64_t chunk, int64_t first, int64_t n);
 /* All pixels of an axis, in order. */
 static inline lt_phase_run lt_conv_whole(int64_t size) {
   return (lt_phase_run){.pitch = 1, .pixels = size, .phases = 1};
@@ -36,6 +42,7 @@ void lt_conv_space(lt_kernel_builder *kb, const lt_conv_dims *v, int64_t channel
  */
 typedef void lt_conv_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_run *const run[2]);
 void lt_conv_adjoint(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, lt_conv_reached *reached);
+void lt_conv_store(lt_kernel_builder *kb, int32_t result); /* with what is fused, and the kernel is done */
 /* stores the result, plus bias (0: none), of which axis 1 is kb->at's */
 void lt_conv_finish(lt_kernel_builder *kb, lt_value bias);
 void lt_lower_rows(lt_builder *b, const lt_unit *u, const lt_conv_dims *v);

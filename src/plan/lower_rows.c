@@ -1,10 +1,13 @@
-/* lower_rows.c: conv2d and its gradient in the image where there are few channels: contractions with the pixels of a
- * row in their lanes (algorithm `rows` of choices.def).
+/* lower_rows.c: conv2d and its gradients where there are few channels: contractions with the pixels of a row in their
+ * lanes (algorithm `rows` of choices.def).
  *
  * Lanes are columns of the result and rows stand side by side; what lower_conv.c has in the lanes, the result's
  * channels, are the pixels of the tile. So the right operand is the image, read 16 pixels at a time from where a tap
  * begins, which wants stride 1 along a row; the left one are the weights as they are. The order along K is the same:
- * (c/16, kh, kw, c mod 16), hence the bits are. */
+ * (c/16, kh, kw, c mod 16), hence the bits are.
+ *
+ * The weight gradient has the taps of a row in its lanes, which look at pixels side by side, rows of taps side by side
+ * and output channels for pixels; the left operand is the other gradient, plain. */
 #include "plan/lower_conv.h"
 
 #include <assert.h>
@@ -95,7 +98,73 @@ static void reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, cons
   lower(b, u, &s, 2.0 * (double)(v->n * r->pixels * c->pixels * r->taps * c->taps) * (double)(v->c * v->oc));
 }
 
+/* ---- gradient in the weights ---- */
+
+enum { W_CHUNK, W_ROW, W_C, W_ONE, W_OC, W_COL };
+
+/* The gradient's coordinates, and the strides of something dense in its order. */
+static void weight_space(lt_kernel_builder *kb, int64_t chunks, int64_t stride[LT_MAX_DIMS]) {
+  const lt_type *y = lt_type_of(kb->b->g, kb->unit->root->out);
+  const int64_t *d = y->dim, extent[] = {chunks, d[2], d[1], 1, d[0], d[3]};
+  static const int dim_of[] = {W_OC, W_C, W_ROW, W_COL};
+  for (int i = 0; i < 6; i++) lt_kernel_dim(kb, extent[i]);
+  kb->k.n_task_dims = 1;
+  kb->shape = *y, kb->at = (lt_at){0};
+  int64_t step = 1;
+  for (int i = 3; i >= 0; i--) {
+    kb->at.c[i] = lt_coord_dim(dim_of[i]);
+    stride[dim_of[i]] = step, step *= d[i];
+  }
+  stride[W_CHUNK] = step;
+}
+
+static void weight_operands(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_conv_chunks *cut,
+                            lt_contract *x) {
+  const lt_conv_operand o = lt_conv_operand_of(b, u->root->in[0]), g = lt_conv_operand_of(b, u->root->in[1]);
+  x->row_dim = W_ONE, x->col_dim = W_OC, x->side_dim = W_ROW;
+  x->a = lt_access_zero(g.buffer, g.offset);
+  x->b = lt_access_zero(o.buffer, o.offset - v->row.before * o.row - v->col.before * o.col);
+  x->a.stride[W_OC] = g.channel, x->b.stride[W_C] = o.channel;
+  x->b.stride[W_ROW] = v->row.dilation * o.row, x->b.stride[W_COL] = o.col;
+  x->a.stride[W_CHUNK] = v->n > 1 ? cut->images * g.image : cut->rows * g.row;
+  x->b.stride[W_CHUNK] = v->n > 1 ? cut->images * o.image : cut->rows * v->row.stride * o.row;
+  x->n_seg = 1;
+  x->seg[0] = (lt_kseg){.n = 3,
+                        .extent = {cut->images, cut->rows, v->col.windows},
+                        .a_stride = {g.image, g.row, g.col},
+                        .b_stride = {o.image, v->row.stride * o.row, v->col.stride * o.col}};
+  lt_contract_cut(x);
+}
+
+static void weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v) {
+  const lt_conv_chunks cut = lt_conv_chunks_of(v);
+  lt_kernel_builder kb;
+  lt_access sums = {0};
+  lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
+  weight_space(&kb, cut.n, sums.stride);
+  lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
+  weight_operands(b, u, v, &cut, x);
+  kb.k.flop = lt_conv_flop(v);
+  kb.k.bytes = (double)(b->buffer.at[x->a.buffer].bytes + b->buffer.at[x->b.buffer].bytes);
+  const int32_t r = lt_x_result(&kb, kb.k.dtype);
+  if (cut.n == 1) {
+    lt_conv_store(&kb, r);
+    return;
+  }
+  const int64_t chunk = sums.stride[W_CHUNK];
+  sums.buffer = lt_scratch(b, "sums", u->root->out, cut.n * chunk);
+  const lt_store s = {sums, r};
+  lt_vec_push(b->a, &kb.store, s);
+  lt_kernel_finish(&kb);
+  lt_kernel_init(&kb, b, u, LT_K_LOOPS);
+  lt_kernel_space(&kb, lt_type_of(b->g, u->root->out), false);
+  lt_access all = lt_access_zero(sums.buffer, 0);
+  lt_type_strides(&kb.shape, all.stride);
+  lt_conv_store(&kb, lt_conv_add_chunks(&kb, &all, chunk, 0, cut.n));
+}
+
 void lt_lower_rows(lt_builder *b, const lt_unit *u, const lt_conv_dims *v) {
-  if (lt_facts(u->root)->blocks == LT_BLOCKS_DGRAD) lt_conv_adjoint(b, u, v, reached);
+  if (lt_facts(u->root)->blocks == LT_BLOCKS_WGRAD) weight(b, u, v);
+  else if (lt_facts(u->root)->blocks == LT_BLOCKS_DGRAD) lt_conv_adjoint(b, u, v, reached);
   else forward(b, u, v);
 }

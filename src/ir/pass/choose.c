@@ -31,12 +31,15 @@ typedef struct lt_chooser {
 
 /* Do pixels of a row fill 16 lanes better than the result's channels? In vectors of multiply-adds per pixel; an image
  * that would stand in blocks is copied, which takes about as long per channel. A result of 16 channels and more had
- * better stand in blocks too. */
+ * better stand in blocks too. In a weight gradient it is taps of a row against output channels, and may be a little
+ * worse: a few channels of the other gradient need no blocks then. */
 static bool rows_pay(const lt_graph *g, const lt_node *n) {
   lt_conv_channels c;
   if (!lt_conv_channels_of(&c, g, n)) return false;
   const lt_window w = lt_window_of(g, n);
   const lt_type *y = lt_type_of(g, n->out);
+  if (lt_facts(n)->blocks == LT_BLOCKS_WGRAD)
+    return c.image < 16 && (double)c.windows <= 1.25 * (double)w.axis[1].kernel / (double)lt_ceil_div(y->dim[3], 16);
   const double from = (double)lt_type_of(g, n->in[0])->dim[1], to = (double)y->dim[1], width = (double)y->dim[3];
   const double direct = from * (double)(w.axis[0].kernel * w.axis[1].kernel);
   const double rows = direct * to * (double)lt_ceil_div(y->dim[3], 16) / width;
@@ -164,7 +167,8 @@ static lt_need with_halo(lt_layout_kind kind, const lt_halo *h) {
 static lt_need need_of_conv(const lt_chooser *s, const lt_node *n, unsigned k, const lt_conv *c) {
   lt_value v = n->in[k];
   if (k == 2 || c->algorithm == LT_ALGORITHM_guarded) return plain();
-  if (k == 1 && c->algorithm == LT_ALGORITHM_rows) return plain();
+  if (k == 1 && c->algorithm == LT_ALGORITHM_rows)
+    return lt_facts(n)->blocks == LT_BLOCKS_WGRAD && !s->blocked[v] ? (lt_need){.any = true} : plain();
   if (k == 1 && lt_facts(n)->blocks != LT_BLOCKS_WGRAD) {
     if (c->algorithm == LT_ALGORITHM_depthwise) return panel(LT_PANEL_depthwise, 1);
     return panel(lt_facts(n)->blocks == LT_BLOCKS_FPROP ? LT_PANEL_conv : LT_PANEL_conv_t, c->groups);
