@@ -97,7 +97,9 @@ static void lt_merge(lt_kernel *k, lt_walks *w) {
   }
 }
 
+/* EXPR: so many instructions and fewer at a point are no more work than reading and writing it. */
 enum { LT_TASK_MIN = 4096, LT_TASKS = 64 };
+#define LT_TASK_EXPR 16.0
 
 /* One long dim becomes (tasks, rest), when it divides. */
 static void lt_split_flat(lt_kernel *k, lt_walks *w) {
@@ -191,7 +193,7 @@ static void lt_choose_turn(lt_kernel *k, lt_walks *w) {
 static void lt_choose_tasks(lt_kernel *k) {
   k->n_task_dims = 0;
   const int most = lt_turned_dim(k) == LT_NONE ? k->n_dims - 1 : k->n_dims - 2;
-  double inner = 1, tasks = 1;
+  double inner = LT_MAX(1.0, (k->n_expr + k->n_rexpr) / LT_TASK_EXPR), tasks = 1;
   for (int i = 0; i < k->n_dims + k->n_rdims; i++) inner *= (double)k->extent[i];
   while (k->n_task_dims < most && tasks < LT_TASKS && inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
     inner /= (double)k->extent[k->n_task_dims];
