@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-enum { R_IMAGE, R_ROW, R_ONE, R_CHANNEL, R_COL };
+enum { R_IMAGE, R_GROUP, R_ROW, R_ONE, R_CHANNEL, R_COL };
 
 /* Where a sum begins in the image and how it goes on from tap to tap (rows, columns); the same in the weights, with the
  * channels that are summed and those of the result. */
@@ -22,13 +22,14 @@ typedef struct sum_walk {
   int64_t weight_first, weight_tap[2], weight_channel, weight_result;
 } sum_walk;
 
-static void space(lt_kernel_builder *kb, const lt_type *y) {
-  const int64_t extent[] = {y->dim[0], y->dim[2], 1, y->dim[1], y->dim[3]};
+static void space(lt_kernel_builder *kb, const lt_type *y, int64_t groups) {
+  const int64_t channels = y->dim[1] / groups, extent[] = {y->dim[0], groups, y->dim[2], 1, channels, y->dim[3]};
   static const int dim_of[] = {R_IMAGE, R_CHANNEL, R_ROW, R_COL};
-  for (int i = 0; i < 5; i++) lt_kernel_dim(kb, extent[i]);
+  for (int i = 0; i < 6; i++) lt_kernel_dim(kb, extent[i]);
   kb->k.n_task_dims = 1;
   kb->shape = *y, kb->at = (lt_at){0};
   for (int i = 0; i < 4; i++) kb->at.c[i] = lt_coord_dim(dim_of[i]);
+  kb->at.c[1].coef[R_GROUP] = groups > 1 ? channels : 0;
 }
 
 /* (c/16, kh, kw, 16), then (kh, kw, c mod 16). */
@@ -50,18 +51,19 @@ static void segments(lt_contract *x, const sum_walk *s, const lt_conv_operand *i
   lt_contract_cut(x);
 }
 
-static void lower(lt_builder *b, const lt_unit *u, const sum_walk *s, double flop) {
+static void lower(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const sum_walk *s, double flop) {
   const lt_node *n = u->root;
   const lt_conv_operand image = lt_conv_operand_of(b, n->in[0]), weights = lt_conv_operand_of(b, n->in[1]);
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_CONTRACT);
-  space(&kb, lt_type_of(b->g, n->out));
+  space(&kb, lt_type_of(b->g, n->out), v->groups);
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   x->row_dim = R_ONE, x->col_dim = R_CHANNEL, x->side_dim = R_ROW;
   x->a = lt_access_zero(weights.buffer, weights.offset + s->weight_first);
-  x->a.stride[R_CHANNEL] = s->weight_result;
+  x->a.stride[R_CHANNEL] = s->weight_result, x->a.stride[R_GROUP] = v->oc * weights.image;
   x->b = lt_access_zero(image.buffer, image.offset + s->image_first);
   x->b.stride[R_IMAGE] = image.image, x->b.stride[R_ROW] = s->image_row, x->b.stride[R_COL] = image.col;
+  x->b.stride[R_GROUP] = s->channels * image.channel;
   segments(x, s, &image);
   kb.k.flop = flop;
   kb.k.bytes = (double)(b->buffer.at[image.buffer].bytes + b->buffer.at[weights.buffer].bytes);
@@ -78,7 +80,7 @@ static void forward(lt_builder *b, const lt_unit *u, const lt_conv_dims *v) {
                       .weight_tap = {w.row, w.col},
                       .weight_channel = w.channel,
                       .weight_result = w.image};
-  lower(b, u, &s, lt_conv_flop(v));
+  lower(b, u, v, &s, lt_conv_flop(v));
 }
 
 /* With stride 1 all pixels are reached by all taps. */
@@ -95,7 +97,8 @@ static void reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, cons
                       .weight_tap = {r->step * w.row, c->step * w.col},
                       .weight_channel = w.image,
                       .weight_result = w.channel};
-  lower(b, u, &s, 2.0 * (double)(v->n * r->pixels * c->pixels * r->taps * c->taps) * (double)(v->c * v->oc));
+  const double products = (double)(v->n * r->pixels * c->pixels * r->taps * c->taps);
+  lower(b, u, v, &s, 2.0 * products * (double)(v->groups * v->c * v->oc));
 }
 
 /* ---- gradient in the weights ---- */

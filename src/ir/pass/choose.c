@@ -29,10 +29,10 @@ typedef struct lt_chooser {
 
 /* ---- convolutions ---- */
 
-/* Do pixels of a row fill 16 lanes better than the result's channels? In vectors of multiply-adds per pixel; an image
- * that would stand in blocks is copied, which takes about as long per channel. A result of 16 channels and more had
- * better stand in blocks too. In a weight gradient it is taps of a row against output channels, and may be a little
- * worse: a few channels of the other gradient need no blocks then. */
+/* Do pixels of a row fill 16 lanes better than the result's channels? In vectors of multiply-adds per pixel and group;
+ * an image that would stand in blocks is copied, which takes about as long per channel. A result of 16 channels and
+ * more had better stand in blocks too. In a weight gradient it is taps of a row against output channels, and may be a
+ * little worse: a few channels of the other gradient need no blocks then. */
 static bool rows_pay(const lt_graph *g, const lt_node *n) {
   lt_conv_channels c;
   if (!lt_conv_channels_of(&c, g, n)) return false;
@@ -40,10 +40,11 @@ static bool rows_pay(const lt_graph *g, const lt_node *n) {
   const lt_type *y = lt_type_of(g, n->out);
   if (lt_facts(n)->blocks == LT_BLOCKS_WGRAD)
     return c.image < 16 && (double)c.windows <= 1.25 * (double)w.axis[1].kernel / (double)lt_ceil_div(y->dim[3], 16);
-  const double from = (double)lt_type_of(g, n->in[0])->dim[1], to = (double)y->dim[1], width = (double)y->dim[3];
-  const double direct = from * (double)(w.axis[0].kernel * w.axis[1].kernel);
-  const double rows = direct * to * (double)lt_ceil_div(y->dim[3], 16) / width;
-  return y->dim[1] < 16 && rows + (from < 16 ? 0 : from) < 0.75 * direct;
+  const int64_t from = lt_type_of(g, n->in[0])->dim[1] / c.groups, to = y->dim[1] / c.groups;
+  if (to >= 16 || (c.groups > 1 && lt_algorithm_fits(LT_ALGORITHM_depthwise, g, n))) return false;
+  const double direct = (double)(from * w.axis[0].kernel * w.axis[1].kernel);
+  const double rows = direct * (double)(to * lt_ceil_div(y->dim[3], 16)) / (double)y->dim[3];
+  return rows + (c.groups > 1 || from < 16 ? 0 : (double)from) < 0.75 * direct;
 }
 
 /* The first that fits; most ops have one way only. */
