@@ -55,6 +55,7 @@ static void lower_border(lt_builder *b, lt_value v) {
   memcpy(x->halo, l->halo, sizeof x->halo);
   kb.k.border = x;
   lt_kernel_dim(&kb, x->outer);
+  kb.k.n_task_dims = 1;
   kb.k.op = "layout";
   lt_kernel_finish(&kb);
 }

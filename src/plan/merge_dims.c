@@ -1,6 +1,7 @@
 /* merge_dims.c: dims of kernels (of the kinds that allow it: kernels.def) made few and long: dims of extent 1 go,
  * neighbours that every access walks as one are merged, what operands across the lanes lie along goes before the lane
- * dim, and the leading ones become tasks. Contractions keep their dims (the tile solver knows them by place). */
+ * dim, and the leading ones become tasks, where need be a part of one. Contractions keep their dims (the tile solver
+ * knows them by place). */
 #include "plan/build.h"
 #include "plan/kinds.h"
 
@@ -97,26 +98,6 @@ static void lt_merge(lt_kernel *k, lt_walks *w) {
   }
 }
 
-/* EXPR: so many instructions and fewer at a point are no more work than reading and writing it. */
-enum { LT_TASK_MIN = 4096, LT_TASKS = 64 };
-#define LT_TASK_EXPR 16.0
-
-/* One long dim becomes (tasks, rest), when it divides. */
-static void lt_split_flat(lt_kernel *k, lt_walks *w) {
-  int64_t n = k->extent[0];
-  if (k->n_dims != 1 || k->n_rdims || k->block_dim != LT_NONE || n < 4 * LT_TASK_MIN || lt_dim_indexed(k, 0)) return;
-  int64_t part = 0;
-  for (int64_t tasks = 2; tasks <= LT_TASKS; tasks++)
-    if (n % (tasks * LT_LANES) == 0 && n / tasks >= LT_TASK_MIN) part = n / tasks;
-  if (!part) return;
-  k->n_dims = 2;
-  k->extent[0] = n / part, k->extent[1] = part;
-  for (uint32_t j = 0; j < w->n; j++) {
-    w->stride[j][1] = w->stride[j][0];
-    w->stride[j][0] *= part;
-  }
-}
-
 /* ---- operands that lie across the lanes -------------------------------------------------------------------------- */
 
 typedef struct lt_turning { const lt_kernel *k; int dim; bool fits, any; } lt_turning;
@@ -190,16 +171,78 @@ static void lt_choose_turn(lt_kernel *k, lt_walks *w) {
     }
 }
 
-static void lt_choose_tasks(lt_kernel *k) {
+/* ---- tasks ------------------------------------------------------------------------------------------------------- */
+
+/* EXPR: so many instructions and fewer at a point are no more work than reading and writing it. */
+enum { LT_TASK_MIN = 4096, LT_TASKS = 64 };
+#define LT_TASK_EXPR 16.0
+static const double LT_EVEN = 0.25; /* what threads may wait: seven tasks are well, five or three are not */
+
+/* Points, more where much is done at each. */
+static double lt_work(const lt_kernel *k) {
+  double n = LT_MAX(1.0, (k->n_expr + k->n_rexpr) / LT_TASK_EXPR);
+  for (int i = 0; i < k->n_dims + k->n_rdims; i++) n *= (double)k->extent[i];
+  return n;
+}
+
+static int64_t lt_choose_tasks(lt_kernel *k) {
   k->n_task_dims = 0;
   const int most = lt_turned_dim(k) == LT_NONE ? k->n_dims - 1 : k->n_dims - 2;
-  double inner = LT_MAX(1.0, (k->n_expr + k->n_rexpr) / LT_TASK_EXPR), tasks = 1;
-  for (int i = 0; i < k->n_dims + k->n_rdims; i++) inner *= (double)k->extent[i];
+  double inner = lt_work(k);
+  int64_t tasks = 1;
   while (k->n_task_dims < most && tasks < LT_TASKS && inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
     inner /= (double)k->extent[k->n_task_dims];
-    tasks *= (double)k->extent[k->n_task_dims];
+    tasks *= k->extent[k->n_task_dims];
     k->n_task_dims++;
   }
+  return tasks;
+}
+
+/* In how many parts dim d goes best, 1: it does not. Lanes, and what is turned beside them, go in whole vectors. */
+static int64_t lt_parts_of(const lt_kernel *k, int d) {
+  const bool lane = d == k->n_dims - 1;
+  if (lt_dim_fixed(k, d) || lt_dim_indexed(k, d) || (lane && k->n_rdims)) return 1;
+  const int64_t unit = lane || d == lt_turned_dim(k) ? LT_LANES : 1;
+  int64_t best = 1;
+  double least = lt_waiting(1, 1);
+  for (int64_t n = 2; n <= LT_TASKS && lt_work(k) / (double)n >= LT_TASK_MIN; n++) {
+    double wait = lt_waiting(n, 1 / (double)n);
+    if (k->extent[d] % (n * unit) == 0 && wait <= least) best = n, least = wait;
+  }
+  return best;
+}
+
+/* Dim d becomes (parts, rest); the parts go outside. */
+static void lt_split_dim(lt_kernel *k, lt_walks *w, int d, int64_t parts) {
+  const size_t dims = (size_t)(k->n_dims + k->n_rdims);
+  k->extent[d] /= parts;
+  const int64_t part = k->extent[d];
+  memmove(k->extent + 1, k->extent, dims * sizeof *k->extent);
+  k->extent[0] = parts;
+  for (uint32_t j = 0; j < w->n; j++) {
+    const int64_t step = w->stride[j][d];
+    memmove(w->stride[j] + 1, w->stride[j], dims * sizeof(int64_t));
+    w->stride[j][0] = step * part;
+  }
+  for (uint32_t i = 0; i < k->n_expr; i++) k->expr[i].access += k->expr[i].kind == LT_X_INDEX;
+  for (uint32_t i = 0; i < k->n_rexpr; i++) k->rexpr[i].access += k->rexpr[i].kind == LT_X_INDEX;
+  k->block_dim += k->block_dim != LT_NONE;
+  k->n_dims++;
+}
+
+/* Where the leading dims are no tasks, or such that threads wait for each other, the first dim that can be cut is. */
+static void lt_split_for_tasks(lt_kernel *k, lt_walks *w) {
+  const int64_t tasks = lt_choose_tasks(k);
+  const double now = lt_waiting(tasks, 1 / (double)tasks);
+  if (now <= LT_EVEN || lt_work(k) < 4 * LT_TASK_MIN || k->n_dims + k->n_rdims == LT_MAX_DIMS) return;
+  int best = LT_NONE;
+  double least = now;
+  for (int d = 0; d < k->n_dims && least > LT_EVEN; d++) {
+    const int64_t parts = lt_parts_of(k, d);
+    const double wait = lt_waiting(parts, 1 / (double)parts);
+    if (wait < least) best = d, least = wait;
+  }
+  if (best != LT_NONE) lt_split_dim(k, w, best, lt_parts_of(k, best));
 }
 
 void lt_merge_dims(lt_kernel *k) {
@@ -209,8 +252,8 @@ void lt_merge_dims(lt_kernel *k) {
   if (w.whole) {
     lt_drop_ones(k, &w);
     lt_merge(k, &w);
-    lt_split_flat(k, &w);
     lt_choose_turn(k, &w);
+    lt_split_for_tasks(k, &w);
   }
   lt_choose_tasks(k);
 }

@@ -284,6 +284,9 @@ void lt_plan_print(lt_str *out, const lt_plan *p); /* a readable dump */
  * contiguous: 16 of it by 16 lanes are read or written as rows and turned in registers. LT_NONE: there is none. It
  * stands before the lane dim and is no task dim. */
 int lt_turned_dim(const lt_kernel *k);
+/* tasks.c: the share of their time that two, four or eight threads wait for the last task, weighed; largest: the share
+ * of all work that the largest task has. */
+double lt_waiting(int64_t tasks, double largest);
 bool lt_lies_across(const lt_kernel *k, const lt_access *a); /* strided in the lanes */
 /* Two kernels with the same key are the same code up to buffer addresses (used to share functions). The text excludes
  * names, buffers' offsets and flop counts. */

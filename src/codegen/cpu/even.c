@@ -15,22 +15,13 @@ enum {
 };
 
 static const double WAIT = 0.4, ENOUGH = 0.03, TILE = 0.8, SPLIT = 0.01, ODD = 0.1;
-/* how much it counts that so many threads wait for each other */
-static const struct { int threads; double weight; } crews[] = {{2, 1}, {4, 0.3}, {8, 0.1}};
-
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t tasks_of(const lt_cut *c) { return c->outer * c->side_groups * c->row_groups * c->block_groups; }
 
-/* The share of the time that threads wait for the last one. */
 static double waiting(const lt_cut *c) {
-  double total = (double)c->outer * (double)c->sides * (double)c->rows * (double)c->blocks, wait = 0;
-  double largest = (double)c->task_sides * (double)c->task_rows * (double)c->task_blocks;
-  for (size_t i = 0; i < LT_COUNT(crews); i++) {
-    int64_t n = crews[i].threads, most = ceil_div(tasks_of(c), n);
-    wait += crews[i].weight * ((double)(most * n) * largest / total - 1);
-  }
-  return wait;
+  double total = (double)c->outer * (double)c->sides * (double)c->rows * (double)c->blocks;
+  return lt_waiting(tasks_of(c), (double)c->task_sides * (double)c->task_rows * (double)c->task_blocks / total);
 }
 
 static double panel_flop(const lt_cut *c, int64_t rows) {

@@ -7,7 +7,7 @@
 #include "codegen/cpu/tile.h"
 
 /* Less than this takes a core about five microseconds: done before other threads have woken up. */
-enum { SERIAL_FLOP = 500000, SERIAL_BYTES = 256 << 10 };
+enum { SERIAL_FLOP = 500000, SERIAL_BYTES = 128 << 10 };
 
 static int64_t tasks_of_dims(const lt_kernel *k) {
   int64_t n = 1;
