@@ -1,4 +1,5 @@
-/* ahead.c: which contractions ask for what they will read later (look_ahead in src/codegen/cpu/contract.c). */
+/* ahead.c: which contractions ask for what they will read later (look_ahead and next_pixel in
+ * src/codegen/cpu/contract.c). */
 #include "../check_main.h"
 #include "../kcheck/harness.h"
 
@@ -35,14 +36,66 @@ static void look_for_prefetch(lt_job *job, void *arg) {
   }
 }
 
-START_TEST(batched_products) {
-#if !defined(__x86_64__)
-  LT_SKIP("needs x86-64: the name of an instruction");
-#endif
+/* A convolution of `channels` to 64, kernel x kernel taps, of a blocked image of size x size pixels. */
+static lt_kernel *conv(lt_arena *a, int64_t channels, int64_t size, int64_t kernel) {
+  lt_kernel *p = products(a, 1, size, 64);
+  lt_contract *c = p->contract;
+  memcpy(p->extent, (int64_t[]){1, size, size, 4, 16}, 5 * sizeof *p->extent);
+  c->row_dim = 1, c->col_dim = 2;
+  c->a = (lt_access){.stride = {0, (size + kernel - 1) * 16, 16}};
+  c->b = (lt_access){.buffer = 1, .stride = {0, 0, 0, channels * kernel * kernel * 16, 1}};
+  c->seg[0] = (lt_kseg){.n = 4, .extent = {channels / 16, kernel, kernel, 16}};
+  memcpy(c->seg[0].a_stride, (int64_t[]){c->a.stride[1] * (size + kernel - 1), c->a.stride[1], 16, 1},
+         4 * sizeof(int64_t));
+  memcpy(c->seg[0].b_stride, (int64_t[]){kernel * kernel * 256, kernel * 256, 256, 16}, 4 * sizeof(int64_t));
+  c->seg[0].run = lt_runs_even(c->seg[0].extent, 4);
+  memcpy(p->store->to.stride, (int64_t[]){0, size * 64, 64, 16, 1}, 5 * sizeof(int64_t));
+  return p;
+}
+
+typedef struct image { int64_t channels, size, kernel; const char *cpu; bool ahead; } image;
+
+/* Lines of a large image that are read once are asked for ahead: those of 1x1, not those that taps share; not without
+ * FMA. Panels are small here. */
+static void look_for_lines(lt_job *job, void *arg) {
+  static const image of[] = {{256, 56, 1, "x86-64-v3", true},
+                             {256, 56, 1, "x86-64-v4", true},
+                             {256, 56, 1, "x86-64", false},
+                             {32, 56, 3, "x86-64-v3", false},
+                             {64, 14, 1, "x86-64-v3", false}};
+  lt_arena *a = lt_arena_new(job);
+  for (size_t i = 0; i < LT_COUNT(of); i++) {
+    lt_target t;
+    lt_target_host(&t, job, a, of[i].cpu, "");
+    const lt_kernel *k = conv(a, of[i].channels, of[i].size, of[i].kernel);
+    LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, &k, 1), LLVMAssemblyFile);
+    ck_assert_msg((strstr(LLVMGetBufferStart(text), "prefetch") != NULL) == of[i].ahead, "image %zu", i);
+    LLVMDisposeMemoryBuffer(text);
+  }
+}
+
+static void check_with(void (*look)(lt_job *job, void *arg)) {
   lathe_error e = {0};
-  ck_assert_msg(lt_protect(&e, look_for_prefetch, NULL) == LATHE_OK, "%s", e.message);
+  ck_assert_msg(lt_protect(&e, look, NULL) == LATHE_OK, "%s", e.message);
+}
+
+#if defined(__x86_64__)
+#define SKIP_ELSEWHERE
+#else
+#define SKIP_ELSEWHERE LT_SKIP("needs x86-64: the name of an instruction")
+#endif
+
+START_TEST(batched_products) {
+  SKIP_ELSEWHERE;
+  check_with(look_for_prefetch);
 }
 END_TEST
 
-LT_SUITE(ahead, batched_products)
+START_TEST(images) {
+  SKIP_ELSEWHERE;
+  check_with(look_for_lines);
+}
+END_TEST
+
+LT_SUITE(ahead, batched_products, images)
 LT_TEST_MAIN(ahead)

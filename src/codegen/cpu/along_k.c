@@ -4,28 +4,40 @@
 /* Of a loop body: twice as many where it asks ahead, since each body asks for whole lines. */
 enum { BODY_FMA = 64, AHEAD_BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
 
-/* Dims of K that are walked together: those of extent 1 left out, adjacent ones that both operands walk evenly made
- * one. */
-typedef struct nest { int n; int64_t extent[LEVELS], a[LEVELS], b[LEVELS]; } nest;
+/* Elements in both operands, and in A for what the tile asks for, which is the next tile's. */
+typedef struct move { int64_t a, b, next; } move;
 
-static void nest_add(nest *o, int64_t extent, int64_t a, int64_t b) {
+static move scaled(move m, int64_t n) { return (move){n * m.a, n * m.b, n * m.next}; }
+static move both(move m, move n) { return (move){m.a + n.a, m.b + n.b, m.next + n.next}; }
+static bool same_move(move m, move n) { return m.a == n.a && m.b == n.b && m.next == n.next; }
+
+/* Dims of K that are walked together: those of extent 1 left out, adjacent ones that all walk evenly made one. */
+typedef struct nest { int n; int64_t extent[LEVELS]; move by[LEVELS]; } nest;
+
+static void nest_add(nest *o, int64_t extent, move by) {
   int p = o->n - 1;
   if (extent == 1) return;
-  if (p >= 0 && o->a[p] == extent * a && o->b[p] == extent * b) {
-    o->extent[p] *= extent, o->a[p] = a, o->b[p] = b;
+  if (p >= 0 && same_move(o->by[p], scaled(by, extent))) {
+    o->extent[p] *= extent, o->by[p] = by;
     return;
   }
-  o->extent[o->n] = extent, o->a[o->n] = a, o->b[o->n] = b;
+  o->extent[o->n] = extent, o->by[o->n] = by;
   o->n++;
 }
 
-static void nest_dims(nest *o, const lt_kseg *g, unsigned from, unsigned to) {
-  for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], g->a_stride[i], g->b_stride[i]);
+/* The channels of a pixel are one line: while a tile walks them it asks for one pixel's of the next tile at each. */
+static move move_along(const lt_ktile *t, const lt_kseg *g, unsigned i) {
+  bool line = t->next_pixel && i + 1u == g->n && g->a_stride[i] == 1;
+  return (move){g->a_stride[i], g->b_stride[i], line ? t->next_pixel : g->a_stride[i]};
+}
+
+static void nest_dims(nest *o, const lt_ktile *t, const lt_kseg *g, unsigned from, unsigned to) {
+  for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], move_along(t, g, i));
 }
 
 /* The state carried along K: pointers to both operands and to what is asked for ahead, and the accumulators
  * [pixel][block]. */
-typedef struct chain { LLVMValueRef a, b, ahead, acc[LT_TILE_MAX]; } chain;
+typedef struct chain { LLVMValueRef a, b, ahead, next, acc[LT_TILE_MAX]; } chain;
 
 typedef struct tile_code {
   lt_ll *l;
@@ -84,15 +96,22 @@ static int64_t block_at(const tile_code *t, int64_t block) {
   return block % per * step + (cut->side == LT_NONE ? 0 : block / per * stride[cut->side]);
 }
 
-/* One product for every accumulator, operands displaced by (da, db) elements. */
-static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
+/* The pointer may leave the buffer. */
+static LLVMValueRef elements_on(const tile_code *t, LLVMValueRef from, int64_t n) {
+  LLVMValueRef count = lt_ll_i64(t->l, n);
+  return LLVMBuildGEP2(t->l->b, lt_ll_type(t->l, t->k->dtype), from, &count, 1, "");
+}
+
+/* One product for every accumulator, operands displaced. */
+static void emit_step(const tile_code *t, chain *s, move d) {
   lt_ll *l = t->l;
   LLVMValueRef b[LT_TILE_MAX];
   int64_t blocks = t->tile->blocks;
   for (int64_t i = 0; i < blocks; i++)
-    b[i] = widen(t, load_b(t, lt_ll_at(l, s->b, NULL, t->k->dtype, db + block_at(t, i)), i));
+    b[i] = widen(t, load_b(t, lt_ll_at(l, s->b, NULL, t->k->dtype, d.b + block_at(t, i)), i));
+  if (s->next) lt_ll_prefetch(l, elements_on(t, s->next, d.next));
   for (int64_t p = 0; p < t->tile->pixels; p++) {
-    LLVMValueRef at = lt_ll_at(l, s->a, NULL, t->k->dtype, da + t->tile->pixel_a[p]);
+    LLVMValueRef at = lt_ll_at(l, s->a, NULL, t->k->dtype, d.a + t->tile->pixel_a[p]);
     LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, t->k->dtype), at, "");
     a = widen(t, lt_ll_splat(l, a, LT_LANES));
     for (int64_t i = 0; i < blocks; i++) s->acc[p * blocks + i] = multiply_add(t, a, b[i], s->acc[p * blocks + i]);
@@ -100,20 +119,13 @@ static void emit_step(const tile_code *t, chain *s, int64_t da, int64_t db) {
 }
 
 /* Levels [level, n) unrolled completely. */
-static void emit_unrolled(const tile_code *t, chain *s, int level, int64_t da, int64_t db) {
+static void emit_unrolled(const tile_code *t, chain *s, int level, move d) {
   const nest *n = t->n;
   if (level == n->n) {
-    emit_step(t, s, da, db);
+    emit_step(t, s, d);
     return;
   }
-  for (int64_t i = 0; i < n->extent[level]; i++)
-    emit_unrolled(t, s, level + 1, da + i * n->a[level], db + i * n->b[level]);
-}
-
-/* The pointer may leave the buffer. */
-static LLVMValueRef elements_on(const tile_code *t, LLVMValueRef from, int64_t n) {
-  LLVMValueRef count = lt_ll_i64(t->l, n);
-  return LLVMBuildGEP2(t->l->b, lt_ll_type(t->l, t->k->dtype), from, &count, 1, "");
+  for (int64_t i = 0; i < n->extent[level]; i++) emit_unrolled(t, s, level + 1, both(d, scaled(n->by[level], i)));
 }
 
 /* While `steps` rows of B are read, ask for their share of those that come later. */
@@ -132,28 +144,29 @@ static void emit_body(const tile_code *t, chain *s, int level, int64_t many) {
   int64_t steps = many;
   for (int i = level + 1; i < n->n; i++) steps *= n->extent[i];
   ask_ahead(t, s, steps);
-  for (int64_t u = 0; u < many; u++) emit_unrolled(t, s, level + 1, u * n->a[level], u * n->b[level]);
+  for (int64_t u = 0; u < many; u++) emit_unrolled(t, s, level + 1, scaled(n->by[level], u));
 }
 
-static void advance(const tile_code *t, chain *s, int64_t da, int64_t db) {
-  s->a = lt_ll_at(t->l, s->a, NULL, t->k->dtype, da);
-  s->b = lt_ll_at(t->l, s->b, NULL, t->k->dtype, db);
+static void advance(const tile_code *t, chain *s, move d) {
+  s->a = lt_ll_at(t->l, s->a, NULL, t->k->dtype, d.a);
+  s->b = lt_ll_at(t->l, s->b, NULL, t->k->dtype, d.b);
+  if (s->next) s->next = elements_on(t, s->next, d.next);
 }
 
 /* do … while (++i < times), the pointers and `sums` accumulators carried in phis. Written here and not with lt_ll_loop
  * since it must not be tested at its head: the back edge is the only branch of the hot loop. */
 typedef struct repeat {
-  LLVMValueRef i, end, phi[LT_TILE_MAX + 3];
+  LLVMValueRef i, end, phi[LT_TILE_MAX + 4];
   LLVMBasicBlockRef before, body;
   int64_t n;
 } repeat;
 
 /* The accumulators behind the pointers. */
-static int64_t pointers(const chain *s) { return s->ahead ? 3 : 2; }
+static int64_t pointers(const chain *s) { return 2 + (s->ahead != NULL) + (s->next != NULL); }
 
 static LLVMValueRef *chain_slot(chain *s, int64_t i) {
   if (i >= pointers(s)) return &s->acc[i - pointers(s)];
-  return i == 0 ? &s->a : i == 1 ? &s->b : &s->ahead;
+  return i == 0 ? &s->a : i == 1 ? &s->b : i == 2 && s->ahead ? &s->ahead : &s->next;
 }
 
 /* end: how often, where that is known when it runs. */
@@ -193,25 +206,25 @@ static void emit_level(const tile_code *t, chain *s, int level) {
   const nest *n = t->n;
   if (level == t->loops) {
     if (n->n > level) emit_body(t, s, level, n->extent[level]);
-    else emit_unrolled(t, s, level, 0, 0);
+    else emit_unrolled(t, s, level, (move){0});
     return;
   }
   bool innermost = level == t->loops - 1;
-  int64_t unroll = innermost ? t->unroll : 1, da = n->a[level], db = n->b[level], rest = n->extent[level] % unroll;
+  int64_t unroll = innermost ? t->unroll : 1, rest = n->extent[level] % unroll;
   repeat r;
   repeat_begin(t, &r, s, n->extent[level] / unroll, level ? NULL : t->times, t->sums);
   if (innermost) {
     emit_body(t, s, level, unroll);
-    advance(t, s, unroll * da, unroll * db);
+    advance(t, s, scaled(n->by[level], unroll));
   } else {
     int64_t in = n->extent[level + 1];
     emit_level(t, s, level + 1);
-    advance(t, s, da - in * n->a[level + 1], db - in * n->b[level + 1]);
+    advance(t, s, both(n->by[level], scaled(n->by[level + 1], -in)));
   }
   repeat_end(t, &r, s);
   if (!rest) return;
   emit_body(t, s, level, rest);
-  advance(t, s, rest * da, rest * db);
+  advance(t, s, scaled(n->by[level], rest));
 }
 
 /* Which levels stay loops and how far the innermost is unrolled: about BODY_FMA instructions, evenly if that costs less
@@ -243,17 +256,17 @@ static void start(const tile_code *t, chain *s) {
 
 /* A segment cut along one dim: `whole` runs of `per` iterations of it and one of `rest`, for each iteration of the dims
  * around. */
-typedef struct cut_seg { nest around, run, last; int64_t whole, per, rest, a, b; } cut_seg;
+typedef struct cut_seg { nest around, run, last; int64_t whole, per, rest; move by; } cut_seg;
 
-static cut_seg cut_seg_of(const lt_kseg *g) {
+static cut_seg cut_seg_of(const lt_ktile *t, const lt_kseg *g) {
   unsigned d = g->run.dim;
-  cut_seg c = {.per = g->run.per, .a = g->a_stride[d], .b = g->b_stride[d]};
+  cut_seg c = {.per = g->run.per, .by = move_along(t, g, d)};
   c.whole = g->extent[d] / c.per, c.rest = g->extent[d] % c.per;
-  nest_dims(&c.around, g, 0, d);
-  nest_add(&c.run, c.per, c.a, c.b), nest_dims(&c.run, g, d + 1, g->n);
-  nest_add(&c.last, c.rest, c.a, c.b), nest_dims(&c.last, g, d + 1, g->n);
+  nest_dims(&c.around, t, g, 0, d);
+  nest_add(&c.run, c.per, c.by), nest_dims(&c.run, t, g, d + 1, g->n);
+  nest_add(&c.last, c.rest, c.by), nest_dims(&c.last, t, g, d + 1, g->n);
   if (c.rest) return c;
-  nest_add(&c.around, c.whole, c.per * c.a, c.per * c.b);
+  nest_add(&c.around, c.whole, scaled(c.by, c.per));
   c.whole = 1;
   return c;
 }
@@ -266,8 +279,8 @@ static LLVMValueRef load_total(const tile_code *t, int64_t i) {
   return LLVMBuildLoad2(t->l->b, lt_ll_vec(t->l, t->k->acc), total_at(t, i), "");
 }
 
-/* One run, and the totals have it; afterwards the pointers stand (da, db) on. */
-static void emit_run(tile_code *t, chain *s, const nest *n, int64_t da, int64_t db) {
+/* One run, and the totals have it; afterwards the pointers stand `d` on. */
+static void emit_run(tile_code *t, chain *s, const nest *n, move d) {
   LLVMBuilderRef b = t->l->b;
   bool add = lt_is_float(t->k->acc);
   start(t, s);
@@ -279,7 +292,7 @@ static void emit_run(tile_code *t, chain *s, const nest *n, int64_t da, int64_t 
     LLVMBuildStore(b, total, total_at(t, i));
   }
   bool moved = t->loops > 0;
-  advance(t, s, da - moved * n->extent[0] * n->a[0], db - moved * n->extent[0] * n->b[0]);
+  advance(t, s, moved ? both(d, scaled(n->by[0], -n->extent[0])) : d);
 }
 
 /* Iterations of the outermost loop in a run of `extent` iterations of the dim that is cut. */
@@ -293,7 +306,7 @@ static bool last_alike(tile_code *t, const cut_seg *c) {
   choose_unroll(t, n);
   if (!c->rest || t->loops == 0) return false;
   int64_t inner = n->extent[0] / c->per, unit = t->loops == 1 ? t->unroll : 1;
-  bool along = n->extent[0] == inner * c->per && n->a[0] * inner == c->a && n->b[0] * inner == c->b;
+  bool along = n->extent[0] == inner * c->per && same_move(scaled(n->by[0], inner), c->by);
   return along && times_of(t, c, c->rest) > 0 && inner * c->rest % unit == inner * c->per % unit;
 }
 
@@ -306,7 +319,7 @@ static void emit_runs_alike(tile_code *t, chain *s, const cut_seg *c) {
   repeat_begin(t, &r, s, c->whole + 1, NULL, 0);
   LLVMValueRef left = LLVMBuildSub(l->b, lt_ll_i64(l, c->whole * per + last), LLVMBuildMul(l->b, r.i, most, ""), "");
   t->times = LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntULT, left, most, ""), left, most, "");
-  emit_run(t, s, &c->run, c->per * c->a, c->per * c->b);
+  emit_run(t, s, &c->run, scaled(c->by, c->per));
   t->times = NULL;
   repeat_end(t, &r, s);
 }
@@ -319,9 +332,9 @@ static void emit_runs(tile_code *t, chain *s, const cut_seg *c) {
   }
   repeat r;
   repeat_begin(t, &r, s, c->whole, NULL, 0);
-  emit_run(t, s, &c->run, c->per * c->a, c->per * c->b);
+  emit_run(t, s, &c->run, scaled(c->by, c->per));
   repeat_end(t, &r, s);
-  if (c->rest) emit_run(t, s, &c->last, c->rest * c->a, c->rest * c->b);
+  if (c->rest) emit_run(t, s, &c->last, scaled(c->by, c->rest));
 }
 
 /* Level `level` of the dims around the runs; afterwards the pointers stand behind the last iteration. */
@@ -336,8 +349,8 @@ static void emit_around(tile_code *t, chain *s, const cut_seg *c, int level) {
   repeat r;
   repeat_begin(t, &r, s, n->extent[level], NULL, 0);
   emit_around(t, s, c, level + 1);
-  advance(t, s, n->a[level] - (innermost ? runs * c->a : n->extent[level + 1] * n->a[level + 1]),
-          n->b[level] - (innermost ? runs * c->b : n->extent[level + 1] * n->b[level + 1]));
+  move inner = innermost ? scaled(c->by, runs) : scaled(n->by[level + 1], n->extent[level + 1]);
+  advance(t, s, both(n->by[level], scaled(inner, -1)));
   repeat_end(t, &r, s);
 }
 
@@ -345,12 +358,12 @@ static void emit_around(tile_code *t, chain *s, const cut_seg *c, int level) {
 
 static void emit_segment(tile_code *t, chain *s, const lt_kseg *g) {
   if (t->k->contract->cut) {
-    cut_seg c = cut_seg_of(g);
+    cut_seg c = cut_seg_of(t->tile, g);
     emit_around(t, s, &c, 0);
     return;
   }
   nest n = {0};
-  nest_dims(&n, g, 0, g->n);
+  nest_dims(&n, t->tile, g, 0, g->n);
   choose_unroll(t, &n);
   emit_level(t, s, 0);
 }
@@ -383,6 +396,7 @@ void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLV
   for (unsigned i = 0; i < x->n_seg; i++) {
     const lt_kseg *g = &x->seg[i];
     s.a = lt_ll_at(l, tile->a, a, k->dtype, x->a.offset + g->a_offset);
+    if (tile->next_pixel) s.next = elements_on(&t, s.a, tile->next_tile);
     LLVMValueRef own_b = affine(l, b, g->b_dim, at, k->n_dims);
     s.b = lt_ll_at(l, tile->b, own_b, k->dtype, x->b.offset + g->b_offset);
     emit_segment(&t, &s, g);

@@ -22,6 +22,9 @@ typedef struct lt_ktile {
    * `share` rows that it reads the tile asks for one of each. NULL: it asks for none. */
   LLVMValueRef ahead;
   int64_t share, panel;
+  /* Elements of A to the next tile, and there from a pixel's line to the next one's: the tile asks for them; next_pixel
+   * 0: it does not. */
+  int64_t next_tile, next_pixel;
 } lt_ktile;
 
 /* At the tile's first coordinates `at`: sum[pixel·blocks + block], 16 lanes of acc each; in `frame`, in this order,

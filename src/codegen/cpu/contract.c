@@ -69,17 +69,32 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
   t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, u->blocks * stride[cut->block]), "");
 }
 
+/* Where the channels of a pixel are a line of A that is read by steps along K one after the other and never again
+ * (1x1), and A is large, the next tile's lines come from far away: how far apart they stand. Without FMA, where
+ * products need registers of their own, LLVM spills more beside it. */
+static int64_t next_pixel(const contraction *c) {
+  const lt_kseg *g = &c->x->seg[0];
+  const int along = c->cut.col != LT_NONE ? c->cut.col : c->cut.row;
+  const int64_t elements = c->cut.outer * c->cut.rows * c->cut.cols * c->cut.depth;
+  if (along == LT_NONE || c->l->target->small || !c->l->target->fma || !lt_large_operand(c->k, elements)) return 0;
+  if (g->n < 2 || g->extent[g->n - 1] != LT_LANES || g->a_stride[g->n - 1] != 1) return 0;
+  for (unsigned i = 1; i + 1u < g->n; i++)
+    if (g->extent[i] > 1) return 0;
+  return c->x->a.stride[along] < LT_LANES ? 0 : c->x->a.stride[along];
+}
+
 static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_ll *l = c->l;
   lt_ktile t = {c->k, &c->cut, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
   lt_rtile r = {
     l, c->k, &c->cut, .len = u->len, .phase = u->phase, .blocks = u->blocks, .sides = u->sides, .lanes = u->lanes};
-  t.side_blocks = u->blocks / u->sides;
+  t.side_blocks = u->blocks / u->sides, t.next_pixel = next_pixel(c);
   for (int d = 0; d < c->k->n_dims; d++) {
     bool fixed = d == c->cut.lane ? c->cut.block != LT_NONE || c->cut.blocks == 1 : c->k->extent[d] == 1;
     r.at[d] = fixed ? lt_ll_i64(l, 0) : LLVMGetParam(l->fn, (unsigned)d + 1);
   }
   for (int64_t p = 0; p < u->len; p++) t.pixel_a[p] = lt_rtile_displacement(&r, &c->x->a, p);
+  t.next_tile = lt_rtile_displacement(&r, &c->x->a, u->len);
   lt_bufs bufs;
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0));
   t.a = bufs.own[A], t.b = bufs.own[B];
