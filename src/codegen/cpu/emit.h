@@ -26,8 +26,8 @@ typedef struct lt_bufs { LLVMValueRef *access, *store, own[LT_OWN_MAX]; } lt_buf
 /* at function entry: base pointers */
 void lt_emit_buffers(lt_ll *l, lt_bufs *out, const lt_kernel *k, LLVMValueRef bufs);
 /* By instruction and by store: the address of 16 lanes that stand elsewhere than the access says (a tile in the frame,
- * turn.h), or NULL. */
-typedef struct lt_rows { LLVMValueRef *load, *store; } lt_rows;
+ * turn.h), or NULL. value: by instruction, those that are there already, and then all; NULL: nothing is there. */
+typedef struct lt_rows { LLVMValueRef *load, *store, *value; } lt_rows;
 void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result,
                       LLVMValueRef count, const lt_rows *rows);
 /* one op on <16 x t> (math.c: exp, log, tanh…) */

@@ -183,12 +183,36 @@ static lt_kernel without_tail(const lt_rtile *t) {
   return k;
 }
 
-/* Pixel p of block b. */
+static bool moves_with_pixels(const lt_rtile *t, const lt_access *a) {
+  bool moves = false;
+  for (int i = 0; i < LT_PIXEL_DIMS; i++) {
+    int d = pixel_dim(t, i);
+    if (d == LT_NONE) continue;
+    moves |= a->stride[d] != 0;
+    for (unsigned j = 0; j < a->n_index; j++) moves |= a->index[j].coef[d] != 0;
+  }
+  return moves;
+}
+
+/* Which instructions are the same for all pixels: what scale and bias of the channels become. */
+static bool *same_for_pixels(const lt_rtile *t) {
+  const lt_kernel *k = t->k;
+  bool *same = LT_NEW_ARRAY(t->l->arena, bool, k->n_expr + 1u);
+  for (uint32_t i = 0; i < k->n_expr; i++) {
+    const lt_instr *x = &k->expr[i];
+    same[i] = x->kind == LT_X_CONST || x->kind == LT_X_MAP;
+    if (x->kind == LT_X_LOAD) same[i] = !t->load[i] && !moves_with_pixels(t, &k->access[x->access]);
+    for (int j = 0; x->kind == LT_X_MAP && j < 3; j++) same[i] &= x->arg[j] < 0 || same[x->arg[j]];
+  }
+  return same;
+}
+
+/* Pixel p of block b; value: see lt_rows. */
 static void emit_point(const lt_rtile *t, const lt_kernel *k, const lt_bufs *bufs, const lt_point *point,
-                       LLVMValueRef p, int64_t b, const LLVMValueRef *sum) {
+                       LLVMValueRef p, int64_t b, const LLVMValueRef *sum, LLVMValueRef *value) {
   lt_ll *l = t->l;
   lt_rows rows = {LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_expr + 1u),
-                  LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u)};
+                  LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u), value};
   for (uint32_t i = 0; i < k->n_expr; i++)
     if (t->load[i]) rows.load[i] = lt_emit_tile_row(l, t->load[i], p, b * t->len, k->expr[i].dtype);
   for (uint32_t i = 0; i < k->n_store; i++)
@@ -219,7 +243,7 @@ static void emit_looped(const lt_rtile *t, const lt_bufs *bufs, LLVMValueRef fra
       int d = pixel_dim(t, i);
       if (d != LT_NONE) point.i[d] = LLVMBuildAdd(l->b, t->at[d], pixel[i], "");
     }
-    emit_point(t, &seen, bufs, &point, p, b, &sum);
+    emit_point(t, &seen, bufs, &point, p, b, &sum, NULL);
   }
   LLVMBuildCondBr(l->b, LLVMBuildICmp(l->b, LLVMIntULT, next, end, ""), body, after);
   LLVMPositionBuilderAtEnd(l->b, after);
@@ -227,12 +251,17 @@ static void emit_looped(const lt_rtile *t, const lt_bufs *bufs, LLVMValueRef fra
 
 static void emit_written_out(const lt_rtile *t, const lt_bufs *bufs, const LLVMValueRef *sum) {
   lt_kernel seen = without_tail(t);
-  lt_point *point = block_points(t);
-  for (int64_t p = 0; p < t->len; p++)
-    for (int64_t b = 0; b < t->blocks; b++) {
-      at_pixel(t, &point[b], p);
-      emit_point(t, &seen, bufs, &point[b], lt_ll_i64(t->l, p), b, &sum[p * t->blocks + b]);
+  const bool *same = same_for_pixels(t);
+  LLVMValueRef *value = LT_NEW_ARRAY(t->l->arena, LLVMValueRef, seen.n_expr + 1u);
+  for (int64_t b = 0; b < t->blocks; b++) {
+    lt_point point = block_point(t, b);
+    for (int64_t p = 0; p < t->len; p++) {
+      at_pixel(t, &point, p);
+      for (uint32_t i = 0; i < seen.n_expr; i++)
+        if (!p || !same[i]) value[i] = NULL;
+      emit_point(t, &seen, bufs, &point, lt_ll_i64(t->l, p), b, &sum[p * t->blocks + b], value);
     }
+  }
 }
 
 void lt_emit_tile_epilogue(const lt_rtile *t, const lt_bufs *bufs, const LLVMValueRef *sum, LLVMValueRef frame) {

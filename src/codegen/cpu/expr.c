@@ -533,7 +533,7 @@ static void store_pair(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt
 
 void lt_emit_epilogue(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_point *p, const LLVMValueRef *result,
                       LLVMValueRef count, const lt_rows *rows) {
-  LLVMValueRef *value = LT_NEW_ARRAY(l->arena, LLVMValueRef, LT_MAX(k->n_expr, 1u));
+  LLVMValueRef *value = rows && rows->value ? rows->value : LT_NEW_ARRAY(l->arena, LLVMValueRef, LT_MAX(k->n_expr, 1u));
   unsigned lane = k->n_dims - 1u;
   for (uint32_t i = 0; rows && i < k->n_expr; i++)
     if (rows->load[i]) value[i] = LLVMBuildLoad2(l->b, lt_ll_vec(l, k->expr[i].dtype), rows->load[i], "");

@@ -90,7 +90,7 @@ static void frame_tiles(lt_ll *l, loops *s) {
 static void tile_row(lt_ll *l, const loops *s, const lt_point *p, int j) {
   const lt_kernel *k = s->k;
   lt_rows rows = {LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_expr + 1u),
-                  LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u)};
+                  LT_NEW_ARRAY(l->arena, LLVMValueRef, k->n_store + 1u), NULL};
   for (uint32_t i = 0; i < k->n_expr; i++)
     if (s->load[i]) rows.load[i] = lt_emit_tile_row(l, s->load[i], NULL, j, k->expr[i].dtype);
   for (uint32_t i = 0; i < k->n_store; i++)
