@@ -56,14 +56,14 @@ static bool halo_pays(const lt_graph *g, const lt_node *n) {
   return lt_halo_pays(&w, lt_facts(n)->blocks == LT_BLOCKS_DGRAD);
 }
 
-/* Windows side by side along a row; of the adjoint all pixels must be one run of phases (window.h), of a weight
- * gradient it is the taps, of one group. */
+/* Windows along a row side by side, or two pixels apart; of the adjoint all pixels must be one run of phases
+ * (window.h), of a weight gradient it is the taps, of one group. */
 static bool in_rows(const lt_graph *g, const lt_node *n, const lt_conv_channels *c) {
   const unsigned kind = lt_facts(n)->blocks;
   const lt_window w = lt_window_of(g, n);
   const lt_window_axis *row = &w.axis[0], *col = &w.axis[1];
   if (kind == LT_BLOCKS_WGRAD) return c->groups == 1 && col->dilation == 1;
-  if (kind == LT_BLOCKS_FPROP) return col->stride == 1;
+  if (kind == LT_BLOCKS_FPROP) return col->stride <= 2;
   return row->stride == 1 && col->stride == 1 && row->windows > 1 && col->windows > 1;
 }
 

@@ -3,8 +3,8 @@
  *
  * Lanes are columns of the result and rows stand side by side; what lower_conv.c has in the lanes, the result's
  * channels, are the pixels of the tile. So the right operand is the image, read 16 pixels at a time from where a tap
- * begins, which wants stride 1 along a row; the left one are the weights as they are. The order along K is the same:
- * (c/16, kh, kw, c mod 16), hence the bits are.
+ * begins, or every second one where the stride along a row is 2; the left one are the weights as they are. The order
+ * along K is the same: (c/16, kh, kw, c mod 16), hence the bits are.
  *
  * The weight gradient has the taps of a row in its lanes, which look at pixels side by side, rows of taps side by side
  * and output channels for pixels; the left operand is the other gradient, plain. */
@@ -18,7 +18,7 @@ enum { R_IMAGE, R_GROUP, R_ROW, R_ONE, R_CHANNEL, R_COL };
  * channels that are summed and those of the result. */
 typedef struct sum_walk {
   int64_t taps[2], channels;
-  int64_t image_first, image_tap[2], image_row; /* image_row: from a row of the result to the next */
+  int64_t image_first, image_tap[2], image_row, image_col; /* the last two: from a pixel of the result to the next */
   int64_t weight_first, weight_tap[2], weight_channel, weight_result;
 } sum_walk;
 
@@ -62,7 +62,7 @@ static void lower(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const 
   x->a = lt_access_zero(weights.buffer, weights.offset + s->weight_first);
   x->a.stride[R_CHANNEL] = s->weight_result, x->a.stride[R_GROUP] = v->oc * weights.image;
   x->b = lt_access_zero(image.buffer, image.offset + s->image_first);
-  x->b.stride[R_IMAGE] = image.image, x->b.stride[R_ROW] = s->image_row, x->b.stride[R_COL] = image.col;
+  x->b.stride[R_IMAGE] = image.image, x->b.stride[R_ROW] = s->image_row, x->b.stride[R_COL] = s->image_col;
   x->b.stride[R_GROUP] = s->channels * image.channel;
   segments(x, s, &image);
   kb.k.flop = flop;
@@ -77,6 +77,7 @@ static void forward(lt_builder *b, const lt_unit *u, const lt_conv_dims *v) {
                       .image_first = -v->row.before * o.row - v->col.before * o.col,
                       .image_tap = {v->row.dilation * o.row, v->col.dilation * o.col},
                       .image_row = v->row.stride * o.row,
+                      .image_col = v->col.stride * o.col,
                       .weight_tap = {w.row, w.col},
                       .weight_channel = w.channel,
                       .weight_result = w.image};
@@ -93,6 +94,7 @@ static void reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, cons
                       .image_first = r->from * o.row + c->from * o.col,
                       .image_tap = {-r->back * o.row, -c->back * o.col},
                       .image_row = o.row,
+                      .image_col = o.col,
                       .weight_first = r->first * w.row + c->first * w.col,
                       .weight_tap = {r->step * w.row, c->step * w.col},
                       .weight_channel = w.image,

@@ -69,6 +69,7 @@ static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
     return LLVMBuildShuffleVector(l->b, v, LLVMConstNull(LLVMVectorType(scalar, lanes)),
                                   LLVMConstVector(pick, LT_LANES), "");
   }
+  if (step == 2) return lt_emit_every_second(l, at, k->dtype, lanes);
   LLVMValueRef v = LLVMConstNull(lt_ll_vec(l, k->dtype));
   for (unsigned i = 0; i < lanes; i++) {
     LLVMValueRef e = LLVMBuildLoad2(l->b, scalar, lt_ll_at(l, at, NULL, k->dtype, (int64_t)i * step), "");
@@ -231,7 +232,8 @@ static void emit_level(const tile_code *t, chain *s, int level) {
  * than half. */
 static void choose_unroll(tile_code *t, const nest *n) {
   int64_t fma = t->sums * lt_tile_vectors(t->l->target, t->k->acc);
-  int64_t lane_loads = t->k->contract->b.stride[t->tile->cut->lane] == 1 ? 0 : t->tile->blocks * LT_LANES;
+  const int64_t step = t->k->contract->b.stride[t->tile->cut->lane];
+  int64_t lane_loads = step == 1 ? 0 : t->tile->blocks * (step == 2 ? 3 : LT_LANES);
   int64_t body = t->l->target->small ? SMALL_BODY_FMA : t->tile->ahead ? AHEAD_BODY_FMA : BODY_FMA;
   int64_t budget = LT_MAX(1, body / (fma + lane_loads)), unit = 1;
   t->n = n;

@@ -45,6 +45,9 @@ typedef enum lt_guard { LT_GUARDS_FILL, LT_GUARDS_ANY, LT_GUARDS_HOLD } lt_guard
 /* 16 lanes from memory; those past p->lanes hold zero. Never touches memory it must not. */
 LLVMValueRef lt_emit_load(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                           unsigned lane, lt_dtype t, lt_guard guard);
+/* Every second of 2·lanes - 1 consecutive elements, the rest zero: two vectors, which begin with the first and end with
+ * the last one, so that no other is touched, and a shuffle. */
+LLVMValueRef lt_emit_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes);
 void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                    unsigned lane, lt_dtype t, LLVMValueRef v);
 /* `lanes` consecutive elements; those behind them are zero, or stay. */

@@ -179,24 +179,24 @@ void lt_emit_store_row(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes, LL
   }
 }
 
-/* Every second of 2·lanes - 1 consecutive elements: of vectors that begin with the first and end with the last one, so
- * that no other is touched. Lanes that do not exist have the last one's value. */
-static LLVMValueRef load_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes) {
+LLVMValueRef lt_emit_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes) {
   const unsigned span = 2 * lanes - 1, first = LT_MIN(span, LT_LANES), behind = span - first;
   LLVMValueRef low = lt_emit_load_row(l, at, t, first);
   LLVMValueRef high = behind ? lt_emit_load_row(l, lt_ll_at(l, at, NULL, t, behind), t, LT_LANES) : NULL;
-  int pick[LT_LANES];
+  int pick[LT_LANES], exist[LT_LANES];
   for (unsigned i = 0; i < LT_LANES; i++) {
     const unsigned e = LT_MIN(2 * i, span - 1);
     pick[i] = (int)(e < LT_LANES ? e : LT_LANES + e - behind);
+    exist[i] = (int)(i < lanes ? i : LT_LANES);
   }
-  return lt_ll_shuffle(l, low, high, pick, LT_LANES);
+  LLVMValueRef v = lt_ll_shuffle(l, low, high, pick, LT_LANES);
+  return lanes == LT_LANES ? v : lt_ll_shuffle(l, v, LLVMConstNull(LLVMTypeOf(v)), exist, LT_LANES);
 }
 
 static LLVMValueRef load_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t stride, unsigned lanes) {
   if (stride == 1 || lanes == 1) return lt_emit_load_row(l, at, t, lanes);
   if (stride == 0) return lt_ll_splat(l, load_one(l, at, t), LT_LANES);
-  if (stride == 2) return load_every_second(l, at, t, lanes);
+  if (stride == 2) return lt_emit_every_second(l, at, t, lanes);
   LLVMValueRef v = LLVMConstNull(LLVMVectorType(lt_ll_type(l, t), LT_LANES));
   at = lt_ll_opaque(l, at);
   for (unsigned i = 0; i < lanes; i++)

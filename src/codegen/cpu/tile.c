@@ -188,6 +188,7 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   find_dims(out, k);
   out->depth = depth_of(k->contract);
   int along = out->col != LT_NONE ? out->col : out->row;
+  out->apart = k->contract->b.stride[out->lane];
   out->step = along == LT_NONE ? 0 : k->contract->a.stride[along] * (int64_t)lt_dtype_size(k->dtype);
   cut_for_caches(out, k);
   lt_even_tasks(out, TASK_FLOP);
@@ -248,6 +249,7 @@ static double tile_cost(const model *m, int64_t px, int64_t blocks) {
   int64_t line_bytes = blocks * LT_LANES * m->bytes;
   double lines = !rows && 2 * line_bytes * m->c->depth > m->t->l1_bytes ? (double)line_bytes / 64 : 0;
   if (rows) loads += line_bytes / 64;
+  if (m->c->apart > 1) loads += 2 * blocks * m->vectors, fma += blocks * m->vectors; /* two vectors and a shuffle */
   double line_slots = (double)latency / 2 * lines;
   double busiest = (double)LT_MAX(LT_MAX(fma, loads), latency);
   double step = LT_MAX(busiest, line_slots) + line_slots / 5 + 0.1 * (double)loads;

@@ -26,6 +26,7 @@ typedef struct lt_cut {
   int n_outer, outer_dim[LT_MAX_DIMS]; /* all other output dims, outermost first */
   int64_t outer;                       /* their product */
   int64_t depth;                       /* products per output */
+  int64_t apart;                       /* elements from lane to lane of B */
   int64_t step;                        /* bytes from a pixel's operand A to the next one's */
   /* per task; the last ones may be smaller */
   int64_t task_rows, task_blocks, task_sides;

@@ -42,8 +42,9 @@ static bool rows_pay(const lt_graph *g, const lt_node *n) {
     return c.image < 16 && (double)c.windows <= 1.25 * (double)w.axis[1].kernel / (double)lt_ceil_div(y->dim[3], 16);
   const int64_t from = lt_type_of(g, n->in[0])->dim[1] / c.groups, to = y->dim[1] / c.groups;
   if (to >= 16 || (c.groups > 1 && lt_algorithm_fits(LT_ALGORITHM_depthwise, g, n))) return false;
+  const int64_t turning = w.axis[1].stride > 1 ? 2 : 0; /* of pixels two apart, as long as so many channels */
   const double direct = (double)(from * w.axis[0].kernel * w.axis[1].kernel);
-  const double rows = direct * (double)(to * lt_ceil_div(y->dim[3], 16)) / (double)y->dim[3];
+  const double rows = direct * (double)((to + turning) * lt_ceil_div(y->dim[3], 16)) / (double)y->dim[3];
   return rows + (c.groups > 1 || from < 16 ? 0 : (double)from) < 0.75 * direct;
 }
 
@@ -72,8 +73,9 @@ static bool conv_of(lt_conv *out, const lt_chooser *s, const lt_node *n) {
     lt_window_halo h = adjoint ? lt_halo_of_adjoint(&w.axis[k]) : lt_halo_of_windows(&w.axis[k]);
     out->halo.v[k] = h.before, out->halo.v[k + 2] = h.after;
   }
-  const int64_t width = lt_type_of(g, n->out)->dim[3];
-  if (out->algorithm == LT_ALGORITHM_rows) out->halo.v[3] += lt_ceil_div(width, 16) * 16 - width;
+  const int64_t width = lt_type_of(g, n->out)->dim[3],
+                apart = lt_facts(n)->blocks == LT_BLOCKS_FPROP ? w.axis[1].stride : 1;
+  if (out->algorithm == LT_ALGORITHM_rows) out->halo.v[3] += (lt_ceil_div(width, 16) * 16 - width) * apart;
   return true;
 }
 
