@@ -106,12 +106,48 @@ START_TEST(growth) {
 }
 END_TEST
 
+/* 16,000 movements one after the other are looked at once each. */
+static char *many_nodes(const char *first, const char *even, const char *odd, const char *last) {
+  enum { NODES = 16000, LINE = 64 };
+  char *text = malloc((size_t)NODES * LINE + 200);
+  size_t n = (size_t)sprintf(text, "network n(x: f32[4, 6]) -> y {\n%s\n", first);
+  ck_assert_ptr_nonnull(text);
+  for (int i = 1; i < NODES; i++) n += (size_t)sprintf(text + n, i % 2 ? odd : even, i, i - 1);
+  sprintf(text + n, last, NODES - 1);
+  return text;
+}
+
+static const char *const rows_of_nodes[][4] = {
+  {"a0 = reshape(x, shape=[6, 4])", "a%d = reshape(a%d, shape=[6, 4])\n", "a%d = reshape(a%d, shape=[4, 6])\n",
+   "y = relu(a%d)\n}\n"},
+  {"a0 = transpose(x)", "a%d = transpose(a%d)\n", "a%d = transpose(a%d)\n", "y = relu(a%d)\n}\n"},
+};
+
+START_TEST(movements) {
+  enum { BOUND_MS = 2000 };
+  const char *const *r = rows_of_nodes[_i];
+  char *text = many_nodes(r[0], r[1], r[2], r[3]);
+  lathe_error e;
+  lathe_graph *g = lathe_parse(text, strlen(text), "many", NULL, &e);
+  ck_assert_msg(g, "%s", e.message);
+  double start = cpu_ms();
+  lathe_model *m = lathe_compile(g, "", &e);
+  double ms = cpu_ms() - start;
+  ck_assert_msg(m, "%s", e.message);
+  ck_assert_msg(ms < BOUND_MS * SLOWER, "%.0f ms for 16,000 of %s", ms, r[0]);
+  lathe_model_free(m);
+  lathe_graph_free(g);
+  free(text);
+}
+END_TEST
+
 static Suite *compile_time_suite(void) {
   Suite *s = suite_create("compile_time");
   TCase *c = tcase_create("compile_time");
   tcase_set_timeout(c, 250);
   tcase_add_loop_test(c, compile_time, 0, sizeof rows / sizeof rows[0]);
   tcase_add_loop_test(c, growth, 0, 2);
+  tcase_add_loop_test(c, movements, 0, sizeof rows_of_nodes / sizeof rows_of_nodes[0]);
   suite_add_tcase(s, c);
   return s;
 }

@@ -55,7 +55,7 @@ static unsigned nodes_between(const lt_graph *g, lt_value v, lt_value base) {
 
 static void check_chain(lt_job *job, lt_graph *g, lt_value y) {
   lt_view v;
-  lt_view_of(&v, g, y, NULL, NULL);
+  lt_view_of(&v, g, y);
   ck_assert_uint_eq(v.rank, lt_type_of(g, y)->rank);
   ck_assert_uint_eq(v.steps, nodes_between(g, y, v.base));
   ck_assert(lt_view_fits(&v));
@@ -76,7 +76,7 @@ static void run_chains(lt_job *job, void *arg) {
       y = draw(&at, 2) ? random_transpose(g, y, &at) : random_reshape(g, y, &at);
     check_chain(job, g, y);
     lt_view v;
-    lt_view_of(&v, g, y, NULL, NULL);
+    lt_view_of(&v, g, y);
     moved[0] += v.base == x && !lt_view_is_plain(&v), moved[1] += v.base != x;
     lt_graph_drop(job, g);
   }
@@ -100,7 +100,7 @@ static void run_inverse(lt_job *job, void *arg) {
   y = lt_transpose(g, lt_reshape(g, y, 5, again), (int64_t[]){0, 3, 4, 1, 2});
   y = lt_reshape(g, y, 4, dim);
   lt_view v;
-  lt_view_of(&v, g, y, NULL, NULL);
+  lt_view_of(&v, g, y);
   ck_assert(v.base == x && lt_view_is_plain(&v));
   ck_assert_uint_eq(lt_view_emit(g, &v), x);
   lt_graph_drop(job, g);

@@ -10,14 +10,30 @@
 
 void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark) {
   while (s->mark.n <= v) lt_vec_push(&s->to->arena, &s->mark, 0);
+  if (mark & ~s->mark.at[v] & LT_ANCHOR) s->view.n = 0; /* some may look past it */
   s->mark.at[v] |= (uint8_t)mark;
 }
 
 bool lt_raise_is(const lt_raiser *s, lt_value v, unsigned mark) { return v < s->mark.n && (s->mark.at[v] & mark); }
 
-static bool is_anchor(const void *ctx, lt_value v) { return lt_raise_is(ctx, v, LT_ANCHOR); }
-
-void lt_raise_view(lt_view *out, const lt_raiser *s, lt_value v) { lt_view_of(out, s->to, v, is_anchor, s); }
+/* Views are kept: in a chain each node is looked at from the next one. */
+void lt_raise_view(lt_view *out, lt_raiser *s, lt_value v) {
+  const lt_node *n = lt_node_of(s->to, v);
+  if (!lt_view_moves(n) || lt_raise_is(s, v, LT_ANCHOR)) {
+    lt_view_whole(out, s->to, v);
+    return;
+  }
+  if (v < s->view.n && s->view.at[v]) {
+    *out = *s->view.at[v];
+    return;
+  }
+  lt_raise_view(out, s, n->in[0]);
+  lt_view_next(out, s->to, v);
+  lt_view *kept = LT_NEW(&s->to->arena, lt_view);
+  *kept = *out;
+  while (s->view.n <= v) lt_vec_push(&s->to->arena, &s->view, NULL);
+  s->view.at[v] = kept;
+}
 
 static bool *anchors_of(lt_arena *a, const lt_graph *g) {
   bool *anchor = LT_NEW_ARRAY(a, bool, g->values.n);
@@ -73,7 +89,7 @@ static bool same_movement(const lt_view *a, const lt_view *b, const lt_graph *g)
 }
 
 /* The operand through whose view the others are pulled: of the result's shape, and seen. */
-static bool leading_view(lt_view *out, const lt_raiser *s, const lt_node *n, const lt_value *in) {
+static bool leading_view(lt_view *out, lt_raiser *s, const lt_node *n, const lt_value *in) {
   const lt_type *y = lt_type_of(s->from, n->out);
   for (unsigned k = 0; k < n->n_in; k++) {
     if (!in[k]) continue;
@@ -89,7 +105,7 @@ static lt_value as_bias(lt_graph *g, lt_value b, int64_t channels) {
   const lt_type t = *lt_type_of(g, b);
   if (t.rank < 3 || t.rank > 4 || t.dim[t.rank - 3] != channels || lt_type_count(&t) != channels) return 0;
   lt_view v;
-  lt_view_of(&v, g, b, NULL, NULL);
+  lt_view_of(&v, g, b);
   return lt_view_reshape(&v, 1, &channels) ? lt_view_emit(g, &v) : 0;
 }
 

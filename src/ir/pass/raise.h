@@ -11,15 +11,16 @@ enum { LT_ANCHOR = 1, LT_SHARED = 2, LT_SEEN = 4 };
 typedef struct lt_raiser {
   lt_graph *to;
   const lt_graph *from;
-  const bool *anchor;   /* by value of the old graph */
-  const uint32_t *uses; /* likewise */
-  LT_VEC(uint8_t) mark; /* by value of the new one */
+  const bool *anchor;     /* by value of the old graph */
+  const uint32_t *uses;   /* likewise */
+  LT_VEC(uint8_t) mark;   /* by value of the new one */
+  LT_VEC(lt_view *) view; /* likewise: those found so far */
 } lt_raiser;
 
 /* Marks, and views that look no further than the next anchor (raise.c). */
 void lt_raise_mark(lt_raiser *s, lt_value v, unsigned mark);
 bool lt_raise_is(const lt_raiser *s, lt_value v, unsigned mark);
-void lt_raise_view(lt_view *out, const lt_raiser *s, lt_value v);
+void lt_raise_view(lt_view *out, lt_raiser *s, lt_value v);
 
 /* What n (of the old graph, operands in[] of the new one) spells out, as a view of one op; 0: nothing known. */
 lt_value lt_recognise_product(lt_raiser *s, const lt_node *n, const lt_value *in); /* linear, matmul over im2col */

@@ -52,7 +52,7 @@ static bool spell(word *w, const lt_view *v, unsigned axis, const unsigned *orde
 }
 
 /* v as a view of an im2col whose letters are its base axes (by column_order); NULL: it is none. */
-static const lt_node *columns_below(lt_view *view, columns *c, const lt_raiser *s, lt_value v) {
+static const lt_node *columns_below(lt_view *view, columns *c, lt_raiser *s, lt_value v) {
   lt_raise_view(view, s, v);
   const lt_node *n = lt_node_of(s->to, view->base);
   if (n->op != LT_OP_im2col || lt_raise_is(s, view->base, LT_ANCHOR)) return NULL;

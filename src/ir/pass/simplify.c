@@ -165,7 +165,7 @@ static lt_value reshape_rule(const lt_try *t) {
   lt_value y = repeated(t, &to);
   lt_view v;
   if (y || !made_by(t, 0, LT_OP_transpose)) return y;
-  lt_view_of(&v, t->g, t->in[0], NULL, NULL);
+  lt_view_of(&v, t->g, t->in[0]);
   return lt_view_reshape(&v, to.rank, to.dim) ? shorter(t, &v) : 0;
 }
 
@@ -191,7 +191,7 @@ static lt_value transpose_rule(const lt_try *t) {
   if (y) return y;
   if (moves_nothing(&x, &a->perm)) return simple(t->g, LT_OP_reshape, &shape, t->in, 1);
   lt_view v;
-  lt_view_of(&v, t->g, t->in[0], NULL, NULL);
+  lt_view_of(&v, t->g, t->in[0]);
   lt_view_transpose(&v, a->perm.v);
   return v.steps ? shorter(t, &v) : 0;
 }

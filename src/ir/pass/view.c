@@ -15,12 +15,12 @@ static void whole(lt_view *out, lt_value base, unsigned rank, const int64_t *dim
   out->first[rank] = (uint8_t)out->n;
 }
 
-static void whole_value(lt_view *out, const lt_graph *g, lt_value v) {
+void lt_view_whole(lt_view *out, const lt_graph *g, lt_value v) {
   const lt_type *t = lt_type_of(g, v);
   whole(out, v, t->rank, t->dim);
 }
 
-static bool is_movement(const lt_node *n) { return n->op == LT_OP_reshape || n->op == LT_OP_transpose; }
+bool lt_view_moves(const lt_node *n) { return n->op == LT_OP_reshape || n->op == LT_OP_transpose; }
 
 /* v is n's result, the view that of its operand. */
 static bool step(lt_view *view, const lt_graph *g, const lt_node *n, lt_value v) {
@@ -30,14 +30,18 @@ static bool step(lt_view *view, const lt_graph *g, const lt_node *n, lt_value v)
   return lt_view_fits(view);
 }
 
-void lt_view_of(lt_view *out, const lt_graph *g, lt_value v, lt_view_stop stop, const void *ctx) {
+void lt_view_next(lt_view *view, const lt_graph *g, lt_value v) {
+  if (!step(view, g, lt_node_of(g, v), v)) lt_view_whole(view, g, v);
+}
+
+void lt_view_of(lt_view *out, const lt_graph *g, lt_value v) {
   const lt_node *n = lt_node_of(g, v);
-  if (!is_movement(n) || (stop && stop(ctx, v))) {
-    whole_value(out, g, v);
+  if (!lt_view_moves(n)) {
+    lt_view_whole(out, g, v);
     return;
   }
-  lt_view_of(out, g, n->in[0], stop, ctx);
-  if (!step(out, g, n, v)) whole_value(out, g, v);
+  lt_view_of(out, g, n->in[0]);
+  lt_view_next(out, g, v);
 }
 
 void lt_view_start(lt_view *out, const lt_graph *g, lt_value base, unsigned rank, const int64_t *dim) {

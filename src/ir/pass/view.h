@@ -22,9 +22,13 @@ typedef struct lt_view {
   uint8_t first[LT_MAX_RANK + 1]; /* axis i of the view: places [first[i], first[i + 1]) */
 } lt_view;
 
-/* The view that v is of its base. Looking stops at values for which stop (may be NULL) says so: they are a base. */
-typedef bool (*lt_view_stop)(const void *ctx, lt_value v);
-void lt_view_of(lt_view *out, const lt_graph *g, lt_value v, lt_view_stop stop, const void *ctx);
+/* The view that v is of its base: as far up as values move. */
+void lt_view_of(lt_view *out, const lt_graph *g, lt_value v);
+/* The same in steps, for who keeps views or stops sooner: v as its own base; and from the view of v's operand to that
+ * of v, which moves it. */
+void lt_view_whole(lt_view *out, const lt_graph *g, lt_value v);
+void lt_view_next(lt_view *view, const lt_graph *g, lt_value v);
+bool lt_view_moves(const lt_node *n);
 /* A base seen under finer axes, [dim…] joined into its own shape; and the same way from there to v, which lt_view_of
  * has found to be a view of it. false: the way tears one of the finer axes. */
 void lt_view_start(lt_view *out, const lt_graph *g, lt_value base, unsigned rank, const int64_t *dim);
