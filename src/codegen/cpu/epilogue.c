@@ -4,6 +4,7 @@
 
 enum {
   WRITTEN_OUT = 300, /* instructions written out at the end of a tile */
+  FROM_FRAME = 100,  /* the same where K is cut in runs: the totals are in the frame anyway, and the tile is long */
   WORTH = 4          /* pixels in a row for which turning takes less than one by one */
 };
 
@@ -165,7 +166,7 @@ void lt_epilogue_begin(lt_rtile *t, const lt_bufs *bufs) {
     if (k->expr[i].kind == LT_X_LOAD) t->load[i] = tile_for(t, &k->access[k->expr[i].access], k->expr[i].dtype);
   for (uint32_t i = 0; i < k->n_store; i++)
     t->store[i] = tile_for(t, &k->store[i].to, k->expr[k->store[i].value].dtype);
-  t->looped = t->len > 1 && t->len * t->blocks * cost(t) > WRITTEN_OUT;
+  t->looped = t->len > 1 && t->len * t->blocks * cost(t) > (k->contract->cut ? FROM_FRAME : WRITTEN_OUT);
   if (t->l->target->small) return;
   for_loads(t, bufs, part_ahead);
   for_stores(t, bufs, part_ahead);
