@@ -74,6 +74,44 @@ static void look_for_lines(lt_job *job, void *arg) {
   }
 }
 
+/* Gradient in the weights of `blocks` blocks of channels to 64 of 14 x 14 pixels, 1 x taps: K walks pixels, a line
+ * each. */
+static lt_kernel *weights(lt_arena *a, int64_t blocks, int64_t taps) {
+  const int64_t size = 14, row = (size + taps - 1) * 16;
+  lt_kernel *p = products(a, 1, size, 64);
+  lt_contract *c = p->contract;
+  p->block_dim = 2;
+  memcpy(p->extent, (int64_t[]){taps, blocks, 4, 16, 16}, 5 * sizeof *p->extent);
+  c->row_dim = 3, c->col_dim = 0;
+  c->a = (lt_access){.stride = {16, size * row, 0, 1}};
+  c->b = (lt_access){.buffer = 1, .stride = {0, 0, size * size * 16, 0, 1}};
+  c->seg[0] = (lt_kseg){
+    .n = 3, .extent = {1, size, size}, .a_stride = {blocks * size * row, row, 16}, .b_stride = {0, size * 16, 16}};
+  c->seg[0].run = lt_runs_even(c->seg[0].extent, 3);
+  memcpy(p->store->to.stride, (int64_t[]){16, taps * 256, blocks * taps * 256, taps * 16, 1}, 5 * sizeof(int64_t));
+  return p;
+}
+
+typedef struct gradient { int64_t blocks, taps; const char *cpu; bool ahead; } gradient;
+
+/* So are those of a weight gradient, whose panel is small here too. */
+static void look_for_pixels(lt_job *job, void *arg) {
+  static const gradient of[] = {{64, 1, "x86-64-v3", true},
+                                {64, 3, "x86-64-v3", true},
+                                {64, 3, "x86-64-v4", true},
+                                {64, 3, "x86-64", false},
+                                {4, 1, "x86-64-v3", false}};
+  lt_arena *a = lt_arena_new(job);
+  for (size_t i = 0; i < LT_COUNT(of); i++) {
+    lt_target t;
+    lt_target_host(&t, job, a, of[i].cpu, "");
+    const lt_kernel *k = weights(a, of[i].blocks, of[i].taps);
+    LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, &k, 1), LLVMAssemblyFile);
+    ck_assert_msg((strstr(LLVMGetBufferStart(text), "prefetch") != NULL) == of[i].ahead, "gradient %zu", i);
+    LLVMDisposeMemoryBuffer(text);
+  }
+}
+
 static void check_with(void (*look)(lt_job *job, void *arg)) {
   lathe_error e = {0};
   ck_assert_msg(lt_protect(&e, look, NULL) == LATHE_OK, "%s", e.message);
@@ -97,5 +135,11 @@ START_TEST(images) {
 }
 END_TEST
 
-LT_SUITE(ahead, batched_products, images)
+START_TEST(weight_gradients) {
+  SKIP_ELSEWHERE;
+  check_with(look_for_pixels);
+}
+END_TEST
+
+LT_SUITE(ahead, batched_products, images, weight_gradients)
 LT_TEST_MAIN(ahead)

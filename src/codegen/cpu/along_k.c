@@ -27,6 +27,7 @@ static void nest_add(nest *o, int64_t extent, move by) {
 
 /* The channels of a pixel are one line: while a tile walks them it asks for one pixel's of the next tile at each. */
 static move move_along(const lt_ktile *t, const lt_kseg *g, unsigned i) {
+  if (t->next_parts && i > 0) return (move){g->a_stride[i], g->b_stride[i], g->a_stride[i] / t->next_parts};
   bool line = t->next_pixel && i + 1u == g->n && g->a_stride[i] == 1;
   return (move){g->a_stride[i], g->b_stride[i], line ? t->next_pixel : g->a_stride[i]};
 }
@@ -398,7 +399,9 @@ void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLV
   for (unsigned i = 0; i < x->n_seg; i++) {
     const lt_kseg *g = &x->seg[i];
     s.a = lt_ll_at(l, tile->a, a, k->dtype, x->a.offset + g->a_offset);
-    if (tile->next_pixel) s.next = elements_on(&t, s.a, tile->next_tile);
+    if (tile->next_pixel || tile->next_parts) s.next = elements_on(&t, s.a, tile->next_tile);
+    if (tile->next_parts)
+      s.next = LLVMBuildGEP2(l->b, lt_ll_type(l, k->dtype), s.next, (LLVMValueRef[]){tile->part}, 1, "");
     LLVMValueRef own_b = affine(l, b, g->b_dim, at, k->n_dims);
     s.b = lt_ll_at(l, tile->b, own_b, k->dtype, x->b.offset + g->b_offset);
     emit_segment(&t, &s, g);

@@ -25,6 +25,10 @@ typedef struct lt_ktile {
   /* Elements of A to the next tile, and there from a pixel's line to the next one's: the tile asks for them; next_pixel
    * 0: it does not. */
   int64_t next_tile, next_pixel;
+  /* Tiles of a task that read the same of A share what they ask for: each one of so many parts of an image's plane,
+   * from `part` elements on. 0: they do not. */
+  int64_t next_parts;
+  LLVMValueRef part;
 } lt_ktile;
 
 /* At the tile's first coordinates `at`: sum[pixel·blocks + block], 16 lanes of acc each; in `frame`, in this order,

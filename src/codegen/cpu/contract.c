@@ -50,8 +50,19 @@ static bool panels_pass(const contraction *c) {
   return cut->row_groups == 1 && cut->block_groups == 1 && lt_large_operand(c->k, elements);
 }
 
-/* Large panels come from far away: while the tiles of a task pass over one, each asks for its share of the next, which
- * stands behind it (behind the last one: what the next kernel may need). */
+/* From a panel of so many blocks to the one that is needed next: that of the next iteration around which has one of its
+ * own (the next images of a weight gradient), else what stands behind it. */
+static int64_t next_panel(const contraction *c, int64_t blocks) {
+  const int64_t *stride = c->x->b.stride;
+  for (int i = c->cut.n_outer - 1; c->cut.blocks_first && i >= 0; i--) {
+    const int d = c->cut.outer_dim[i];
+    if (c->k->extent[d] > 1 && stride[d]) return stride[d];
+  }
+  return blocks * stride[c->cut.block];
+}
+
+/* Large panels come from far away: while the tiles of a task pass over one, each asks for its share of the next (behind
+ * the last one stands what the next kernel may need). */
 static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t, LLVMValueRef const *at) {
   lt_ll *l = c->l;
   const lt_cut *cut = &c->cut;
@@ -66,7 +77,7 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
   if (cut->col != LT_NONE) pixel = LLVMBuildAdd(l->b, pixel, at[cut->col], "");
   t->share = pixels / u->len, t->panel = stride[cut->block];
   LLVMValueRef from = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, stride[cut->block] / pixels), "");
-  t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, u->blocks * stride[cut->block]), "");
+  t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, next_panel(c, u->blocks)), "");
 }
 
 /* Where the channels of a pixel are a line of A that is read by steps along K one after the other and never again
@@ -81,6 +92,49 @@ static int64_t next_pixel(const contraction *c) {
   for (unsigned i = 1; i + 1u < g->n; i++)
     if (g->extent[i] > 1) return 0;
   return c->x->a.stride[along] < LT_LANES ? 0 : c->x->a.stride[along];
+}
+
+/* The dim of the next task's rows of A, where those are as many elements on as a plane has at least. */
+static int next_planes(const contraction *c, int64_t plane) {
+  for (int i = c->cut.n_outer - 1; i >= 0; i--) {
+    const int d = c->cut.outer_dim[i];
+    if (c->k->extent[d] > 1 && c->x->b.stride[d] == 0 && c->x->a.stride[d] >= plane) return d;
+  }
+  return LT_NONE;
+}
+
+/* Which of the tiles that go over the same rows of A this one is, of `tiles` for each group of blocks. */
+static LLVMValueRef tile_number(const contraction *c, const micro_kernel *u, int64_t tiles, LLVMValueRef const *at) {
+  lt_ll *l = c->l;
+  LLVMValueRef pixel = LLVMBuildMul(l->b, at[c->cut.row], lt_ll_i64(l, c->cut.cols), "");
+  if (c->cut.col != LT_NONE) pixel = LLVMBuildAdd(l->b, pixel, at[c->cut.col], "");
+  LLVMValueRef group = LLVMBuildUDiv(l->b, at[c->cut.block], lt_ll_i64(l, u->blocks), "");
+  group = LLVMBuildMul(l->b, group, lt_ll_i64(l, tiles), "");
+  return LLVMBuildAdd(l->b, group, LLVMBuildUDiv(l->b, pixel, lt_ll_i64(l, u->len), ""), "");
+}
+
+/* Where each step along K is a line of A (a weight gradient, whose rows are the channels of a pixel) and the image is
+ * large, it comes from far away. Tiles that go on from block to block of channels ask for the next block's lines. Where
+ * a task has one block, its first tile would wait for all of it while the others find it near: each asks for its part
+ * of what the next task will read. */
+static void share_next(const contraction *c, const micro_kernel *u, lt_ktile *t, LLVMValueRef const *at) {
+  lt_ll *l = c->l;
+  const lt_cut *cut = &c->cut;
+  const lt_kseg *g = &c->x->seg[0];
+  const int64_t *stride = c->x->a.stride, plane = g->extent[1] * g->a_stride[1];
+  if (l->target->small || !l->target->fma || c->x->n_seg != 1 || g->n != 3 || g->a_stride[2] < LT_LANES) return;
+  if (cut->row == LT_NONE || cut->block == LT_NONE) return;
+  if (!lt_large_operand(c->k, cut->outer * cut->rows * cut->cols * cut->depth)) return;
+  if (cut->plane != LT_NONE && stride[cut->plane] == 1 && stride[cut->row] >= LT_LANES) {
+    t->next_parts = 1, t->next_tile = stride[cut->row], t->part = lt_ll_i64(l, 0);
+    return;
+  }
+  const int d = next_planes(c, plane);
+  const int64_t tiles = lt_ceil_div(cut->task_rows * cut->cols, u->len);
+  if (stride[cut->row] != 1 || g->a_stride[2] != LT_LANES || d == LT_NONE) return;
+  t->next_tile = stride[d], t->next_parts = LT_MIN(LT_LANES, tiles * lt_ceil_div(cut->task_blocks, u->blocks));
+  LLVMValueRef part = LLVMBuildURem(l->b, tile_number(c, u, tiles, at), lt_ll_i64(l, t->next_parts), "");
+  t->part = LLVMBuildMul(l->b, part, lt_ll_i64(l, plane / t->next_parts), "");
 }
 
 static void emit_tile(contraction *c, const micro_kernel *u) {
@@ -102,6 +156,7 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
   LLVMTypeRef totals = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)(u->len * u->blocks));
   LLVMValueRef frame = r.looped || c->x->cut ? LLVMBuildAlloca(l->b, totals, "") : NULL, sum[LT_TILE_MAX];
   look_ahead(c, u, &t, r.at);
+  share_next(c, u, &t, r.at);
   lt_emit_along_k(l, &t, r.at, frame, r.looped ? NULL : sum);
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0)); /* again: these pointers need not live through K */
   lt_emit_tile_epilogue(&r, &bufs, sum, frame);
