@@ -42,11 +42,12 @@ void lt_emit_valid(lt_ll *l, lt_valid *v, const lt_kernel *k, const lt_access *a
 /* What a load does about its guards: give a->fill where one fails; give anything there (the caller looks at
  * lt_emit_valid); or take them as known to hold in all live lanes. */
 typedef enum lt_guard { LT_GUARDS_FILL, LT_GUARDS_ANY, LT_GUARDS_HOLD } lt_guard;
-/* 16 lanes from memory; those past p->lanes hold zero. Never touches memory it must not. */
+/* 16 lanes from memory; those past p->lanes hold zero or what another lane has (making them zero took half as long as
+ * all else in a max_pool of 14 columns). Never touches memory it must not. */
 LLVMValueRef lt_emit_load(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                           unsigned lane, lt_dtype t, lt_guard guard);
-/* Every second of 2·lanes - 1 consecutive elements, the rest zero: two vectors, which begin with the first and end with
- * the last one, so that no other is touched, and a shuffle. */
+/* Every second of 2·lanes - 1 consecutive elements, the last one again in lanes behind it: two vectors, which begin
+ * with the first and end with the last one, so that no other is touched, and a shuffle. */
 LLVMValueRef lt_emit_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigned lanes);
 void lt_emit_store(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                    unsigned lane, lt_dtype t, LLVMValueRef v);

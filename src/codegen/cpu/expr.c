@@ -183,14 +183,12 @@ LLVMValueRef lt_emit_every_second(lt_ll *l, LLVMValueRef at, lt_dtype t, unsigne
   const unsigned span = 2 * lanes - 1, first = LT_MIN(span, LT_LANES), behind = span - first;
   LLVMValueRef low = lt_emit_load_row(l, at, t, first);
   LLVMValueRef high = behind ? lt_emit_load_row(l, lt_ll_at(l, at, NULL, t, behind), t, LT_LANES) : NULL;
-  int pick[LT_LANES], exist[LT_LANES];
+  int pick[LT_LANES];
   for (unsigned i = 0; i < LT_LANES; i++) {
     const unsigned e = LT_MIN(2 * i, span - 1);
     pick[i] = (int)(e < LT_LANES ? e : LT_LANES + e - behind);
-    exist[i] = (int)(i < lanes ? i : LT_LANES);
   }
-  LLVMValueRef v = lt_ll_shuffle(l, low, high, pick, LT_LANES);
-  return lanes == LT_LANES ? v : lt_ll_shuffle(l, v, LLVMConstNull(LLVMTypeOf(v)), exist, LT_LANES);
+  return lt_ll_shuffle(l, low, high, pick, LT_LANES);
 }
 
 static LLVMValueRef load_lanes(lt_ll *l, LLVMValueRef at, lt_dtype t, int64_t stride, unsigned lanes) {
