@@ -27,17 +27,17 @@
 #include <unistd.h>
 
 enum {
+  LINE = 128, /* what threads write apart stands so far apart: caches fetch two lines at a time */
   MAX_THREADS = 1024,
   SPIN = 100000,       /* nanoseconds at most, where there is a core for each thread: as long as waking one up takes */
   SPIN_CROWDED = 1000, /* and where there is not */
-  SPIN_LEAST = 1000,
+  SPIN_PARTS = 10,     /* a tenth of it is the least: most waits are shorter, and what follows from them is learnt */
   SPINS_PER_CLOCK = 16,
-  OWN_PART = 8, /* an eighth of what is left of the own share, a quarter of another's */
-  OTHER_PART = 4,
+  PART = 4,          /* a quarter of what is left of a share is taken */
   MAX_ROUND = 0xffff /* indices in one job */
 };
 
-typedef struct share { _Alignas(64) _Atomic uint64_t word; } share;
+typedef struct share { _Alignas(LINE) _Atomic uint64_t word; } share;
 
 struct lathe_pool {
   lathe_parallel parallel;
@@ -51,12 +51,12 @@ struct lathe_pool {
   pthread_cond_t wake, finished;
   atomic_int sleepers, caller_sleeps, stop;
   int arrived; /* workers that reached worker_main; under the lock */
-  _Alignas(64) _Atomic uint32_t job;
+  _Alignas(LINE) _Atomic uint32_t job;
   _Atomic int64_t n;
   _Atomic int64_t first; /* what index 0 of this round stands for */
   _Atomic(void *) arg;
   _Atomic(void (*)(void *arg, int64_t i)) body;
-  _Alignas(64) _Atomic int64_t done;
+  _Alignas(LINE) _Atomic int64_t done;
 };
 
 static _Thread_local bool inside; /* this thread is running a body */
@@ -93,7 +93,8 @@ static bool spin(const lathe_pool *p, int64_t *patience, bool (*ready)(const lat
     relax();
     if (i % SPINS_PER_CLOCK == 0 && now() >= end) break;
   }
-  *patience = *patience / 2 > SPIN_LEAST ? *patience / 2 : SPIN_LEAST;
+  const int64_t least = p->spin / SPIN_PARTS;
+  *patience = *patience / 2 > least ? *patience / 2 : least;
   return false;
 }
 
@@ -117,7 +118,7 @@ static int64_t work_on(lathe_pool *p, share *s, bool own) {
     int64_t first = atomic_load_explicit(&p->first, memory_order_acquire);
     void *arg = atomic_load_explicit(&p->arg, memory_order_acquire);
     void (*body)(void *, int64_t) = atomic_load_explicit(&p->body, memory_order_acquire);
-    int64_t part = own ? OWN_PART : OTHER_PART, count = left > part ? left / part : 1;
+    int64_t count = left > PART ? left / PART : 1;
     if (own) begin += count;
     else end -= count;
     if (!atomic_compare_exchange_strong(&s->word, &w, word_of(word_job(w), begin, end))) continue;
@@ -273,11 +274,11 @@ static void free_all(lathe_pool *p) {
 lathe_pool *lathe_pool_new(int threads) {
   if (threads < 1) threads = 1;
   if (threads > MAX_THREADS) threads = MAX_THREADS;
-  lathe_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
+  lathe_pool *p = aligned_alloc(LINE, sizeof *p);
   if (!p) return NULL;
   memset(p, 0, sizeof *p);
   p->worker = calloc((size_t)threads, sizeof *p->worker);
-  p->share = aligned_alloc(64, (size_t)threads * sizeof *p->share);
+  p->share = aligned_alloc(LINE, (size_t)threads * sizeof *p->share);
   if (!p->worker || !p->share) {
     free_all(p);
     return NULL;

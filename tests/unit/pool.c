@@ -58,7 +58,7 @@ START_TEST(more_indices_than_a_job_has) {
 }
 END_TEST
 
-enum { OTHERS = 15 };
+enum { OTHERS = 7 };
 
 static void wait_for_the_others(void *arg, int64_t i) {
   _Atomic int *done = arg;
