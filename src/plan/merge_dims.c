@@ -185,9 +185,25 @@ static double lt_work(const lt_kernel *k) {
   return n;
 }
 
+enum { LT_TILE_POINTS = 25 }; /* 5x5 taps of a weight gradient */
+
+static bool lt_in_chains(const lt_kernel *k) {
+  return k->kind == LT_K_REDUCE && k->reduce == LT_SUM_CHAIN && k->block_dim != LT_NONE;
+}
+
+int lt_tile_dims(const lt_kernel *k) {
+  int n = 0;
+  int64_t points = 1;
+  for (int d = k->n_dims - 2; lt_in_chains(k) && d >= 0 && d != k->block_dim; d--, n++) {
+    if (n && (points > LT_TILE_POINTS || k->extent[d] > LT_TILE_POINTS / points)) break;
+    points *= k->extent[d];
+  }
+  return n;
+}
+
 static int64_t lt_choose_tasks(lt_kernel *k) {
   k->n_task_dims = 0;
-  const int most = lt_turned_dim(k) == LT_NONE ? k->n_dims - 1 : k->n_dims - 2;
+  const int most = k->n_dims - 1 - (lt_turned_dim(k) == LT_NONE ? lt_tile_dims(k) : 1);
   double inner = lt_work(k);
   int64_t tasks = 1;
   while (k->n_task_dims < most && tasks < LT_TASKS && inner / (double)k->extent[k->n_task_dims] >= LT_TASK_MIN / 2) {
@@ -198,10 +214,11 @@ static int64_t lt_choose_tasks(lt_kernel *k) {
   return tasks;
 }
 
-/* In how many parts dim d goes best, 1: it does not. Lanes, and what is turned beside them, go in whole vectors. */
+/* In how many parts dim d goes best, 1: it does not. Lanes, and what is turned beside them, go in whole vectors; what
+ * is walked together stays together. */
 static int64_t lt_parts_of(const lt_kernel *k, int d) {
-  const bool lane = d == k->n_dims - 1;
-  if (lt_dim_fixed(k, d) || lt_dim_indexed(k, d) || (lane && k->n_rdims)) return 1;
+  const bool lane = d == k->n_dims - 1, together = !lane && d >= k->n_dims - 1 - lt_tile_dims(k);
+  if (lt_dim_fixed(k, d) || lt_dim_indexed(k, d) || (lane && k->n_rdims) || together) return 1;
   const int64_t unit = lane || d == lt_turned_dim(k) ? LT_LANES : 1;
   int64_t best = 1;
   double least = lt_waiting(1, 1);

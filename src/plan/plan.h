@@ -288,6 +288,9 @@ int lt_turned_dim(const lt_kernel *k);
  * of all work that the largest task has. */
 double lt_waiting(int64_t tasks, double largest);
 bool lt_lies_across(const lt_kernel *k, const lt_access *a); /* strided in the lanes */
+/* Of chains over blocks of channels: how many dims before the lanes are walked together, and are no task dims. 0:
+ * another kernel. */
+int lt_tile_dims(const lt_kernel *k);
 /* Two kernels with the same key are the same code up to buffer addresses (used to share functions). The text excludes
  * names, buffers' offsets and flop counts. */
 void lt_kernel_key(lt_str *out, const lt_kernel *k);

@@ -105,21 +105,25 @@ static lt_conv2d_attrs conv_attrs(const window *w) {
   return a;
 }
 
-static void build_conv(lt_graph *g, kc_case *c) {
-  kc_rng r = kc_rng_of(c);
-  window w = choose_window(&r);
-  bool weight = kc_chance(&r, 70);
-  lt_conv2d_attrs a = conv_attrs(&w);
-  lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w),
-           k = leaf4(g, "q", weight, w.oc, w.c / w.groups, w.k[0], w.k[1]);
-  lt_value b = kc_chance(&r, 50) ? kc_leaf(g, "q", weight, LT_F32, 1, &w.oc) : 0;
+static void forward(lt_graph *g, kc_rng *r, const window *w) {
+  bool weight = kc_chance(r, 70);
+  lt_conv2d_attrs a = conv_attrs(w);
+  lt_value x = leaf4(g, "q", false, w->n, w->c, w->h, w->w),
+           k = leaf4(g, "q", weight, w->oc, w->c / w->groups, w->k[0], w->k[1]);
+  lt_value b = kc_chance(r, 50) ? kc_leaf(g, "q", weight, LT_F32, 1, &w->oc) : 0;
   lt_value y = lt_emit(g, LT_OP_conv2d, &a, (lt_value[]){x, k, b}, 3);
-  int64_t tail = kc_pick(&r, 0, 9);
-  if (tail == 1) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", false, w.n, w.oc, w.oh, w.ow));
-  if (tail == 2) y = lt_binary(g, LT_OP_mul, y, leaf4(g, "q", weight, 1, w.oc, 1, 1));
+  int64_t tail = kc_pick(r, 0, 9);
+  if (tail == 1) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", false, w->n, w->oc, w->oh, w->ow));
+  if (tail == 2) y = lt_binary(g, LT_OP_mul, y, leaf4(g, "q", weight, 1, w->oc, 1, 1));
   if (tail == 3) output(g, y);
   if (tail <= 3) y = lt_unary(g, tail == 2 ? LT_OP_neg : LT_OP_relu, y);
   output(g, y);
+}
+
+static void build_conv(lt_graph *g, kc_case *c) {
+  kc_rng r = kc_rng_of(c);
+  window w = choose_window(&r);
+  forward(g, &r, &w);
 }
 
 static void build_conv_f64(lt_graph *g, kc_case *c) {
@@ -143,20 +147,34 @@ static void stretch(window *w, kc_rng *r) {
   limit(w, 400e3);
 }
 
+static void grad_input(lt_graph *g, kc_rng *r, const window *w) {
+  lt_conv2d_attrs b = conv_attrs(w);
+  lt_conv2d_grad_input_attrs a = {
+    .size = {{w->h, w->w}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w->groups};
+  lt_value gy = leaf4(g, "q", false, w->n, w->oc, w->oh, w->ow);
+  lt_value k = leaf4(g, "q", kc_chance(r, 70), w->oc, w->c / w->groups, w->k[0], w->k[1]);
+  lt_value y = emit2(g, LT_OP_conv2d_grad_input, &a, gy, k);
+  /* Windows that lie apart leave many zeros: where something is added to them, a wrong one shows. */
+  int64_t tail = kc_pick(r, 0, 4);
+  if (tail == 0) y = lt_binary(g, LT_OP_mul, y, leaf4(g, "q", false, w->n, w->c, w->h, w->w));
+  if (tail >= 3) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", false, w->n, w->c, w->h, w->w));
+  output(g, y);
+}
+
 static void build_grad_input(lt_graph *g, kc_case *c) {
   kc_rng r = kc_rng_of(c);
   window w = choose_window(&r);
   if (kc_chance(&r, 20)) stretch(&w, &r);
-  lt_conv2d_attrs b = conv_attrs(&w);
-  lt_conv2d_grad_input_attrs a = {
-    .size = {{w.h, w.w}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
-  lt_value gy = leaf4(g, "q", false, w.n, w.oc, w.oh, w.ow);
-  lt_value k = leaf4(g, "q", kc_chance(&r, 70), w.oc, w.c / w.groups, w.k[0], w.k[1]);
-  lt_value y = emit2(g, LT_OP_conv2d_grad_input, &a, gy, k);
-  /* Windows that lie apart leave many zeros: where something is added to them, a wrong one shows. */
-  int64_t tail = kc_pick(&r, 0, 4);
-  if (tail == 0) y = lt_binary(g, LT_OP_mul, y, leaf4(g, "q", false, w.n, w.c, w.h, w.w));
-  if (tail >= 3) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", false, w.n, w.c, w.h, w.w));
+  grad_input(g, &r, &w);
+}
+
+static void grad_weight(lt_graph *g, kc_rng *r, const window *w) {
+  lt_conv2d_attrs b = conv_attrs(w);
+  lt_conv2d_grad_weight_attrs a = {
+    .kernel = {{w->k[0], w->k[1]}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w->groups};
+  lt_value x = leaf4(g, "q", false, w->n, w->c, w->h, w->w), gy = leaf4(g, "q", false, w->n, w->oc, w->oh, w->ow);
+  lt_value y = emit2(g, LT_OP_conv2d_grad_weight, &a, x, gy);
+  if (kc_chance(r, 25)) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", true, w->oc, w->c / w->groups, w->k[0], w->k[1]));
   output(g, y);
 }
 
@@ -164,13 +182,17 @@ static void build_grad_weight(lt_graph *g, kc_case *c) {
   kc_rng r = kc_rng_of(c);
   window w = choose_window(&r);
   if (kc_chance(&r, 20)) w.n = kc_pick(&r, 4, 9), limit(&w, 600e3);
-  lt_conv2d_attrs b = conv_attrs(&w);
-  lt_conv2d_grad_weight_attrs a = {
-    .kernel = {{w.k[0], w.k[1]}}, .stride = b.stride, .pad = b.pad, .dilation = b.dilation, .groups = w.groups};
-  lt_value x = leaf4(g, "q", false, w.n, w.c, w.h, w.w), gy = leaf4(g, "q", false, w.n, w.oc, w.oh, w.ow);
-  lt_value y = emit2(g, LT_OP_conv2d_grad_weight, &a, x, gy);
-  if (kc_chance(&r, 25)) y = lt_binary(g, LT_OP_add, y, leaf4(g, "q", true, w.oc, w.c / w.groups, w.k[0], w.k[1]));
-  output(g, y);
+  grad_weight(g, &r, &w);
+}
+
+/* Rows of several tiles, whose first and last ones look outside the image. */
+static void build_depthwise(lt_graph *g, kc_case *c) {
+  kc_rng r = kc_rng_of(c);
+  window w = choose_window(&r);
+  w.groups = w.oc = w.c, w.h = kc_pick(&r, 1, 24), w.w = kc_pick(&r, 1, 70);
+  limit(&w, 400e3);
+  (*(void (*const[])(lt_graph *, kc_rng *, const window *)){forward, grad_input, grad_weight}[kc_pick(&r, 0, 2)])(g, &r,
+                                                                                                                  &w);
 }
 
 static lt_max_pool_attrs pool_attrs(kc_rng *r, window *w) {
@@ -560,5 +582,6 @@ const kc_family kc_families[] = {
   {"random", 20, build_random},
   {"graph", 400, kc_build_graph},
   {"long_k", KC_LONG_K, kc_build_long_k},
+  {"depthwise", 500, build_depthwise},
 };
 const int kc_family_count = (int)LT_COUNT(kc_families);

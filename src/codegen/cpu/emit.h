@@ -77,6 +77,8 @@ LLVMValueRef lt_emit_convert(lt_ll *l, LLVMValueRef v, lt_dtype from, lt_dtype t
  * one. */
 typedef void (*lt_at_point)(lt_ll *l, void *arg, const lt_point *p);
 void lt_emit_walk(lt_ll *l, const lt_kernel *k, lt_point *p, bool one_lane, lt_at_point at, void *arg);
+/* The same of the dims before `dim` alone: `at` does the rest. */
+void lt_emit_walk_before(lt_ll *l, const lt_kernel *k, lt_point *p, unsigned dim, lt_at_point at, void *arg);
 
 /* One function per kind of kernel (kernels.def), and its number of tasks where the kind has its own. */
 #define TASKS_DIMS(name)

@@ -146,13 +146,13 @@ static int64_t access_cost(const lt_access *x, int lane) {
   return strided ? 2 * LT_LANES : 1 + x->n_index * 8;
 }
 
-static int64_t cost(const lt_rtile *t) {
-  const lt_kernel *k = t->k;
+int64_t lt_epilogue_cost(const lt_kernel *k, const lt_rows *rows) {
   int64_t sum = 0;
-  for (uint32_t i = 0; i < k->n_store; i++) sum += t->store[i] ? 1 : access_cost(&k->store[i].to, t->cut->lane);
+  const int lane = k->n_dims - 1;
+  for (uint32_t i = 0; i < k->n_store; i++) sum += rows && rows->store[i] ? 1 : access_cost(&k->store[i].to, lane);
   for (uint32_t i = 0; i < k->n_expr; i++) {
     const lt_instr *x = &k->expr[i];
-    if (x->kind == LT_X_LOAD) sum += t->load[i] ? 1 : access_cost(&k->access[x->access], t->cut->lane);
+    if (x->kind == LT_X_LOAD) sum += rows && rows->load[i] ? 1 : access_cost(&k->access[x->access], lane);
     else if (x->kind == LT_X_MAP) sum += lt_op_table[x->op].rounds == LT_ROUNDS_CURVE ? 40 : 1;
   }
   return sum;
@@ -166,7 +166,8 @@ void lt_epilogue_begin(lt_rtile *t, const lt_bufs *bufs) {
     if (k->expr[i].kind == LT_X_LOAD) t->load[i] = tile_for(t, &k->access[k->expr[i].access], k->expr[i].dtype);
   for (uint32_t i = 0; i < k->n_store; i++)
     t->store[i] = tile_for(t, &k->store[i].to, k->expr[k->store[i].value].dtype);
-  t->looped = t->len > 1 && t->len * t->blocks * cost(t) > (k->contract->cut ? FROM_FRAME : WRITTEN_OUT);
+  const int64_t cost = lt_epilogue_cost(k, &(lt_rows){.load = t->load, .store = t->store});
+  t->looped = t->len > 1 && t->len * t->blocks * cost > (k->contract->cut ? FROM_FRAME : WRITTEN_OUT);
   if (t->l->target->small) return;
   for_loads(t, bufs, part_ahead);
   for_stores(t, bufs, part_ahead);

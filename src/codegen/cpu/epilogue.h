@@ -28,6 +28,8 @@ typedef struct lt_rtile {
 
 /* How far operand a of pixel p is from that of the tile's first one, in elements. */
 int64_t lt_rtile_displacement(const lt_rtile *t, const lt_access *a, int64_t p);
+/* Instructions of k's epilogue at one point, about; rows: NULL, or what stands elsewhere. */
+int64_t lt_epilogue_cost(const lt_kernel *k, const lt_rows *rows);
 /* Before K: how the epilogue will be done (load, store, looped), and its far lines asked for. */
 void lt_epilogue_begin(lt_rtile *t, const lt_bufs *bufs);
 /* After K: sums [pixel][block], as values, or in the frame where the epilogue is looped. */

@@ -60,6 +60,13 @@ void lt_emit_walk(lt_ll *l, const lt_kernel *k, lt_point *p, bool one_lane, lt_a
   walk_dim(l, &w, 0);
 }
 
+static void call_at(lt_ll *l, const walk *w) { w->at(l, w->arg, w->p); }
+
+void lt_emit_walk_before(lt_ll *l, const lt_kernel *k, lt_point *p, unsigned dim, lt_at_point at, void *arg) {
+  walk w = {k, p, false, dim, call_at, at, arg};
+  walk_dim(l, &w, 0);
+}
+
 /* load, store: by instruction and by store, 16 vectors in the frame where it lies across the lanes (lt_turned_dim) */
 typedef struct loops { const lt_kernel *k; lt_bufs bufs; LLVMValueRef *load, *store; } loops;
 

@@ -10,7 +10,8 @@
  * change places, along: the vector is rotated by R mod 16).
  *
  * Sums of floats that are cut into runs, and short ones of 16 partial sums, are written out as far as that is fast
- * (reduce_runs.c). What does not change along the reduced dims is computed before them.
+ * (reduce_runs.c). Chains over blocks of channels are made at several output points at a time (reduce_tile.c). What
+ * does not change along the reduced dims is computed before them.
  *
  * Windows that may leave the image: one branch asks whether this one is inside altogether and takes code without
  * guards. */
@@ -473,9 +474,10 @@ void lt_emit_reduce(lt_ll *l, const lt_kernel *k) {
     if (k->rexpr[i].kind == LT_X_LOAD) r.guarded |= k->access[k->rexpr[i].access].n_index > 0;
   for (uint32_t i = 0; i < k->n_expr; i++) r.counted |= k->expr[i].kind == LT_X_COUNT;
   lt_point p = {0};
-  r.still = find_still(l, k);
-  r.runs = lt_runs_begin(&r);
   lt_emit_buffers(l, &r.bufs, k, LLVMGetParam(l->fn, 0));
   lt_emit_task(l, k, &p, LLVMGetParam(l->fn, 1));
+  if (lt_emit_reduce_tiles(&r, &p)) return;
+  r.still = find_still(l, k);
+  r.runs = lt_runs_begin(&r);
   lt_emit_walk(l, k, &p, r.along, at_point, &r);
 }

@@ -1,4 +1,5 @@
-/* reduce.h: what reductions of all kinds share (reduce.c), and sums of floats in runs (reduce_runs.c). */
+/* reduce.h: what reductions of all kinds share (reduce.c), sums of floats in runs (reduce_runs.c), and chains
+ * in tiles (reduce_tile.c). */
 #ifndef LT_REDUCE_H
 #define LT_REDUCE_H
 #include "codegen/cpu/pairwise.h"
@@ -61,4 +62,7 @@ void lt_reduce_carry_out(const lt_ll_loop *loop, lt_sums *s);
 /* Does reduce_runs.c make this sum? Then `walk` says how. In the entry block. */
 bool lt_runs_begin(lt_reduction *r);
 void lt_runs_sum(const lt_reduction *r, lt_sums *s, lt_point *p); /* its parts in order */
+/* reduce_tile.c: emits k where it is walked in tiles (lt_tile_dims), from p, where the task's dims are set. In the
+ * entry block. */
+bool lt_emit_reduce_tiles(const lt_reduction *r, lt_point *p);
 #endif
