@@ -137,6 +137,8 @@ static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
   const lt_type *y = lt_type_of(g, n->out);
   lt_conv c;
   if (conv_of(&c, s, n)) {
+    /* `rows` reads a copy, but who makes many channels had better make blocks */
+    if (c.algorithm == LT_ALGORITHM_rows && c.groups == 1 && c.channels >= 16) prefer(s, n->in[0]);
     if (!walks_channels(c.algorithm)) return;
     if (c.channels >= 16 || c.algorithm == LT_ALGORITHM_depthwise) prefer(s, n->in[0]);
     if (lt_facts(n)->blocks == LT_BLOCKS_WGRAD) prefer(s, n->in[1]);
