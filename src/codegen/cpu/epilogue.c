@@ -5,7 +5,6 @@
 enum {
   WRITTEN_OUT = 300, /* instructions written out at the end of a tile */
   FROM_FRAME = 100,  /* the same where K is cut in runs: the totals are in the frame anyway, and the tile is long */
-  WORTH = 4          /* pixels in a row for which turning takes less than one by one */
 };
 
 static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) {
@@ -87,7 +86,7 @@ static LLVMValueRef tile_for(const lt_rtile *t, const lt_access *a, lt_dtype typ
   int64_t parts = 0;
   if (a->n_index || type == LT_BOOL || !lt_lies_across(t->k, a)) return NULL;
   for (int64_t p = 0; p < t->len; p += neighbours(t, a, p)) parts++;
-  return parts * WORTH <= t->len ? lt_emit_frame_tile(t->l, type, t->len * t->blocks) : NULL;
+  return parts * LT_TURN_WORTH <= t->len ? lt_emit_frame_tile(t->l, type, t->len * t->blocks) : NULL;
 }
 
 typedef void at_part(const lt_rtile *t, const lt_access *a, lt_dtype type, LLVMValueRef tile, LLVMValueRef in,

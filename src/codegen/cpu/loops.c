@@ -155,7 +155,11 @@ static void turned_plane(lt_ll *l, const walk *w) {
     turned_rows(l, w, LT_LANES);
     lt_ll_loop_end(l, &rows);
   }
-  if (whole == n) return;
+  for (int64_t i = whole; i < n && n - whole < LT_TURN_WORTH; i++) {
+    w->p->i[turned] = lt_ll_i64(l, i);
+    walk_lanes(l, w);
+  }
+  if (n - whole < LT_TURN_WORTH) return;
   w->p->i[turned] = lt_ll_i64(l, whole);
   turned_rows(l, w, (unsigned)(n - whole));
 }

@@ -7,6 +7,8 @@
 #define LT_TURN_H
 #include "codegen/llvm_util.h"
 
+enum { LT_TURN_WORTH = 4 }; /* columns from which on turning takes less than one element after the other */
+
 /* to[j·back + i] = from[i·step + j] for i < rows, j < cols, both at most 16: a call of a function that the module's
  * kernels share. */
 void lt_emit_turn(lt_ll *l, lt_dtype t, unsigned rows, unsigned cols, LLVMValueRef from, int64_t step, LLVMValueRef to,
