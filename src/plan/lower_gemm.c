@@ -124,7 +124,8 @@ static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value 
   lt_kernel_finish(&kb);
 }
 
-void lt_lower_products(lt_builder *b, const lt_unit *u, const lt_node *n, const lt_rows *from, const lt_rows *to) {
+void lt_lower_products(lt_builder *b, const lt_unit *u, const lt_node *n, const lt_row_matrices *from,
+                       const lt_row_matrices *to) {
   lt_type y = *lt_type_of(b->g, n->out);
   product p = {.k = lt_type_of(b->g, n->in[0])->dim[2]};
   lt_kernel_builder kb;

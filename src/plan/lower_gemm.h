@@ -4,9 +4,10 @@
 #include "plan/build.h"
 
 /* Matrices [E] of `rows` rows that stand `step` elements apart. */
-typedef struct lt_rows { uint32_t buffer; int64_t rows, step; } lt_rows;
+typedef struct lt_row_matrices { uint32_t buffer; int64_t rows, step; } lt_row_matrices;
 
 /* Rows [E, from->rows, C] times the right operand [E, C, N] of the matmul n, into to; both steps are those of whole
  * blocks of 16. */
-void lt_lower_products(lt_builder *b, const lt_unit *u, const lt_node *n, const lt_rows *from, const lt_rows *to);
+void lt_lower_products(lt_builder *b, const lt_unit *u, const lt_node *n, const lt_row_matrices *from,
+                       const lt_row_matrices *to);
 #endif

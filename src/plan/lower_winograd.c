@@ -100,7 +100,7 @@ typedef struct space { lt_coord image, channel, tile, at[2]; } space; /* at: row
 
 /* The numbers of the tiles of piece `of`: value v [E, T, C], or if v is 0 a buffer, its channels filled up to whole
  * blocks. */
-typedef struct numbers { lt_value v; lt_rows in; piece of; } numbers;
+typedef struct numbers { lt_value v; lt_row_matrices in; piece of; } numbers;
 
 static int64_t tiles_in(const piece *p) { return p->images * p->rows * p->cols; }
 

@@ -351,11 +351,13 @@ static const char *const wide[] = {
   "x: f32[1, 2, 600, 600]) -> r { r = grad(sum(max_pool(x, kernel=7, stride=50, pad=3)), x)",
 };
 
-START_TEST(large_windows) {
+static void check_body(const char *body) {
   char text[300];
-  snprintf(text, sizeof text, "network t(%s }", wide[_i]);
+  snprintf(text, sizeof text, "network t(%s }", body);
   ck_assert_msg(check_text(text), "%s has no result", text);
 }
+
+START_TEST(large_windows) { check_body(wide[_i]); }
 END_TEST
 
 /* Results and residuals in NCHW beside sums with channels in the lanes: whole and narrow tiles, planes that tiles
@@ -372,11 +374,7 @@ static const char *const across[] = {
   "x: f32[1, 24, 17, 19]) -> r, m { r = conv2d(x, out_channels=33, kernel=1)\n  m = less(0, r)",
 };
 
-START_TEST(across_the_lanes) {
-  char text[300];
-  snprintf(text, sizeof text, "network t(%s }", across[_i]);
-  ck_assert_msg(check_text(text), "%s has no result", text);
-}
+START_TEST(across_the_lanes) { check_body(across[_i]); }
 END_TEST
 
 /* ---- networks that went wrong once ------------------------------------------------------------------------------- */
