@@ -259,16 +259,19 @@ static void at_tiles(lt_ll *l, void *arg, const lt_point *at) {
   steps_along(t, NULL, &p, d, t->r->k->extent[d], t->size[d], t->dims == 1, tiles_from);
 }
 
-/* As many points as registers hold beside an operand of each kind, in about equal parts of each dim. */
-static void choose_size(lt_points *t) {
+/* As many points as registers hold beside an operand of each kind, in about equal parts of each dim. False: they hold
+ * no two. */
+static bool choose_size(lt_points *t) {
   const lt_kernel *k = t->r->k;
   const lt_target *target = t->r->l->target;
   int64_t held = (int64_t)target->vector_regs / lt_tile_vectors(target, k->acc);
-  int64_t room = LT_MAX(LT_MIN(held - SPARE, MOST), 1);
+  int64_t room = LT_MIN(held - SPARE, MOST);
+  if (room < 2) return false;
   for (unsigned d = t->first + t->dims; d-- > t->first;) {
     t->size[d] = lt_ceil_div(k->extent[d], lt_ceil_div(k->extent[d], room));
     room = LT_MAX(room / t->size[d], 1);
   }
+  return true;
 }
 
 bool lt_emit_reduce_tiles(const lt_reduction *r, lt_point *p) {
@@ -279,7 +282,7 @@ bool lt_emit_reduce_tiles(const lt_reduction *r, lt_point *p) {
   if (!lt_points_flat(&t.flat, l->arena, k)) return false;
   t.first = k->n_dims - 1u - t.dims;
   for (unsigned d = 0; d < LT_MAX_DIMS; d++) t.reach[d].hi = LT_MAX(k->extent[d] - 1, 0);
-  choose_size(&t);
+  if (!choose_size(&t)) return false;
   t.frame = LLVMBuildAlloca(l->b, LLVMArrayType2(r->vec, LT_PARTS), "");
   lt_emit_walk_before(l, k, p, t.first, at_tiles, &t);
   return true;
