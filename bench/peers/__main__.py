@@ -6,7 +6,7 @@ busy machine, the time that this process has used of the CPU, one thread. --isa 
 would run, of all who can be told so (contenders.py). The report, NAME.json, NAME.md and NAME.svg, goes to
 DIR: docs/benchmarks where all groups were run in full, else BUILD/peers. Each group runs in a process of its own.
 """
-import argparse, datetime, json, os, pathlib, subprocess, sys, tempfile, time
+import argparse, datetime, json, os, pathlib, resource, subprocess, sys, tempfile, time
 sys.dont_write_bytecode = True
 import report
 
@@ -84,8 +84,22 @@ def machine(options):
     names = ("avx512f", "avx512"), ("avx2", "avx2"), ("sve", "sve"), ("asimd", "neon")
     isa = next((name for flag, name in names if flag in flags), "other")
     asked = {"asked": True} if options.isa and options.isa != isa else {}
-    return {"cpu": facts.get("model name", "unknown").strip(), "cores": len(os.sched_getaffinity(0)), "isa": options.isa or isa, **asked,
-            "load": round(os.getloadavg()[0], 2)}
+    return {"cpu": facts.get("model name", "unknown").strip(), "cores": len(os.sched_getaffinity(0)), "isa": options.isa or isa, **asked}
+
+
+def cores_used():
+    """Seconds of all cores so far: of everybody, and of this process and its children that have ended. None: unknown here."""
+    try: ticks = [int(word) for word in pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:]]
+    except OSError: return None
+    user, nice, system, _, _, interrupts, soft, stolen = ticks[:8]
+    own = sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    return (user + nice + system + interrupts + soft + stolen) / os.sysconf("SC_CLK_TCK"), own
+
+
+def others(before, after, seconds):
+    """How many cores other processes kept busy meanwhile."""
+    if not before or not after: return None
+    return round(max((after[0] - before[0]) - (after[1] - before[1]), 0) / seconds, 2)
 
 
 def commit():
@@ -124,7 +138,7 @@ def main():
     run = {"machine": machine(options), "date": datetime.date.today().isoformat(), "versions": contenders.versions(), "tables": [],
            "peak": 0, "missing": {}, "clock": options.clock, "commit": commit(), "failed": [],
            "command": " ".join(["./dev bench peers"] + sys.argv[2:])}
-    begin = time.monotonic()
+    begin, used = time.monotonic(), cores_used()
     for group in options.groups or GROUPS:
         with tempfile.TemporaryDirectory() as folder:
             result = pathlib.Path(folder) / "result.json"
@@ -136,6 +150,7 @@ def main():
         run["tables"] += part["tables"]
         run["peak"], run["missing"], run["lathe"] = max(run["peak"], part["peak"]), part["missing"], part["lathe"]
     run["minutes"] = round((time.monotonic() - begin) / 60, 1)
+    run["machine"]["others"] = others(used, cores_used(), time.monotonic() - begin)
     paths = report.write(run, options.out, options.name or report.file_name(run))
     print(report.summary(run), "\n".join(str(p) for p in paths), sep="\n")
     rows = [row for table in run["tables"] for row in table["rows"]]

@@ -106,11 +106,13 @@ peers' is making a session and its first run, in a process that had loaded the l
 
 
 def markdown(run, name):
-    m, load = run["machine"], run["machine"].get("load", 0)
+    m, others = run["machine"], run["machine"].get("others")
+    meanwhile = "" if others is None else f" Other processes kept {others} cores busy meanwhile"
+    if others and others > 0.2: meanwhile += ": a busy machine, the figures are rough, and those of several threads mean little"
     facts = [f"- Machine: {m['cpu']} ({m['isa']}), {m['cores']} cores; FMA peak of one core {run['peak']:.0f} GFLOP/s, measured in "
              "the run.",
-             f"- {run['date']}, `{run['command']}`, {run.get('minutes', '?')} minutes. Load when it began: {load}"
-             + (": a busy machine, the figures are rough, and those of several threads mean little." if load > 0.5 else "."),
+             f"- {run['date']}, `{run['command']}`, {run.get('minutes', '?')} minutes."
+             + (meanwhile and meanwhile + "."),
              f"- Lathe {run.get('lathe', '')}, commit {run.get('commit') or 'unknown'}; "
              + ", ".join(f"{k} {v}" for k, v in run["versions"].items()) + "."]
     if m.get("asked"): facts.append(f"- The machine has more than {m['isa']}: all were told to do without it.")

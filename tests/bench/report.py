@@ -18,7 +18,7 @@ def run():
             {"item": "alone", "threads": 1, "gflop": 1, "ways": ways(Lathe=20), "failed": {}}]
     first = {"item": "D", "threads": 1, "gflop": 0, "ways": ways(Lathe=300, Lathe_cached=50, ONNX_Runtime=100), "failed": {}}
     for name in "Lathe", "Lathe cached": first["ways"][name]["error"] = 3e-5
-    return {"machine": {"cpu": "CPU <x>", "cores": 2, "isa": "avx2", "asked": True, "load": 3.0}, "date": "2026-01-02", "command": "./dev bench peers", "peak": 100.0,
+    return {"machine": {"cpu": "CPU <x>", "cores": 2, "isa": "avx2", "asked": True, "others": 1.5}, "date": "2026-01-02", "command": "./dev bench peers", "peak": 100.0,
             "versions": {"PyTorch": "9.9"}, "missing": {"ONNX Runtime": "not <there>"}, "failed": [], "lathe": "0.1 (LLVM 22, x86_64-linux, znver3)",
             "tables": [{"title": "calls", "rows": rows}, {"title": "first results", "rows": [first]}, {"title": "empty", "rows": []}]}
 
