@@ -85,6 +85,10 @@ LLVMValueRef lt_ll_at(lt_ll *l, LLVMValueRef base, LLVMValueRef index, lt_dtype 
   return plus ? LLVMBuildInBoundsGEP2(l->b, e, p, &k, 1, "") : p;
 }
 
+LLVMValueRef lt_ll_plus(lt_ll *l, LLVMValueRef v, int64_t n) {
+  return n ? LLVMBuildAdd(l->b, v, lt_ll_i64(l, n), "") : v;
+}
+
 LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes) {
   LLVMValueRef n = lt_ll_i64(l, bytes);
   return bytes ? LLVMBuildInBoundsGEP2(l->b, l->i8, base, &n, 1, "") : base;

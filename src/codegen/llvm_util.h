@@ -67,6 +67,7 @@ LLVMValueRef lt_ll_intrinsic(lt_ll *l, const char *name, LLVMTypeRef overload, L
 LLVMValueRef lt_ll_opaque(lt_ll *l, LLVMValueRef pointer);
 /* Ask for the line at `at`, which need not exist, into L2; targets that cannot ask do nothing. */
 void lt_ll_prefetch(lt_ll *l, LLVMValueRef at);
+LLVMValueRef lt_ll_plus(lt_ll *l, LLVMValueRef v, int64_t n); /* v itself where n is 0 */
 LLVMValueRef lt_ll_bytes_on(lt_ll *l, LLVMValueRef base, int64_t bytes);
 LLVMValueRef lt_ll_load_ptr(lt_ll *l, LLVMValueRef base, int64_t index); /* base[index] */
 LLVMValueRef lt_ll_both(lt_ll *l, LLVMValueRef a, LLVMValueRef b);       /* a and b; NULL is true */

@@ -29,10 +29,6 @@ typedef struct contraction {
 
 /* ---- micro-kernels --------------------------------------------------------------------------------------------- */
 
-static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) {
-  return n ? LLVMBuildAdd(l->b, v, lt_ll_i64(l, n), "") : v;
-}
-
 /* Do panels pass one after the other while the rows of a task stay, all of them together more than a cache holds? So it
  * is where blocks go outside, and in products of many small matrices, each with the rows of one task. */
 static bool panels_pass(const contraction *c) {
@@ -224,14 +220,15 @@ static void emit_tiles(contraction *c, LLVMValueRef first, int64_t rows, int64_t
     int64_t row = t.start / cols, col = t.start % cols;
     if (run < 3) {
       run = 1;
-      set_pixel(c, plus(l, first, row), lt_ll_i64(l, col));
+      set_pixel(c, lt_ll_plus(l, first, row), lt_ll_i64(l, col));
       call_tile(c, fn);
       continue;
     }
     lt_ll_loop q = {0};
-    LLVMValueRef from = cols == 1 ? plus(l, first, row) : lt_ll_i64(l, col), to = plus(l, from, run * t.len);
+    LLVMValueRef from = cols == 1 ? lt_ll_plus(l, first, row) : lt_ll_i64(l, col),
+                 to = lt_ll_plus(l, from, run * t.len);
     lt_ll_loop_begin(l, &q, from, to, t.len);
-    set_pixel(c, cols == 1 ? q.i : plus(l, first, row), cols == 1 ? lt_ll_i64(l, 0) : q.i);
+    set_pixel(c, cols == 1 ? q.i : lt_ll_plus(l, first, row), cols == 1 ? lt_ll_i64(l, 0) : q.i);
     call_tile(c, fn);
     lt_ll_loop_end(l, &q);
   }
@@ -299,7 +296,7 @@ static void emit_blocks(contraction *c) {
   int64_t nb = c->tiling.blocks, narrow = t->tail_matters;
   int64_t last = t->blocks - (t->block_groups - 1) * t->task_blocks - narrow;
   LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_blocks), "");
-  LLVMValueRef to = smaller(l, plus(l, from, t->task_blocks), lt_ll_i64(l, t->blocks - narrow));
+  LLVMValueRef to = smaller(l, lt_ll_plus(l, from, t->task_blocks), lt_ll_i64(l, t->blocks - narrow));
   LLVMValueRef many = LLVMBuildSub(l->b, to, from, "");
   LLVMValueRef whole =
     LLVMBuildAdd(l->b, from, LLVMBuildSub(l->b, many, LLVMBuildURem(l->b, many, lt_ll_i64(l, nb), ""), ""), "");
@@ -337,7 +334,7 @@ static void emit_sides(contraction *c, LLVMValueRef group) {
   const in_groups sides = {c->tiling.sides, t->task_sides, t->sides - (t->side_groups - 1) * t->task_sides,
                            t->side_groups > 1};
   LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_sides), "");
-  emit_groups(c, &sides, from, smaller(l, plus(l, from, t->task_sides), lt_ll_i64(l, t->sides)), 0, 0, emit_side);
+  emit_groups(c, &sides, from, smaller(l, lt_ll_plus(l, from, t->task_sides), lt_ll_i64(l, t->sides)), 0, 0, emit_side);
 }
 
 /* i mod n, and i becomes i / n. */
@@ -377,7 +374,7 @@ void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
   if (c.cut.blocks_first) blocks = c.cut.block_groups == 1 ? lt_ll_i64(l, 0) : task;
   c.block_group = blocks;
   c.row_from = LLVMBuildMul(l->b, rows, lt_ll_i64(l, c.cut.task_rows), "");
-  c.row_to = smaller(l, plus(l, c.row_from, c.cut.task_rows), lt_ll_i64(l, c.cut.rows));
+  c.row_to = smaller(l, lt_ll_plus(l, c.row_from, c.cut.task_rows), lt_ll_i64(l, c.cut.rows));
   if (c.cut.side == LT_NONE) emit_blocks(&c);
   else emit_sides(&c, sides);
   if (c.tiling.pixels * c.tiling.blocks * lt_tile_vectors(l->target, k->acc) * c.cut.depth >= LONG_TILE)

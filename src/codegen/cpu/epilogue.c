@@ -7,10 +7,6 @@ enum {
   FROM_FRAME = 100,  /* the same where K is cut in runs: the totals are in the frame anyway, and the tile is long */
 };
 
-static LLVMValueRef plus(lt_ll *l, LLVMValueRef v, int64_t n) {
-  return n ? LLVMBuildAdd(l->b, v, lt_ll_i64(l, n), "") : v;
-}
-
 /* ---- where things are -------------------------------------------------------------------------------------------- */
 
 static int pixel_dim(const lt_rtile *t, int i) { return (int[]){t->cut->row, t->cut->plane, t->cut->col}[i]; }
@@ -28,14 +24,14 @@ static void pixel_when_run(const lt_rtile *t, LLVMValueRef p, LLVMValueRef at[LT
   const lt_cut *c = t->cut;
   at[LT_PIXEL_ROW] = at[LT_PIXEL_PLANE] = lt_ll_i64(l, 0), at[LT_PIXEL_COL] = p;
   if (t->phase == 0 && t->len <= c->width) return;
-  LLVMValueRef flat = plus(l, p, t->phase), cols = lt_ll_i64(l, c->cols), width = lt_ll_i64(l, c->width);
+  LLVMValueRef flat = lt_ll_plus(l, p, t->phase), cols = lt_ll_i64(l, c->cols), width = lt_ll_i64(l, c->width);
   LLVMValueRef in_row = LLVMBuildURem(l->b, flat, cols, "");
   at[LT_PIXEL_ROW] = LLVMBuildUDiv(l->b, flat, cols, "");
   if (c->plane != LT_NONE) {
-    at[LT_PIXEL_PLANE] = plus(l, LLVMBuildUDiv(l->b, in_row, width, ""), -(t->phase / c->width));
+    at[LT_PIXEL_PLANE] = lt_ll_plus(l, LLVMBuildUDiv(l->b, in_row, width, ""), -(t->phase / c->width));
     in_row = LLVMBuildURem(l->b, in_row, width, "");
   }
-  at[LT_PIXEL_COL] = plus(l, in_row, -(t->phase % c->width));
+  at[LT_PIXEL_COL] = lt_ll_plus(l, in_row, -(t->phase % c->width));
 }
 
 int64_t lt_rtile_displacement(const lt_rtile *t, const lt_access *a, int64_t p) {
@@ -53,9 +49,9 @@ static lt_point block_point(const lt_rtile *t, int64_t b) {
   const int64_t per = t->blocks / t->sides, in_side = b % per;
   lt_point point = {.lanes = in_side == per - 1 ? t->lanes : LT_LANES};
   memcpy(point.i, t->at, sizeof point.i);
-  if (c->block != LT_NONE) point.i[c->block] = plus(l, t->at[c->block], in_side);
-  else point.i[c->lane] = plus(l, t->at[c->lane], in_side * LT_LANES);
-  if (c->side != LT_NONE) point.i[c->side] = plus(l, t->at[c->side], b / per);
+  if (c->block != LT_NONE) point.i[c->block] = lt_ll_plus(l, t->at[c->block], in_side);
+  else point.i[c->lane] = lt_ll_plus(l, t->at[c->lane], in_side * LT_LANES);
+  if (c->side != LT_NONE) point.i[c->side] = lt_ll_plus(l, t->at[c->side], b / per);
   return point;
 }
 
@@ -233,7 +229,7 @@ static void emit_looped(const lt_rtile *t, const lt_bufs *bufs, LLVMValueRef fra
   LLVMBasicBlockRef body = lt_ll_block(l), after = lt_ll_block(l);
   LLVMBuildBr(l->b, body);
   LLVMPositionBuilderAtEnd(l->b, body);
-  LLVMValueRef p = LLVMBuildLoad2(l->b, l->i64, counter, ""), next = plus(l, p, 1), pixel[LT_PIXEL_DIMS];
+  LLVMValueRef p = LLVMBuildLoad2(l->b, l->i64, counter, ""), next = lt_ll_plus(l, p, 1), pixel[LT_PIXEL_DIMS];
   LLVMBuildStore(l->b, next, counter);
   pixel_when_run(t, p, pixel);
   LLVMValueRef from = LLVMBuildMul(l->b, p, lt_ll_i64(l, t->blocks * LT_LANES), "");

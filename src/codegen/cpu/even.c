@@ -15,7 +15,6 @@ enum {
 };
 
 static const double WAIT = 0.4, ENOUGH = 0.03, TILE = 0.8, SPLIT = 0.01, ODD = 0.1;
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t tasks_of(const lt_cut *c) { return c->outer * c->side_groups * c->row_groups * c->block_groups; }
 
@@ -26,7 +25,7 @@ static double waiting(const lt_cut *c) {
 
 static double panel_flop(const lt_cut *c, int64_t rows) {
   int64_t pixels = rows * c->cols;
-  double cost = (double)LT_MAX(pixels, PANEL_PIXELS) + TILE * (double)ceil_div(pixels, TILE_PIXELS);
+  double cost = (double)LT_MAX(pixels, PANEL_PIXELS) + TILE * (double)lt_ceil_div(pixels, TILE_PIXELS);
   return 2.0 * LT_LANES * (double)c->depth * cost;
 }
 
@@ -49,17 +48,17 @@ static double cost_of(const lt_cut *c) {
 static void set_groups(lt_cut *c, int64_t rows, int64_t blocks) {
   c->task_rows = LT_MIN(rows, c->rows);
   c->task_blocks = LT_MIN(blocks, c->blocks);
-  c->row_groups = ceil_div(c->rows, c->task_rows);
-  c->block_groups = ceil_div(c->blocks, c->task_blocks);
+  c->row_groups = lt_ceil_div(c->rows, c->task_rows);
+  c->block_groups = lt_ceil_div(c->blocks, c->task_blocks);
 }
 
 /* Rows of one of n groups, blocks of one of n groups: as tiles like them. */
 static int64_t some_rows(const lt_cut *c, int64_t n) {
-  int64_t rows = ceil_div(c->rows, n);
-  return c->cols == 1 && rows > MATRIX_ROWS ? ceil_div(rows, MATRIX_ROWS) * MATRIX_ROWS : rows;
+  int64_t rows = lt_ceil_div(c->rows, n);
+  return c->cols == 1 && rows > MATRIX_ROWS ? lt_ceil_div(rows, MATRIX_ROWS) * MATRIX_ROWS : rows;
 }
 static int64_t some_blocks(const lt_cut *c, int64_t n) {
-  int64_t blocks = ceil_div(c->blocks, n);
+  int64_t blocks = lt_ceil_div(c->blocks, n);
   return n > 1 && blocks > 1 ? blocks + blocks % 2 : blocks;
 }
 
@@ -78,8 +77,8 @@ static void consider(search *s, const lt_cut *c) {
 static void search_sides(search *s) {
   lt_cut c = s->best;
   for (int64_t n = 1; n <= LT_MIN(GROUPS, c.sides); n++) {
-    c.task_sides = ceil_div(c.sides, n);
-    c.side_groups = ceil_div(c.sides, c.task_sides);
+    c.task_sides = lt_ceil_div(c.sides, n);
+    c.side_groups = lt_ceil_div(c.sides, c.task_sides);
     consider(s, &c);
   }
 }

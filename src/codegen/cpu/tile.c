@@ -27,8 +27,6 @@ enum {
 
 /* ---- geometry -------------------------------------------------------------------------------------------------- */
 
-static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 static int64_t depth_of(const lt_contract *c) {
   int64_t sum = 0;
   for (unsigned s = 0; s < c->n_seg; s++) {
@@ -87,7 +85,7 @@ static void find_dims(lt_cut *c, const lt_kernel *k) {
   c->cols = c->col == LT_NONE ? 1 : k->extent[c->col];
   join_planes(c, k);
   int64_t channels = c->block == LT_NONE ? k->extent[c->lane] : k->channels;
-  c->blocks = c->block == LT_NONE ? ceil_div(channels, LT_LANES) : k->extent[c->block];
+  c->blocks = c->block == LT_NONE ? lt_ceil_div(channels, LT_LANES) : k->extent[c->block];
   c->tail = (unsigned)(channels - (c->blocks - 1) * LT_LANES);
   c->tail_matters = c->tail < LT_LANES && tail_matters(k);
   c->outer = 1;
@@ -107,7 +105,7 @@ static int64_t even_part(int64_t rows, int64_t want) {
     if (rows % (want + d) == 0) return want + d;
     if (want > d && rows % (want - d) == 0) return want - d;
   }
-  return ceil_div(rows, ceil_div(rows, want));
+  return lt_ceil_div(rows, lt_ceil_div(rows, want));
 }
 
 typedef struct walk { int n; int64_t extent[8], stride[8]; } walk;
@@ -157,16 +155,16 @@ static void cut_tasks(lt_cut *c, bool blocks_first) {
     rows = (int64_t)LT_MAX(1.0, LT_MIN((double)rows, want));
     /* 84 = 6 x 14 pixels suit the tiles of most targets */
     rows = c->cols == 1 ? LT_MIN(c->rows, LT_MAX(1, rows / 84) * 84)
-                        : even_part(c->rows, LT_MAX(rows, ceil_div(56, c->cols)));
+                        : even_part(c->rows, LT_MAX(rows, lt_ceil_div(56, c->cols)));
   }
   c->blocks_first = blocks_first;
   c->task_rows = rows;
   c->task_blocks = blocks;
-  c->row_groups = ceil_div(c->rows, rows);
-  c->block_groups = ceil_div(c->blocks, blocks);
+  c->row_groups = lt_ceil_div(c->rows, rows);
+  c->block_groups = lt_ceil_div(c->blocks, blocks);
   const double side_flop = row_flop * (double)rows * (double)blocks;
   c->task_sides = even_part(c->sides, (int64_t)LT_MAX(1.0, LT_MIN(1e6, TASK_FLOP / side_flop)));
-  c->side_groups = ceil_div(c->sides, c->task_sides);
+  c->side_groups = lt_ceil_div(c->sides, c->task_sides);
 }
 
 bool lt_large_operand(const lt_kernel *k, int64_t elements) {
@@ -202,7 +200,7 @@ int64_t lt_tasks_contract(const lt_kernel *k) {
 
 /* ---- tiles ----------------------------------------------------------------------------------------------------- */
 
-int64_t lt_tile_count(const lt_tiling *s, int64_t rows, int64_t cols) { return ceil_div(rows * cols, s->pixels); }
+int64_t lt_tile_count(const lt_tiling *s, int64_t rows, int64_t cols) { return lt_ceil_div(rows * cols, s->pixels); }
 
 lt_tile lt_tile_at(const lt_tiling *s, int64_t rows, int64_t cols, int64_t i) {
   int64_t n = lt_tile_count(s, rows, cols), len = rows * cols / n, longer = rows * cols % n;
