@@ -179,7 +179,8 @@ void lt_merge_dims(lt_kernel *k);                          /* merge_dims.c: drop
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
 
 /* ---- kernel_contract.c ---- */
-void lt_contract_cut(lt_contract *c); /* segments are complete: K is cut into runs */
+void lt_contract_cut(lt_contract *c);                                /* segments are complete: K is cut into runs */
+double lt_contract_bytes(const lt_builder *b, const lt_contract *c); /* of both operands' buffers */
 
 /* ---- lowering: lower_hooks.h has a function for each op that is a root ---- */
 /* none was chosen for n, or one that is not for it */

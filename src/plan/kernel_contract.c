@@ -14,6 +14,10 @@ void lt_contract_cut(lt_contract *c) {
   c->cut = steps > LT_RUN_CONTRACT;
 }
 
+double lt_contract_bytes(const lt_builder *b, const lt_contract *c) {
+  return (double)(b->buffer.at[c->a.buffer].bytes + b->buffer.at[c->b.buffer].bytes);
+}
+
 void lt_operands_contract(lt_walk *w, const lt_kernel *k) {
   lt_walk_accesses(w, k);
   lt_walk_own(w, &k->contract->a);

@@ -136,10 +136,6 @@ static void panel_operand(lt_kernel_builder *kb, lt_contract *x, lt_value panel,
   x->b.stride[kb->k.n_dims - 1] = 1;
 }
 
-static double bytes_of(const lt_kernel_builder *kb, const lt_contract *x) {
-  return (double)(kb->b->buffer.at[x->a.buffer].bytes + kb->b->buffer.at[x->b.buffer].bytes);
-}
-
 /* ---- conv2d ---- */
 
 static void contract_forward(lt_builder *b, const lt_unit *u) {
@@ -161,7 +157,7 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
             .all = lt_conv_taps(&v)};
   channel_segments(x, &o, &t, v.c);
   panel_operand(&kb, x, n->in[1], v.c * lt_conv_taps(&v));
-  kb.k.flop = lt_conv_flop(&v), kb.k.bytes = bytes_of(&kb, x);
+  kb.k.flop = lt_conv_flop(&v), kb.k.bytes = lt_contract_bytes(b, x);
   lt_conv_finish(&kb, n->in[2]);
 }
 
@@ -197,7 +193,7 @@ static void lower_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v
   panel_operand(&kb, x, n->in[1], v->oc * lt_conv_taps(v));
   kb.k.flop = 2.0 * (double)(v->n * r->pixels * r->phases * c->pixels * c->phases * r->taps * c->taps) *
               (double)(v->groups * v->c * v->oc);
-  kb.k.bytes = bytes_of(&kb, x);
+  kb.k.bytes = lt_contract_bytes(b, x);
   lt_conv_finish(&kb, 0);
 }
 
@@ -308,7 +304,7 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
                         .b_stride = {g.image, g.row, g.col},
                         .a_stride = {o.image, v->row.stride * o.row, v->col.stride * o.col}};
   lt_contract_cut(x);
-  kb.k.flop = lt_conv_flop(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = bytes_of(&kb, x);
+  kb.k.flop = lt_conv_flop(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = lt_contract_bytes(b, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);
   if (!to->used) {
     lt_conv_store(&kb, r);

@@ -100,11 +100,6 @@ static void product_of(product *p, const lt_type *y) {
   p->m = y->dim[y->rank - 2], p->n = y->dim[y->rank - 1];
 }
 
-static void add_bytes(lt_kernel_builder *kb) {
-  const lt_contract *x = kb->k.contract;
-  kb->k.bytes = (double)(kb->b->buffer.at[x->a.buffer].bytes + kb->b->buffer.at[x->b.buffer].bytes);
-}
-
 static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value bias) {
   const lt_node *n = u->root;
   lt_kernel_builder kb;
@@ -112,7 +107,7 @@ static void lower_product(lt_builder *b, const lt_unit *u, product *p, lt_value 
   lt_contract *x = begin_product(&kb, b, u, n, p);
   x->a = access_a(&kb, p, n->in[0], &x->seg[0].a_stride[0]);
   x->a.masked = false;
-  add_bytes(&kb);
+  kb.k.bytes = lt_contract_bytes(b, x);
   int32_t y = lt_x_result(&kb, kb.k.dtype);
   if (bias) {
     lt_at at = {0};
@@ -134,7 +129,7 @@ void lt_lower_products(lt_builder *b, const lt_unit *u, const lt_node *n, const 
   lt_contract *x = begin_product(&kb, b, u, n, &p);
   x->a = lt_access_zero(from->buffer, 0), x->seg[0].a_stride[0] = 1;
   x->a.stride[p.batch] = from->rows * from->step, x->a.stride[p.row] = from->step;
-  add_bytes(&kb);
+  kb.k.bytes = lt_contract_bytes(b, x);
   lt_store s = {lt_access_zero(to->buffer, 0), lt_x_result(&kb, kb.k.dtype)};
   s.to.stride[p.batch] = to->rows * to->step, s.to.stride[p.row] = to->step;
   s.to.stride[p.block] = LT_LANES, s.to.stride[p.lane] = 1;

@@ -66,7 +66,7 @@ static void lower(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const 
   x->b.stride[R_GROUP] = s->channels * image.channel;
   segments(x, s, &image);
   kb.k.flop = flop;
-  kb.k.bytes = (double)(b->buffer.at[image.buffer].bytes + b->buffer.at[weights.buffer].bytes);
+  kb.k.bytes = lt_contract_bytes(b, x);
   lt_conv_finish(&kb, n->n_in > 2 ? n->in[2] : 0);
 }
 
@@ -150,7 +150,7 @@ static void weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v) {
   lt_contract *x = kb.k.contract = LT_NEW(b->a, lt_contract);
   weight_operands(b, u, v, &cut, x);
   kb.k.flop = lt_conv_flop(v);
-  kb.k.bytes = (double)(b->buffer.at[x->a.buffer].bytes + b->buffer.at[x->b.buffer].bytes);
+  kb.k.bytes = lt_contract_bytes(b, x);
   const int32_t r = lt_x_result(&kb, kb.k.dtype);
   if (cut.n == 1) {
     lt_conv_store(&kb, r);

@@ -57,6 +57,16 @@ static int64_t next_panel(const contraction *c, int64_t blocks) {
   return blocks * stride[c->cut.block];
 }
 
+/* The number of the pixel at `row` and the other coordinates. */
+static LLVMValueRef flat_pixel(const contraction *c, LLVMValueRef row, LLVMValueRef const *at) {
+  lt_ll *l = c->l;
+  const lt_cut *cut = &c->cut;
+  LLVMValueRef pixel = LLVMBuildMul(l->b, row, lt_ll_i64(l, cut->cols), "");
+  if (cut->plane != LT_NONE)
+    pixel = LLVMBuildAdd(l->b, pixel, LLVMBuildMul(l->b, at[cut->plane], lt_ll_i64(l, cut->width), ""), "");
+  return cut->col == LT_NONE ? pixel : LLVMBuildAdd(l->b, pixel, at[cut->col], "");
+}
+
 /* Large panels come from far away: while the tiles of a task pass over one, each asks for its share of the next (behind
  * the last one stands what the next kernel may need). */
 static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t, LLVMValueRef const *at) {
@@ -65,25 +75,27 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
   const int64_t *stride = c->x->b.stride;
   int64_t pixels = cut->task_rows * cut->cols;
   if (!panels_pass(c) || pixels < 2 * u->len || l->target->small) return;
-  LLVMValueRef pixel = cut->row == LT_NONE ? lt_ll_i64(l, 0) : at[cut->row];
-  pixel = LLVMBuildURem(l->b, pixel, lt_ll_i64(l, cut->task_rows), "");
-  pixel = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, cut->cols), "");
-  if (cut->plane != LT_NONE)
-    pixel = LLVMBuildAdd(l->b, pixel, LLVMBuildMul(l->b, at[cut->plane], lt_ll_i64(l, cut->width), ""), "");
-  if (cut->col != LT_NONE) pixel = LLVMBuildAdd(l->b, pixel, at[cut->col], "");
+  LLVMValueRef row = cut->row == LT_NONE ? lt_ll_i64(l, 0) : at[cut->row];
+  LLVMValueRef pixel = flat_pixel(c, LLVMBuildURem(l->b, row, lt_ll_i64(l, cut->task_rows), ""), at);
   t->share = pixels / u->len, t->panel = stride[cut->block];
   LLVMValueRef from = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, stride[cut->block] / pixels), "");
   t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, next_panel(c, u->blocks)), "");
 }
 
+/* Is A so large that its lines come from far away, and worth asking for? Without FMA, where products need registers of
+ * their own, LLVM spills more beside it. */
+static bool asks_for_a(const contraction *c) {
+  const lt_cut *cut = &c->cut;
+  return !c->l->target->small && c->l->target->fma &&
+         lt_large_operand(c->k, cut->outer * cut->rows * cut->cols * cut->depth);
+}
+
 /* Where the channels of a pixel are a line of A that is read by steps along K one after the other and never again
- * (1x1), and A is large, the next tile's lines come from far away: how far apart they stand. Without FMA, where
- * products need registers of their own, LLVM spills more beside it. */
+ * (1x1), the next tile's lines come from far away: how far apart they stand. */
 static int64_t next_pixel(const contraction *c) {
   const lt_kseg *g = &c->x->seg[0];
   const int along = c->cut.col != LT_NONE ? c->cut.col : c->cut.row;
-  const int64_t elements = c->cut.outer * c->cut.rows * c->cut.cols * c->cut.depth;
-  if (along == LT_NONE || c->l->target->small || !c->l->target->fma || !lt_large_operand(c->k, elements)) return 0;
+  if (along == LT_NONE || !asks_for_a(c)) return 0;
   if (g->n < 2 || g->extent[g->n - 1] != LT_LANES || g->a_stride[g->n - 1] != 1) return 0;
   for (unsigned i = 1; i + 1u < g->n; i++)
     if (g->extent[i] > 1) return 0;
@@ -102,8 +114,7 @@ static int next_planes(const contraction *c, int64_t plane) {
 /* Which of the tiles that go over the same rows of A this one is, of `tiles` for each group of blocks. */
 static LLVMValueRef tile_number(const contraction *c, const micro_kernel *u, int64_t tiles, LLVMValueRef const *at) {
   lt_ll *l = c->l;
-  LLVMValueRef pixel = LLVMBuildMul(l->b, at[c->cut.row], lt_ll_i64(l, c->cut.cols), "");
-  if (c->cut.col != LT_NONE) pixel = LLVMBuildAdd(l->b, pixel, at[c->cut.col], "");
+  LLVMValueRef pixel = flat_pixel(c, at[c->cut.row], at);
   LLVMValueRef group = LLVMBuildUDiv(l->b, at[c->cut.block], lt_ll_i64(l, u->blocks), "");
   group = LLVMBuildMul(l->b, group, lt_ll_i64(l, tiles), "");
   return LLVMBuildAdd(l->b, group, LLVMBuildUDiv(l->b, pixel, lt_ll_i64(l, u->len), ""), "");
@@ -118,9 +129,8 @@ static void share_next(const contraction *c, const micro_kernel *u, lt_ktile *t,
   const lt_cut *cut = &c->cut;
   const lt_kseg *g = &c->x->seg[0];
   const int64_t *stride = c->x->a.stride, plane = g->extent[1] * g->a_stride[1];
-  if (l->target->small || !l->target->fma || c->x->n_seg != 1 || g->n != 3 || g->a_stride[2] < LT_LANES) return;
-  if (cut->row == LT_NONE || cut->block == LT_NONE) return;
-  if (!lt_large_operand(c->k, cut->outer * cut->rows * cut->cols * cut->depth)) return;
+  if (c->x->n_seg != 1 || g->n != 3 || g->a_stride[2] < LT_LANES) return;
+  if (cut->row == LT_NONE || cut->block == LT_NONE || !asks_for_a(c)) return;
   if (cut->plane != LT_NONE && stride[cut->plane] == 1 && stride[cut->row] >= LT_LANES) {
     t->next_parts = 1, t->next_tile = stride[cut->row], t->part = lt_ll_i64(l, 0);
     return;
