@@ -186,11 +186,18 @@ static lt_need need_of_conv(const lt_chooser *s, const lt_node *n, unsigned k, c
   return with_halo(LT_PLAIN, &s->plain_halo[v]);
 }
 
-/* A matrix product's right operand stands ready in rows of 16 lanes, or is packed where that pays. */
+/* Is v a weight turned or cut, which would be copied for whoever cannot look through that? */
+static bool moved_leaf(const lt_graph *g, lt_value v) {
+  const lt_node *n = lt_node_of(g, v);
+  return lt_facts(n)->moves == LT_MOVES_INDEX && lt_is_leaf(g, n->in[0]);
+}
+
+/* A matrix product's right operand stands ready in rows of 16 lanes, or is packed where that pays: it always does
+ * where a copy is made anyway. */
 static lt_need need_of_matrix(const lt_chooser *s, const lt_node *n, unsigned k) {
   if (k != 1) return plain();
   bool turned = n->op == LT_OP_matmul && ((const lt_matmul_attrs *)n->attrs)->transpose_b;
-  if (turned || (s->weights_apart && s->fixed[lt_node_of(s->from, n->in[1])->id]))
+  if (turned || moved_leaf(s->from, n->in[1]) || (s->weights_apart && s->fixed[lt_node_of(s->from, n->in[1])->id]))
     return panel(turned ? LT_PANEL_matrix_t : LT_PANEL_matrix, 1);
   return plain();
 }

@@ -308,17 +308,20 @@ static lt_value reduce_max_rule(const lt_try *t) {
   return simple(t->g, LT_OP_reshape, &shape, t->in, 1);
 }
 
+static bool swaps_last_two(const lt_node *transpose) {
+  const lt_ints *perm = &((const lt_transpose_attrs *)transpose->attrs)->perm;
+  const int64_t r = perm->n;
+  bool swap = r >= 2 && perm->v[r - 1] == r - 2 && perm->v[r - 2] == r - 1;
+  for (int64_t k = 0; k < r - 2; k++) swap &= perm->v[k] == k;
+  return swap;
+}
+
 /* A transposition of the last two axes goes into the product. */
 static lt_value matmul_rule(const lt_try *t) {
   lt_matmul_attrs a = *(const lt_matmul_attrs *)t->attrs;
   for (unsigned i = 0; i < 2; i++) {
     const lt_node *n = made_by(t, i, LT_OP_transpose);
-    if (!n) continue;
-    const lt_ints *perm = &((const lt_transpose_attrs *)n->attrs)->perm;
-    int64_t r = perm->n;
-    bool swap = r >= 2 && perm->v[r - 1] == r - 2 && perm->v[r - 2] == r - 1;
-    for (int64_t k = 0; k < r - 2; k++) swap &= perm->v[k] == k;
-    if (!swap) continue;
+    if (!n || !swaps_last_two(n)) continue;
     lt_value in[2] = {t->in[0], t->in[1]};
     in[i] = n->in[0];
     if (i == 0) a.transpose_a = !a.transpose_a;
@@ -367,12 +370,27 @@ static lt_value simple(lt_graph *g, lt_op op, const void *attrs, const lt_value 
   return y ? y : lt_emit(g, op, attrs, in, n_in);
 }
 
+/* A product that is only read turned is made turned, (A·B)' = B'·A', where A is turned already: the gradient of weights
+ * that are read turned. Each sum has the same products in the same order. */
+static lt_value turned_product(const lt_rewrite *r, const lt_node *n, const lt_value *in) {
+  const uint32_t *uses = r->ctx;
+  const lt_node *m = n->op == LT_OP_transpose ? lt_node_of(r->to, in[0]) : NULL;
+  if (!m || m->op != LT_OP_matmul || uses[n->in[0]] != 1 || !swaps_last_two(n)) return 0;
+  const lt_matmul_attrs *a = m->attrs, back = {.transpose_a = !a->transpose_b, .transpose_b = !a->transpose_a};
+  if (!a->transpose_a) return 0;
+  r->to->origin = m->origin;
+  return simple(r->to, LT_OP_matmul, &back, (lt_value[]){m->in[1], m->in[0]}, 2);
+}
+
 static bool visit(lt_rewrite *r, const lt_node *n, const lt_value *in) {
   if (n->cluster || lt_op_table[n->op].flags & (LT_LEAF | LT_HIDDEN)) return false;
   lt_try t = {r->to, n->op, n->attrs, in, n->n_in};
   lt_value y = by_rule(&t);
+  if (!y) y = turned_product(r, n, in);
   if (y) r->map[n->out] = y;
   return y != 0;
 }
 
-void lt_pass_simplify(lt_graph *to, const lt_graph *from) { lt_rewrite_graph(to, from, visit, NULL); }
+void lt_pass_simplify(lt_graph *to, const lt_graph *from) {
+  lt_rewrite_graph(to, from, visit, lt_use_counts(&to->arena, from, lt_live_nodes(&to->arena, from)));
+}
