@@ -480,12 +480,12 @@ static int spills(const char *text, int *loops) {
 }
 
 static void look_for_spills(lt_job *job, void *arg) {
-  static const shape shapes[] = {
-    {64, 56, 64, 3, 1}, {256, 56, 64, 1, 1}, {128, 56, 128, 3, 2}, {256, 14, 1024, 1, 1}, {512, 7, 512, 3, 1}};
+  static const shape shapes[] = {{64, 56, 64, 3, 1}, {256, 56, 64, 1, 1}, {128, 56, 128, 3, 2}, {256, 14, 1024, 1, 1},
+                                 {64, 56, 64, 3, 2}, {512, 7, 512, 3, 1}, {64, 56, 256, 1, 1},  {128, 28, 512, 1, 1}};
   static const char *const cpus[] = {"", "x86-64-v3", "x86-64"};
   lt_arena *a = lt_arena_new(job);
-  const lt_kernel *k[2 * LT_COUNT(shapes)];
-  for (size_t i = 0; i < LT_COUNT(k); i++) k[i] = conv(a, &shapes[i / 2], i % 2);
+  const lt_kernel *k[LT_COUNT(shapes)];
+  for (size_t i = 0; i < LT_COUNT(k); i++) k[i] = conv(a, &shapes[i], shapes[i].c * shapes[i].k > LT_RUN_CONTRACT);
   int loops = 0;
   for (size_t i = 0; i < LT_COUNT(cpus); i++) {
     lt_target t;

@@ -399,7 +399,7 @@ void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLV
   for (unsigned i = 0; i < x->n_seg; i++) {
     const lt_kseg *g = &x->seg[i];
     s.a = lt_ll_at(l, tile->a, a, k->dtype, x->a.offset + g->a_offset);
-    if (tile->next_pixel || tile->next_parts) s.next = elements_on(&t, s.a, tile->next_tile);
+    if (tile->next_pixel || tile->next_parts) s.next = elements_on(&t, s.a, tile->next_lines);
     if (tile->next_parts)
       s.next = LLVMBuildGEP2(l->b, lt_ll_type(l, k->dtype), s.next, (LLVMValueRef[]){tile->part}, 1, "");
     LLVMValueRef own_b = affine(l, b, g->b_dim, at, k->n_dims);

@@ -22,9 +22,9 @@ typedef struct lt_ktile {
    * `share` rows that it reads the tile asks for one of each. NULL: it asks for none. */
   LLVMValueRef ahead;
   int64_t share, panel;
-  /* Elements of A to the next tile, and there from a pixel's line to the next one's: the tile asks for them; next_pixel
-   * 0: it does not. */
-  int64_t next_tile, next_pixel;
+  /* Elements of A to lines that will be needed later, and there from a pixel's line to the next one's: the tile asks
+   * for them; next_pixel 0: it does not. */
+  int64_t next_lines, next_pixel;
   /* Tiles of a task that read the same of A share what they ask for: each one of so many parts of an image's plane,
    * from `part` elements on. 0: they do not. */
   int64_t next_parts;

@@ -43,7 +43,7 @@ static bool panels_pass(const contraction *c) {
     if (stride[d] != elements) return false;
     elements *= c->k->extent[d];
   }
-  return cut->row_groups == 1 && cut->block_groups == 1 && lt_large_operand(c->k, elements);
+  return cut->row_groups == 1 && cut->block_groups == 1 && lt_large_operand(c->k, (double)elements);
 }
 
 /* From a panel of so many blocks to the one that is needed next: that of the next iteration around which has one of its
@@ -86,20 +86,26 @@ static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t,
  * their own, LLVM spills more beside it. */
 static bool asks_for_a(const contraction *c) {
   const lt_cut *cut = &c->cut;
-  return !c->l->target->small && c->l->target->fma &&
-         lt_large_operand(c->k, cut->outer * cut->rows * cut->cols * cut->depth);
+  return !c->l->target->small && c->l->target->fma && lt_large_operand(c->k, (double)cut->outer * cut->of_a);
 }
 
-/* Where the channels of a pixel are a line of A that is read by steps along K one after the other and never again
- * (1x1), the next tile's lines come from far away: how far apart they stand. */
+/* Where the channels of a pixel are a line of A that steps along K read one after the other, the lines that come later
+ * are far away: how far apart those of neighbouring pixels stand. */
 static int64_t next_pixel(const contraction *c) {
   const lt_kseg *g = &c->x->seg[0];
   const int along = c->cut.col != LT_NONE ? c->cut.col : c->cut.row;
   if (along == LT_NONE || !asks_for_a(c)) return 0;
   if (g->n < 2 || g->extent[g->n - 1] != LT_LANES || g->a_stride[g->n - 1] != 1) return 0;
-  for (unsigned i = 1; i + 1u < g->n; i++)
-    if (g->extent[i] > 1) return 0;
   return c->x->a.stride[along] < LT_LANES ? 0 : c->x->a.stride[along];
+}
+
+/* From a tile's lines to those it asks for: with several taps they are those of its own next block of channels, at the
+ * same taps; with one they would be needed too soon, and are the next tile's. */
+static int64_t next_lines(const contraction *c, const lt_rtile *r) {
+  const lt_kseg *g = &c->x->seg[0];
+  int64_t taps = 1;
+  for (unsigned i = 1; i + 1u < g->n; i++) taps *= g->extent[i];
+  return taps > 1 && g->extent[0] > 1 ? g->a_stride[0] : lt_rtile_displacement(r, &c->x->a, r->len);
 }
 
 /* The dim of the next task's rows of A, where those are as many elements on as a plane has at least. */
@@ -132,13 +138,13 @@ static void share_next(const contraction *c, const micro_kernel *u, lt_ktile *t,
   if (c->x->n_seg != 1 || g->n != 3 || g->a_stride[2] < LT_LANES) return;
   if (cut->row == LT_NONE || cut->block == LT_NONE || !asks_for_a(c)) return;
   if (cut->plane != LT_NONE && stride[cut->plane] == 1 && stride[cut->row] >= LT_LANES) {
-    t->next_parts = 1, t->next_tile = stride[cut->row], t->part = lt_ll_i64(l, 0);
+    t->next_parts = 1, t->next_lines = stride[cut->row], t->part = lt_ll_i64(l, 0);
     return;
   }
   const int d = next_planes(c, plane);
   const int64_t tiles = lt_ceil_div(cut->task_rows * cut->cols, u->len);
   if (stride[cut->row] != 1 || g->a_stride[2] != LT_LANES || d == LT_NONE) return;
-  t->next_tile = stride[d], t->next_parts = LT_MIN(LT_LANES, tiles * lt_ceil_div(cut->task_blocks, u->blocks));
+  t->next_lines = stride[d], t->next_parts = LT_MIN(LT_LANES, tiles * lt_ceil_div(cut->task_blocks, u->blocks));
   LLVMValueRef part = LLVMBuildURem(l->b, tile_number(c, u, tiles, at), lt_ll_i64(l, t->next_parts), "");
   t->part = LLVMBuildMul(l->b, part, lt_ll_i64(l, plane / t->next_parts), "");
 }
@@ -154,7 +160,7 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
     r.at[d] = fixed ? lt_ll_i64(l, 0) : LLVMGetParam(l->fn, (unsigned)d + 1);
   }
   for (int64_t p = 0; p < u->len; p++) t.pixel_a[p] = lt_rtile_displacement(&r, &c->x->a, p);
-  t.next_tile = lt_rtile_displacement(&r, &c->x->a, u->len);
+  t.next_lines = next_lines(c, &r);
   lt_bufs bufs;
   lt_emit_buffers(l, &bufs, c->k, LLVMGetParam(l->fn, 0));
   t.a = bufs.own[A], t.b = bufs.own[B];

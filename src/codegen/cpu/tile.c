@@ -131,14 +131,14 @@ static double walk_elements(const walk *w) {
 }
 
 /* What one iteration of the outer dims reads of A (of the first segment of K: any other is what it leaves). */
-static double bytes_of_a(const lt_cut *c, const lt_kernel *k) {
+static double elements_of_a(const lt_cut *c, const lt_kernel *k) {
   const lt_contract *x = k->contract;
   walk w = {0};
   if (c->row != LT_NONE) walk_add(&w, c->rows, x->a.stride[c->row]);
   if (c->plane != LT_NONE) walk_add(&w, k->extent[c->plane], x->a.stride[c->plane]);
   if (c->col != LT_NONE) walk_add(&w, k->extent[c->col], x->a.stride[c->col]);
   for (unsigned i = 0; i < x->seg[0].n; i++) walk_add(&w, x->seg[0].extent[i], x->seg[0].a_stride[i]);
-  return walk_elements(&w) * (double)lt_dtype_size(k->dtype);
+  return walk_elements(&w);
 }
 
 /* Tasks with blocks outside, or rows. */
@@ -167,12 +167,13 @@ static void cut_tasks(lt_cut *c, bool blocks_first) {
   c->side_groups = lt_ceil_div(c->sides, c->task_sides);
 }
 
-bool lt_large_operand(const lt_kernel *k, int64_t elements) {
-  return elements > IN_CACHE / (int64_t)lt_dtype_size(k->dtype);
+bool lt_large_operand(const lt_kernel *k, double elements) {
+  return elements * (double)lt_dtype_size(k->dtype) > IN_CACHE;
 }
 
 static void cut_for_caches(lt_cut *c, const lt_kernel *k) {
-  double b = (double)(c->depth * c->blocks * LT_LANES) * (double)lt_dtype_size(k->dtype), a = bytes_of_a(c, k);
+  double b = (double)(c->depth * c->blocks * LT_LANES) * (double)lt_dtype_size(k->dtype),
+         a = c->of_a * (double)lt_dtype_size(k->dtype);
   cut_tasks(c, b > IN_CACHE && c->side == LT_NONE);
   if (b <= IN_CACHE || a <= IN_CACHE || c->side != LT_NONE) return;
   lt_cut other = *c; /* neither stays as a whole, but the rows of a task do: what passes more often? */
@@ -188,6 +189,7 @@ void lt_cut_of(lt_cut *out, const lt_kernel *k) {
   int along = out->col != LT_NONE ? out->col : out->row;
   out->apart = k->contract->b.stride[out->lane];
   out->step = along == LT_NONE ? 0 : k->contract->a.stride[along] * (int64_t)lt_dtype_size(k->dtype);
+  out->of_a = elements_of_a(out, k);
   cut_for_caches(out, k);
   lt_even_tasks(out, TASK_FLOP);
 }

@@ -27,6 +27,7 @@ typedef struct lt_cut {
   int64_t outer;                       /* their product */
   int64_t depth;                       /* products per output */
   int64_t apart;                       /* elements from lane to lane of B */
+  double of_a;                         /* elements of A that one iteration of the outer dims reads */
   int64_t step;                        /* bytes from a pixel's operand A to the next one's */
   /* per task; the last ones may be smaller */
   int64_t task_rows, task_blocks, task_sides;
@@ -37,7 +38,7 @@ typedef struct lt_cut {
 
 void lt_cut_of(lt_cut *out, const lt_kernel *k);
 /* Is an operand of so many elements read from far away each time? */
-bool lt_large_operand(const lt_kernel *k, int64_t elements);
+bool lt_large_operand(const lt_kernel *k, double elements);
 
 /* Tiles: `group` whole rows at a time, their pixels in equal parts of at most `pixels`, `blocks` blocks side by
  * side, of each of `sides` sides: several only where these are all the blocks that there are. */
