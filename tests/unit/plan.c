@@ -283,6 +283,41 @@ static void operands_body(lt_job *job, void *arg) {
 START_TEST(operands) { protect(operands_body, NULL); }
 END_TEST
 
+/* ---- updates run early ---- */
+
+/* Weights that are larger than their input's gradient are updated behind what reads them packed, others before it; none
+ * wait for the end of the step. */
+static void early_body(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  lt_graph *g =
+    ready(job, "network n(x: f32[1, 16, 8, 8], lr: f32) -> loss {\n"
+               "  param A: f32[16, 16, 1, 1] = normal(scale=1.0)\n  param B: f32[16, 16, 1, 1] = normal(scale=1.0)\n"
+               "  param C: f32[512, 16, 1, 1] = normal(scale=1.0)\n"
+               "  h = conv2d(x, A)\n  i = conv2d(h, B)\n  y = conv2d(i, C, stride=7)\n"
+               "  loss = sum(y * y)\n"
+               "  update A = A - lr * grad(loss, A)\n  update B = B - lr * grad(loss, B)\n"
+               "  update C = C - lr * grad(loss, C)\n}\n");
+  lt_image image;
+  lt_plan run;
+  lt_str order;
+  lt_str_init(&order, a);
+  lt_image_of(&image, a, g);
+  lt_plan_single(&run, a, g, &image, "train");
+  for (uint32_t k = 0; k < run.n_kernel; k++) {
+    const lt_kernel *x = &run.kernel[k];
+    const lt_buffer *to = x->n_store ? &run.buffer[x->store[x->n_store - 1].to.buffer] : NULL;
+    if (to && to->region == LT_REGION_STATE) lt_str_printf(&order, "%s ", to->name);
+    else if (strcmp(x->op, "conv2d_grad_input") == 0 && k && strcmp(run.kernel[k - 1].op, x->op))
+      lt_str_puts(&order, "input ");
+  }
+  ck_assert_str_eq(order.at, "input C B input A ");
+  lt_graph_drop(job, g);
+  (void)arg;
+}
+
+START_TEST(updates_run_early) { protect(early_body, NULL); }
+END_TEST
+
 /* ---- a convolution in tiles goes band by band ---- */
 
 /* Images of size x size; how many bands they are computed in, and how many tiles are in the largest. */
@@ -385,5 +420,6 @@ START_TEST(wrong_choices) {
 }
 END_TEST
 
-LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, tiles_in_bands, wrong_choices)
+LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, updates_run_early, tiles_in_bands,
+         wrong_choices)
 LT_TEST_MAIN(plan)
