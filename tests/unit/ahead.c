@@ -72,6 +72,26 @@ static void look_for_lines(lt_job *job, void *arg) {
   }
 }
 
+/* All rows of an image share what they ask of the next panel, not those of one of its tasks: of 14 x 14 pixels a body
+ * then asks for a line of each block. */
+static void look_for_shares(lt_job *job, void *arg) {
+  static const char *const cpus[] = {"x86-64-v3", "x86-64-v4"};
+  lt_arena *a = lt_arena_new(job);
+  for (size_t i = 0; i < LT_COUNT(cpus); i++) {
+    lt_target t;
+    lt_target_host(&t, job, a, cpus[i], "");
+    const lt_kernel *k = conv(a, 256, 14, 3);
+    lt_cut cut;
+    lt_cut_of(&cut, k);
+    ck_assert(cut.blocks_first && cut.row_groups > 1);
+    LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, &k, 1), LLVMAssemblyFile);
+    int asked = 0;
+    for (const char *at = LLVMGetBufferStart(text); (at = strstr(at, "prefetch")) != NULL; at++) asked++;
+    ck_assert_msg(asked > 0 && asked <= 2, "%d on %s", asked, t.row);
+    LLVMDisposeMemoryBuffer(text);
+  }
+}
+
 /* Gradient in the weights of `blocks` blocks of channels to 64 of 14 x 14 pixels, 1 x taps: K walks pixels, a line
  * each. */
 static lt_kernel *weights(lt_arena *a, int64_t blocks, int64_t taps) {
@@ -133,11 +153,17 @@ START_TEST(images) {
 }
 END_TEST
 
+START_TEST(shares) {
+  SKIP_ELSEWHERE;
+  check_with(look_for_shares);
+}
+END_TEST
+
 START_TEST(weight_gradients) {
   SKIP_ELSEWHERE;
   check_with(look_for_pixels);
 }
 END_TEST
 
-LT_SUITE(ahead, batched_products, images, weight_gradients)
+LT_SUITE(ahead, batched_products, images, shares, weight_gradients)
 LT_TEST_MAIN(ahead)

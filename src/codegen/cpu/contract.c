@@ -67,16 +67,17 @@ static LLVMValueRef flat_pixel(const contraction *c, LLVMValueRef row, LLVMValue
   return cut->col == LT_NONE ? pixel : LLVMBuildAdd(l->b, pixel, at[cut->col], "");
 }
 
-/* Large panels come from far away: while the tiles of a task pass over one, each asks for its share of the next (behind
- * the last one stands what the next kernel may need). */
+/* Large panels come from far away: while tiles pass over one, each asks for its share of the next (behind the last one
+ * stands what the next kernel may need). All tiles of the plane pass over it where blocks go outside, else those of a
+ * task: if each task asked for all of it, two panels would lie in L2 all the time. */
 static void look_ahead(const contraction *c, const micro_kernel *u, lt_ktile *t, LLVMValueRef const *at) {
   lt_ll *l = c->l;
   const lt_cut *cut = &c->cut;
   const int64_t *stride = c->x->b.stride;
-  int64_t pixels = cut->task_rows * cut->cols;
+  const int64_t rows = cut->blocks_first ? cut->rows : cut->task_rows, pixels = rows * cut->cols;
   if (!panels_pass(c) || pixels < 2 * u->len || l->target->small) return;
   LLVMValueRef row = cut->row == LT_NONE ? lt_ll_i64(l, 0) : at[cut->row];
-  LLVMValueRef pixel = flat_pixel(c, LLVMBuildURem(l->b, row, lt_ll_i64(l, cut->task_rows), ""), at);
+  LLVMValueRef pixel = flat_pixel(c, LLVMBuildURem(l->b, row, lt_ll_i64(l, rows), ""), at);
   t->share = pixels / u->len, t->panel = stride[cut->block];
   LLVMValueRef from = LLVMBuildMul(l->b, pixel, lt_ll_i64(l, stride[cut->block] / pixels), "");
   t->ahead = LLVMBuildAdd(l->b, from, lt_ll_i64(l, next_panel(c, u->blocks)), "");
