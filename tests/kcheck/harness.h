@@ -1,5 +1,5 @@
-/* harness.h: contractions built by hand, compiled alone, run task by task: for tests of the emitter below the pipeline.
- */
+/* harness.h: contractions and reductions built by hand, compiled alone, run task by task: for tests of emitters below
+ * the pipeline. */
 #ifndef LT_HARNESS_H
 #define LT_HARNESS_H
 #include "codegen/module.h"
@@ -11,13 +11,14 @@
 
 typedef void (*kernel_fn)(void *const *bufs, int64_t task);
 
-/* Contractions k0 … in one module. */
+/* Kernels k0 … in one module. */
 static inline lt_module *harness_module(lt_job *job, lt_arena *a, const lt_target *t, const lt_kernel *const *k,
                                         int n) {
   lt_module *m = lt_module_new(job, a, t);
   for (int i = 0; i < n; i++) {
     lt_ll_function(&m->l, lt_arena_printf(a, "k%d", i), false);
-    lt_emit_contract(&m->l, k[i]);
+    if (k[i]->kind == LT_K_REDUCE) lt_emit_reduce(&m->l, k[i]);
+    else lt_emit_contract(&m->l, k[i]);
     LLVMBuildRetVoid(m->l.b);
   }
   lt_merge_alike(&m->l);

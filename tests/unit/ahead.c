@@ -1,5 +1,5 @@
-/* ahead.c: which contractions ask for what they will read later (look_ahead and next_lines in
- * src/codegen/cpu/contract.c). */
+/* ahead.c: which contractions and sums ask for what they will read later (look_ahead and next_lines in
+ * src/codegen/cpu/contract.c, ask_ahead in reduce_runs.c). */
 #include "../check_main.h"
 #include "../kcheck/harness.h"
 
@@ -130,6 +130,45 @@ static void look_for_pixels(lt_job *job, void *arg) {
   }
 }
 
+/* The sum over 4 images of `blocks` blocks of channels, size x size pixels, of x, or of products of that and g. */
+static lt_kernel *sum(lt_arena *a, int64_t blocks, int64_t size, bool product) {
+  const int64_t plane = size * size * 16;
+  lt_kernel *p = LT_NEW(a, lt_kernel);
+  *p = (lt_kernel){.kind = LT_K_REDUCE, .name = "s", .dtype = LT_F32, .acc = LT_F32, .channels = blocks * 16};
+  p->n_dims = 2, p->n_rdims = 3, p->n_task_dims = 1;
+  memcpy(p->extent, (int64_t[]){blocks, 16, 4, size, size}, 5 * sizeof *p->extent);
+  p->runs = lt_runs_within(p->extent + 2, 3, LT_RUN_PARTS);
+  p->access = LT_NEW_ARRAY(a, lt_access, 2), p->n_access = product ? 2 : 1;
+  for (uint32_t i = 0; i < 2; i++)
+    p->access[i] = (lt_access){.buffer = i, .stride = {plane, 1, blocks * plane, size * 16, 16}};
+  p->rexpr = LT_NEW_ARRAY(a, lt_instr, 3), p->n_rexpr = product ? 3 : 1;
+  p->rexpr[0] = (lt_instr){.kind = LT_X_LOAD}, p->rexpr[1] = (lt_instr){.kind = LT_X_LOAD, .access = 1};
+  p->rexpr[2] = (lt_instr){.kind = LT_X_MAP, .op = LT_OP_mul, .arg = {0, 1, -1}};
+  p->expr = LT_NEW(a, lt_instr), p->n_expr = 1, p->expr[0] = (lt_instr){.kind = LT_X_RESULT};
+  p->store = LT_NEW(a, lt_store), p->n_store = 1;
+  *p->store = (lt_store){.to = {.buffer = 2, .stride = {16, 1}}};
+  return p;
+}
+
+typedef struct statistic { int64_t blocks, size; bool product, ahead; } statistic;
+
+/* Of one operand, where it is larger than what is still in a cache; of two, of which one was made long ago, sooner. */
+static void look_for_groups(lt_job *job, void *arg) {
+  static const statistic of[] = {
+    {16, 56, false, true}, {4, 56, false, false}, {4, 56, true, true}, {4, 14, true, false}};
+  static const char *const cpu[] = {"x86-64-v3", "x86-64-v4"};
+  lt_arena *a = lt_arena_new(job);
+  for (size_t i = 0; i < LT_COUNT(of) * LT_COUNT(cpu); i++) {
+    const statistic *s = &of[i / LT_COUNT(cpu)];
+    lt_target t;
+    lt_target_host(&t, job, a, cpu[i % LT_COUNT(cpu)], "");
+    const lt_kernel *k = sum(a, s->blocks, s->size, s->product);
+    LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, &k, 1), LLVMAssemblyFile);
+    ck_assert_msg((strstr(LLVMGetBufferStart(text), "prefetch") != NULL) == s->ahead, "sum %zu", i);
+    LLVMDisposeMemoryBuffer(text);
+  }
+}
+
 static void check_with(void (*look)(lt_job *job, void *arg)) {
   lathe_error e = {0};
   ck_assert_msg(lt_protect(&e, look, NULL) == LATHE_OK, "%s", e.message);
@@ -159,11 +198,17 @@ START_TEST(shares) {
 }
 END_TEST
 
+START_TEST(sums) {
+  SKIP_ELSEWHERE;
+  check_with(look_for_groups);
+}
+END_TEST
+
 START_TEST(weight_gradients) {
   SKIP_ELSEWHERE;
   check_with(look_for_pixels);
 }
 END_TEST
 
-LT_SUITE(ahead, batched_products, images, shares, weight_gradients)
+LT_SUITE(ahead, batched_products, images, shares, sums, weight_gradients)
 LT_TEST_MAIN(ahead)

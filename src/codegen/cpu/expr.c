@@ -278,7 +278,8 @@ static lt_lane_place place(lt_ll *l, const lt_kernel *k, LLVMValueRef base, cons
 
 LLVMValueRef lt_emit_address(lt_ll *l, const lt_kernel *k, LLVMValueRef base, const lt_access *a, const lt_point *p,
                              lt_dtype t) {
-  return lt_ll_at(l, base, affine(l, k, a->stride, p), t, a->offset + displaced(k, a->stride, p));
+  LLVMValueRef at = p->based ? NULL : affine(l, k, a->stride, p);
+  return lt_ll_at(l, base, at, t, a->offset + displaced(k, a->stride, p));
 }
 
 LLVMValueRef *lt_emit_based(lt_ll *l, const lt_kernel *k, const lt_bufs *b, const lt_instr *x, uint32_t n,

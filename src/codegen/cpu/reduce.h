@@ -14,6 +14,7 @@ typedef struct lt_run_walk {
   int64_t inside, run, all; /* elements behind one iteration of the dim that is cut, of a whole run, of all of it */
   bool straight, closed;    /* runs are written out; and all of them in one group */
   bool rows, moving;        /* several partial sums at a time are an iteration of a loop */
+  bool far;                 /* what is read next is asked for */
   unsigned parts, level;    /* partial sums at a time; 2^level runs make a group */
   int64_t images;           /* iterations of the dim around the cut that a group takes */
   lt_pairwise waiting;

@@ -11,11 +11,16 @@
  * A group's partial sums are numbered from its own first element; where that is not element 16·n of all, they change
  * places as they are added to the others.
  *
+ * What is far away is asked for a group ahead (ask_ahead).
+ *
  * Long expressions, guards, and chains keep loops over the elements of a run. */
 #include "codegen/cpu/reduce.h"
 
 /* Vector instructions that a run may have to be written out, and a group of several: more is no faster. */
 enum { RUN_CODE = 1024, GROUP = 256, SMALL_CODE = 64, CURVE = 40 };
+/* Bytes that are read: more of one operand are no longer in a cache behind the kernel that made it; of several some
+ * were made long ago, as x in the sum of g·(x - mean). */
+enum { FAR_OF_ONE = 1 << 22, FAR_OF_SEVERAL = 1 << 19 };
 enum { CLOSED_RUNS = 64, MOST_ALONG = 3, MOST_ACROSS = 2 };
 
 /* A run of a group: iterations of the dim that is cut, elements of the group before it, indices of the dims up to the
@@ -90,6 +95,18 @@ static void choose_level(lt_reduction *r, int64_t code, int64_t most) {
     w->images *= 2;
 }
 
+static bool is_far(const lt_reduction *r) {
+  const lt_kernel *k = r->k;
+  double bytes = 0;
+  int operands = 0;
+  for (uint32_t i = 0; i < k->n_rexpr; i++) {
+    if (k->rexpr[i].kind != LT_X_LOAD || r->still[i]) continue;
+    bytes += (double)lt_dtype_size(k->rexpr[i].dtype), operands++;
+  }
+  for (unsigned d = 0; d < (unsigned)k->n_dims + k->n_rdims; d++) bytes *= (double)k->extent[d];
+  return bytes >= (operands > 1 ? FAR_OF_SEVERAL : FAR_OF_ONE);
+}
+
 /* What is written out, and what stands in a loop. */
 static void choose_code(lt_reduction *r) {
   lt_run_walk *w = &r->walk;
@@ -118,6 +135,7 @@ bool lt_runs_begin(lt_reduction *r) {
   w->run = w->per * w->inside, w->all = n * w->inside;
   choose_parts(r);
   choose_code(r);
+  w->far = !r->l->target->small && is_far(r);
   if (!cut && !w->closed) return false;
   if (is_tree(k) && (!w->closed || w->moving))
     lt_pairwise_begin(r->l, &w->waiting, k->acc, r->along ? 1 : LT_PARTS, w->closed ? 1 : w->outer * w->each);
@@ -155,12 +173,37 @@ static void place_element(const lt_reduction *r, lt_point *p, const run *x, int6
   p->plus[cut] = x->at[r->walk.dim] + e;
 }
 
+/* Elements from a group to the one that is read after it, along an access. */
+static int64_t next_group(const lt_reduction *r, const lt_access *a) {
+  const lt_run_walk *w = &r->walk;
+  const lt_kernel *k = r->k;
+  if (w->closed) return k->block_dim == LT_NONE ? 0 : a->stride[k->block_dim];
+  if (w->images > 1) return a->stride[lt_reduced_dim(k, w->dim - 1u)] * w->images;
+  return a->stride[lt_reduced_dim(k, w->dim)] * (w->per << w->level);
+}
+
+/* Partial sums some at a time are every second or eighth line of a group, which hardware does not foresee. So whoever
+ * reads a line asks for the one in its place in the next group. */
+static void ask_ahead(const lt_reduction *r, const lt_point *p) {
+  lt_ll *l = r->l;
+  for (uint32_t i = 0; r->walk.far && i < r->k->n_rexpr; i++) {
+    const lt_instr *x = &r->k->rexpr[i];
+    const lt_access *a = x->kind == LT_X_LOAD && !r->still[i] ? &r->k->access[x->access] : NULL;
+    if (!a || a->stride[r->k->n_dims - 1] != 1) continue;
+    const int64_t size = (int64_t)lt_dtype_size(x->dtype), line = LT_ALIGN / size;
+    LLVMValueRef at = lt_emit_address(l, r->k, r->bufs.access[x->access], a, p, x->dtype);
+    for (int64_t e = 0; e < LT_LANES; e += line)
+      lt_ll_prefetch(l, lt_ll_at(l, at, NULL, x->dtype, next_group(r, a) + e));
+  }
+}
+
 static void across_run(const lt_reduction *r, lt_sums *s, lt_point *p, const run *x, const window *v) {
   for (int64_t e = 0; e < x->n * r->walk.inside; e++) {
     unsigned j = (unsigned)((x->first + e) % LT_PARTS);
     if (j < v->part || j >= v->part + v->n) continue;
     place_element(r, p, x, e);
     lt_reduce_take(r, s, p, j - v->part);
+    ask_ahead(r, p);
   }
 }
 
