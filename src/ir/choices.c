@@ -42,7 +42,7 @@ bool lt_conv_channels_of(lt_conv_channels *out, const lt_graph *g, const lt_node
                               ((const lt_conv2d_grad_weight_attrs *)n->attrs)->groups};
     return true;
   case LT_BLOCKS__: case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: case LT_BLOCKS_AXES: case LT_BLOCKS_RIGHT:
-  case LT_BLOCKS_TILES: case LT_BLOCKS_UNTILE: break;
+  case LT_BLOCKS_TILES: case LT_BLOCKS_UNTILE: case LT_BLOCKS_PARTS: break;
   }
   return false;
 }

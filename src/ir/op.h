@@ -61,7 +61,14 @@ typedef enum lt_op {
 /* The columns of ops.def; its legend says what each word means. `LT_…__` is none of a column's words. */
 enum { LT_LEAF = 1, LT_MAP = 2, LT_HEAVY = 4, LT_MOVE = 8, LT_SUGAR = 16, LT_HIDDEN = 32 };
 typedef enum lt_writes { LT_WRITES__, LT_WRITES_EPI, LT_WRITES_ADD } lt_writes;
-typedef enum lt_reads { LT_READS__, LT_READS_ALL, LT_READS_INNER, LT_READS_LEFT, LT_READS_INDEX } lt_reads;
+typedef enum lt_reads {
+  LT_READS__,
+  LT_READS_ALL,
+  LT_READS_INNER,
+  LT_READS_LEFT,
+  LT_READS_INDEX,
+  LT_READS_PARTS
+} lt_reads;
 typedef enum lt_mover {
   LT_MOVES__,
   LT_MOVES_VIEW,
@@ -81,7 +88,8 @@ typedef enum lt_blocks {
   LT_BLOCKS_WGRAD,
   LT_BLOCKS_RIGHT,
   LT_BLOCKS_TILES,
-  LT_BLOCKS_UNTILE
+  LT_BLOCKS_UNTILE,
+  LT_BLOCKS_PARTS
 } lt_blocks;
 typedef enum lt_windowed { LT_WINDOW__, LT_WINDOW_WIN } lt_windowed;
 typedef enum lt_rounds { LT_ROUNDS__, LT_ROUNDS_CURVE, LT_ROUNDS_SUM, LT_ROUNDS_STEP } lt_rounds;

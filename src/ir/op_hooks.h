@@ -30,6 +30,7 @@
 #define LT_AXES_IF_RIGHT(yes, no) no
 #define LT_AXES_IF_TILES(yes, no) no
 #define LT_AXES_IF_UNTILE(yes, no) no
+#define LT_AXES_IF_PARTS(yes, no) no
 #define LT_TERMS_IF__(yes, no) no
 #define LT_TERMS_IF_CURVE(yes, no) no
 #define LT_TERMS_IF_SUM(yes, no) yes

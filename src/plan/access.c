@@ -134,7 +134,7 @@ lt_access lt_access_at(lt_kernel_builder *kb, lt_value v, const lt_at *at) {
     lt_fail(kb->b->job, LATHE_E_INTERNAL, NULL, "kernel `%s` reads value %u (%s), which is not stored", kb->k.name, v,
             lt_op_table[lt_op_of(g, v)].name);
   lt_phys ph;
-  lt_phys_of(&ph, t, l);
+  lt_phys_at(&ph, kb->b, v);
   lt_access a = {.buffer = p.buffer, .offset = p.offset + ph.offset, .fill = at->fill};
   for (int i = 0; i < t->rank; i++) {
     if (i != 1 || l->kind != LT_BLOCKED) lt_access_axis(kb, &a, &at->c[i], ph.stride[i]);

@@ -7,6 +7,7 @@
  * Who owns what, each knowing only those before it:
  *   image.c    where weights and states stand in the portable image
  *   place.c    buffers, slots, and the place of every value
+ *   parts.c    which operands of a concat stand in its result from the start
  *   unit.c     what is lowered together, in which order, and what of it has memory
  *   access.c   coordinates, addresses, expressions
  *   kernel.c   one kernel's dims, stores and end; merge_dims.c its dims made few
@@ -26,8 +27,9 @@
 typedef struct lt_coord { int64_t coef[LT_MAX_DIMS], add, div, limit, shift; } lt_coord;
 typedef struct lt_at { lt_coord c[LT_MAX_RANK]; double fill; } lt_at;
 
-/* Where a stored value stands. */
-typedef struct lt_place { uint32_t buffer; int64_t offset; bool set; } lt_place;
+/* Where a stored value stands. whole: it is a part of that value's memory and has its strides (parts.c); 0: it is not.
+ */
+typedef struct lt_place { uint32_t buffer; int64_t offset; bool set; lt_value whole; } lt_place;
 
 /* What is scheduled: a cluster or a single node. */
 typedef LT_VEC(uint32_t) lt_ids;
@@ -66,6 +68,7 @@ typedef struct lt_builder {
   LT_VEC(lt_kernel) kernel;
   LT_VEC(lt_slot) slot;
   lt_place *place; /* by value */
+  bool *bordered;  /* by value: the zeros around it are written */
   lt_value *base;  /* by value: the stored value behind views and virtual moves */
   lt_readers readers;
   lt_memo *memo;        /* by value: of the kernel under construction */
@@ -101,9 +104,16 @@ uint32_t lt_add_slot(lt_builder *b, const char *name, const lt_type *t, lt_slot_
 uint32_t lt_scratch(lt_builder *b, const char *name, lt_value v, int64_t count); /* elements as v has, for v */
 lt_place lt_place_of(lt_builder *b, lt_value v); /* makes one for constants when first asked */
 void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int64_t offset);
-void lt_place_leaves(lt_builder *b); /* inputs, params, states */
+void lt_place_leaves(lt_builder *b);            /* inputs, params, states */
+void lt_place_value(lt_builder *b, lt_value v); /* in the arena */
 /* what it makes and has no place yet goes into the arena */
 void lt_place_unit(lt_builder *b, const lt_unit *u);
+
+/* ---- parts.c ---- */
+void lt_place_parts(lt_builder *b);                             /* after outputs and updates have their places */
+void lt_phys_at(lt_phys *out, const lt_builder *b, lt_value v); /* of what is stored; `count` is the whole's */
+/* Does the operand of the concat n that begins there stand there already? */
+bool lt_part_made_in_place(const lt_builder *b, const lt_node *n, lt_value part, int64_t before);
 
 /* ---- readers.c ---- */
 void lt_find_readers(lt_builder *b); /* base, readers */

@@ -37,8 +37,11 @@ LT_LOWER(random_uniform) {
   lt_kernel_finish(&kb);
 }
 
-/* Zeros around v, before anybody writes into it. */
+/* Zeros around v, or around the whole that it is a part of, before anybody writes into it. */
 static void lower_border(lt_builder *b, lt_value v) {
+  if (b->place[v].whole) v = b->place[v].whole;
+  if (b->bordered[v]) return;
+  b->bordered[v] = true;
   const lt_layout *l = &b->g->values.at[v].layout;
   const lt_type *t = lt_type_of(b->g, v);
   if (!l->halo[0] && !l->halo[1] && !l->halo[2] && !l->halo[3]) return;

@@ -24,14 +24,19 @@ double lt_conv_flop(const lt_conv_dims *v) {
 
 /* ---- one operand in memory ---- */
 
+/* A slice is read where it stands in what it is cut from. */
 lt_conv_operand lt_conv_operand_of(lt_builder *b, lt_value v) {
   lt_phys p;
-  lt_place at = lt_place_of(b, v);
-  const lt_layout *l = &b->g->values.at[v].layout;
-  lt_phys_of(&p, lt_type_of(b->g, v), l);
+  lt_at first = {0};
+  const lt_value from = lt_resolve(b, v, &first);
+  lt_place at = lt_place_of(b, from);
+  lt_phys_at(&p, b, from);
   lt_conv_operand o = {at.buffer,   at.offset + p.offset, p.stride[0], 16 * p.stride[1],
                        p.stride[1], p.stride[2],          p.stride[3]};
-  if (l->kind == LT_BLOCKED) o.block = p.block, o.channel = 1;
+  if (p.block) o.block = p.block, o.channel = 1;
+  for (int i = 0; i < 4; i++)
+    o.offset += i == 1 ? first.c[i].add / LT_LANES * o.block + first.c[i].add % LT_LANES * o.channel
+                       : first.c[i].add * p.stride[i];
   return o;
 }
 

@@ -216,6 +216,6 @@ void lt_lower_guarded(lt_builder *b, const lt_unit *u, const lt_conv_dims *v) {
     (depthwise ? weight_depthwise : weight)(&kb, v, n);
     break;
   case LT_BLOCKS__: case LT_BLOCKS_EACH: case LT_BLOCKS_POOL: case LT_BLOCKS_AXES: case LT_BLOCKS_RIGHT:
-  case LT_BLOCKS_TILES: case LT_BLOCKS_UNTILE: break;
+  case LT_BLOCKS_TILES: case LT_BLOCKS_UNTILE: case LT_BLOCKS_PARTS: break;
   }
 }

@@ -57,7 +57,7 @@ LT_LOWER(move) {
   const lt_node *n = u->root;
   lt_kernel_builder kb;
   lt_kernel_init(&kb, b, u, LT_K_LOOPS);
-  lt_kernel_space(&kb, lt_type_of(b->g, n->out), false);
+  lt_kernel_space(&kb, lt_type_of(b->g, n->out), lt_value_blocked(b, n->out));
   lt_at at = kb.at;
   lt_move_back(&at, b->g, n);
   if (lt_facts(n)->moves == LT_MOVES_PAD) { /* even a constant must be loaded: what is outside is another */
@@ -70,20 +70,22 @@ LT_LOWER(move) {
   lt_kernel_finish(&kb);
 }
 
-/* One kernel for each part. */
+/* One kernel for each part that does not stand there already. */
 LT_LOWER(concat) {
   const lt_node *n = u->root;
   int64_t axis = ((const lt_concat_attrs *)n->attrs)->axis, before = 0;
   for (unsigned i = 0; i < n->n_in; i++) {
     const lt_type *t = lt_type_of(b->g, n->in[i]);
+    const int64_t first = before;
+    before += t->dim[axis];
+    if (lt_part_made_in_place(b, n, n->in[i], first)) continue;
     lt_kernel_builder kb;
     lt_kernel_init(&kb, b, u, LT_K_LOOPS);
-    lt_kernel_space(&kb, t, lt_value_blocked(b, n->in[i]));
+    lt_kernel_space(&kb, t, lt_value_blocked(b, n->in[i]) || lt_value_blocked(b, n->out));
     int32_t x = lt_x_read(&kb, n->in[i], &kb.at);
     lt_at to = kb.at;
-    to.c[axis].add += before;
+    to.c[axis].add += first;
     lt_kernel_store(&kb, n->out, &to, x);
     lt_kernel_finish(&kb);
-    before += t->dim[axis];
   }
 }

@@ -87,7 +87,7 @@ static lt_place counts_of(lt_kernel_builder *kb, const lt_window *w, bool includ
                  .first = -1,
                  .last = -1};
   lt_vec_push(a, &kb->b->buffer, x);
-  return (lt_place){kb->b->buffer.n - 1, 0, true};
+  return (lt_place){kb->b->buffer.n - 1, 0, true, 0};
 }
 
 /* Divide x by the count of the window at (oh, ow). */

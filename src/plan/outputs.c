@@ -55,6 +55,6 @@ void lt_copy_outputs(lt_builder *b, const uint32_t *slot) {
                    .dtype = lt_type_of(g, v)->dtype,
                    .name = lt_arena_strdup(b->a, g->outputs.at[i].name)};
     if (x && x->region == y.region && x->slot == y.slot && x->offset == y.offset) continue;
-    lt_lower_copy(b, v, (lt_place){lt_add_buffer(b, y), 0, true}, g->outputs.at[i].name, "copy");
+    lt_lower_copy(b, v, (lt_place){lt_add_buffer(b, y), 0, true, 0}, g->outputs.at[i].name, "copy");
   }
 }

@@ -46,6 +46,6 @@ void lt_copy_packed_leaves(lt_builder *b, const int64_t *at) {
                    .bytes = lt_type_bytes(t),
                    .dtype = t->dtype,
                    .name = lt_value_name(b, v)};
-    lt_lower_copy(b, v, (lt_place){lt_add_buffer(b, y), 0, true}, lt_value_name(b, v), "pack");
+    lt_lower_copy(b, v, (lt_place){lt_add_buffer(b, y), 0, true, 0}, lt_value_name(b, v), "pack");
   }
 }

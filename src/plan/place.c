@@ -69,7 +69,7 @@ static lt_place const_place(lt_builder *b, lt_value v) {
   int64_t at = lt_plan_const(b->plan, b->a, d);
   lt_buffer x = {
     .region = LT_REGION_CONST, .offset = at, .bytes = d->bytes, .dtype = d->type.dtype, .name = lt_value_name(b, v)};
-  return (lt_place){lt_add_buffer(b, x), 0, true};
+  return (lt_place){lt_add_buffer(b, x), 0, true, 0};
 }
 
 lt_place lt_place_of(lt_builder *b, lt_value v) {
@@ -89,7 +89,7 @@ void lt_place_in(lt_builder *b, lt_value v, lt_region region, uint32_t slot, int
                  .dtype = t->dtype,
                  .name = lt_value_name(b, v),
                  .value = v};
-  b->place[v] = (lt_place){lt_add_buffer(b, x), 0, true};
+  b->place[v] = (lt_place){lt_add_buffer(b, x), 0, true, 0};
 }
 
 uint32_t lt_add_slot(lt_builder *b, const char *name, const lt_type *t, lt_slot_role role) {
@@ -115,15 +115,18 @@ void lt_place_leaves(lt_builder *b) {
   }
 }
 
+void lt_place_value(lt_builder *b, lt_value v) {
+  lt_phys p;
+  lt_phys_of(&p, lt_type_of(b->g, v), &b->g->values.at[v].layout);
+  b->place[v] = (lt_place){lt_scratch(b, lt_value_name(b, v), v, p.count), 0, true, 0};
+}
+
 void lt_place_unit(lt_builder *b, const lt_unit *u) {
   const lt_graph *g = b->g;
   for (uint32_t i = 0; i < u->node.n; i++) {
     const lt_node *n = g->nodes.at[u->node.at[i]];
     for (lt_value v = n->out; v < n->out + n->n_out; v++) {
-      if (!b->stored[v] || b->place[v].set) continue;
-      lt_phys p;
-      lt_phys_of(&p, lt_type_of(g, v), &g->values.at[v].layout);
-      b->place[v] = (lt_place){lt_scratch(b, lt_value_name(b, v), v, p.count), 0, true};
+      if (b->stored[v] && !b->place[v].set) lt_place_value(b, v);
     }
   }
 }

@@ -35,8 +35,9 @@ static void begin(lt_builder *b, lt_plan *out, lt_arena *a, const lt_graph *g, c
   *b = (lt_builder){.a = a, .job = a->job, .g = g, .image = image, .grads = grads, .phase = phase, .plan = out};
   b->live = lt_live_nodes(a, g);
   b->fixed = lt_static_nodes(a, g);
-  b->move = lt_moves(a, g, b->live);
+  b->move = lt_moves(a, g, b->live, true);
   b->place = LT_NEW_ARRAY(a, lt_place, g->values.n);
+  b->bordered = LT_NEW_ARRAY(a, bool, g->values.n);
   b->memo = LT_NEW_ARRAY(a, lt_memo, g->values.n);
   lt_find_readers(b);
   lt_units_collect(b);
@@ -62,6 +63,7 @@ static void plan_whole(lt_plan *out, lt_arena *a, const lt_graph *g, const lt_im
   uint32_t *slot = LT_NEW_ARRAY(a, uint32_t, g->outputs.n + 1u);
   lt_place_updates(&b);
   lt_place_outputs(&b, slot);
+  lt_place_parts(&b);
   lower_units(&b);
   lt_copy_outputs(&b, slot);
   lt_copy_updates(&b);
@@ -94,6 +96,7 @@ void lt_plan_split(lt_plan *run, lt_plan *pack, lt_arena *a, const lt_graph *g, 
   uint32_t *slot = LT_NEW_ARRAY(a, uint32_t, g->outputs.n + 1u);
   lt_place_packed(&b, at, LT_REGION_STATE);
   lt_place_outputs(&b, slot);
+  lt_place_parts(&b);
   lower_units(&b);
   lt_copy_outputs(&b, slot);
   run->region_bytes = bytes;

@@ -47,7 +47,7 @@ void lt_copy_updates(lt_builder *b) {
     bool moves = p.set && b->buffer.at[p.buffer].region == LT_REGION_STATE;
     if (!moves) continue;
     uint32_t keep = lt_scratch(b, lt_value_name(b, leaf), v, lt_type_count(lt_type_of(g, v)));
-    from[i] = (lt_place){keep, 0, true};
+    from[i] = (lt_place){keep, 0, true, 0};
     lt_lower_copy(b, v, from[i], lt_value_name(b, leaf), "update");
   }
   for (uint32_t i = 0; i < g->updates.n; i++) {

@@ -80,7 +80,8 @@ void ht_sweep(ht_net *n);
 
 /* ---- make.c ---- */
 
-void ht_make(ht_case *c, uint64_t seed);
+/* parts: of images put together and cut (nets_parts.c), not one of any kind. */
+void ht_make(ht_case *c, uint64_t seed, bool parts);
 /* Do networks of `count` seeds have every op, layer and attribute? Says what is missing; the number of it. */
 unsigned ht_coverage(uint64_t first, unsigned count);
 

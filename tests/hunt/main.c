@@ -3,6 +3,7 @@
  *   hunt N [--seed S] [--jobs J] [--folder D] [--tap] [--first]   N networks of the seeds
  *                                                       S, S+1, …; the first failure ends it
  *                                                       --thorough: every node of each
+ *                                                       --parts: of images put together and cut
  *   hunt --show --seed S                                the network of a seed
  *   hunt FILE.lathe                                     one that was written down before
  *   hunt --coverage N                                   does every op, layer and attribute come up among N?
@@ -19,7 +20,7 @@
 typedef struct options {
   unsigned long n, seed, jobs, tries;
   const char *folder, *file;
-  bool tap, show, coverage, first, thorough;
+  bool tap, show, coverage, first, thorough, parts;
 } options;
 
 typedef struct counts { unsigned long done, failed, statements; double tried[8]; } counts; /* shared by the workers */
@@ -59,7 +60,7 @@ static void write_down(const options *o, const ht_case *c, const ht_finding *f) 
 
 static bool try_seed(const options *o, ht_case *c, unsigned long seed) {
   ht_finding f, small;
-  ht_make(c, seed);
+  ht_make(c, seed, o->parts);
   if (o->thorough) c->plan.checks |= HT_NODES;
   char *text = ht_text(&c->net, NULL, NULL);
   ht_try(text, &c->plan, &f);
@@ -119,7 +120,7 @@ static int hunt(const options *o) {
 
 static int show(const options *o) {
   ht_case *c = malloc(sizeof *c);
-  ht_make(c, o->seed);
+  ht_make(c, o->seed, o->parts);
   char *text = ht_text(&c->net, &c->plan, NULL);
   fputs(text, stdout);
   free(text), free(c);
@@ -144,9 +145,11 @@ static int try_file(const char *path) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "usage: hunt N [--seed S] [--jobs J] [--tries T] [--folder D] [--tap] [--first] [--thorough] | hunt "
-                  "--show --seed S | hunt "
-                  "FILE.lathe | hunt --coverage N\n");
+  fprintf(
+    stderr,
+    "usage: hunt N [--seed S] [--jobs J] [--tries T] [--folder D] [--tap] [--first] [--thorough] [--parts] | hunt "
+    "--show --seed S | hunt "
+    "FILE.lathe | hunt --coverage N\n");
   return 2;
 }
 
@@ -170,6 +173,7 @@ static bool read_args(options *o, int argc, char **argv) {
     else if (!strcmp(a, "--tap")) o->tap = true;
     else if (!strcmp(a, "--first")) o->first = true;
     else if (!strcmp(a, "--thorough")) o->thorough = true;
+    else if (!strcmp(a, "--parts")) o->parts = true;
     else if (!strcmp(a, "--show")) o->show = true;
     else if (!strcmp(a, "--coverage")) o->coverage = true;
     else if (strstr(a, ".lathe")) o->file = a;

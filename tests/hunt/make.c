@@ -38,6 +38,12 @@ static void add_network(maker *m, bool image) {
   if (x && chance(m, 50)) m->loss = make_head(m, x);
 }
 
+static void add_parts(maker *m) {
+  unsigned x = start_of_parts(m);
+  for (int64_t n = m->large ? 2 + pick(m, 3) : 1 + pick(m, 2); n > 0 && x && !m->broken; n--) make_parts(m, &x);
+  if (x && chance(m, 50)) m->loss = make_head(m, x);
+}
+
 static void add_soup(maker *m) {
   for (int i = 0, n = m->large ? 2 + (int)pick(m, chance(m, 20) ? 16 : 6) : 1 + (int)pick(m, 2); i < n && !m->broken;
        i++)
@@ -97,7 +103,7 @@ static void add_outputs(maker *m) {
     const ht_statement *s = &m->net->at[i];
     for (unsigned k = 0; k < s->n_out && m->net->n_outputs < HT_OUTPUTS - 4; k++) {
       bool leaf = s->kind < HT_OP;
-      if (!read[ht_value(i, k)] ? leaf || chance(m, 15) : !chance(m, leaf ? 1 : 5)) continue;
+      if (!read[ht_value(i, k)] ? leaf || chance(m, 15) : !chance(m, leaf ? 1 : m->parts ? 9 : 5)) continue;
       add_output(m, ht_value(i, k));
       if (chance(m, 4)) add_output(m, ht_value(i, k));
     }
@@ -244,15 +250,16 @@ static unsigned output_of(const ht_net *n, unsigned v) {
   return HT_OUTPUTS;
 }
 
-void ht_make(ht_case *c, uint64_t seed) {
+void ht_make(ht_case *c, uint64_t seed, bool parts) {
   memset(c, 0, sizeof *c);
   c->seed = seed;
-  maker m = {.net = &c->net, .seed = lt_random_step(seed, 77)};
+  maker m = {.net = &c->net, .seed = lt_random_step(seed, 77), .parts = parts};
   m.dtype = chance(&m, 65) ? LT_F64 : LT_F32;
   m.budget = chance(&m, 10) ? 1000000 : 200000;
   m.large = chance(&m, 5);
   int64_t kind = pick(&m, m.large ? 10 : 24);
-  if (kind < 4) add_network(&m, true);
+  if (parts) add_parts(&m), kind = 0;
+  else if (kind < 4) add_network(&m, true);
   else if (kind < 6) add_network(&m, false);
   if (kind >= 6 || chance(&m, m.large ? 20 : 5)) add_soup(&m);
   if (!m.broken && chance(&m, m.large ? 60 : 40)) m.loss = sink_sum(&m);
@@ -326,7 +333,7 @@ unsigned ht_coverage(uint64_t first, unsigned count) {
     if (!has_layer_rule(l))
       printf("tests/hunt/rules.c has no rule for the layer `%s`\n", lt_layer_table[l].name), missing++;
   if (missing) return missing;
-  for (unsigned i = 0; i < count; i++) ht_make(c, first + i), note(ops, layers, &c->net);
+  for (unsigned i = 0; i < count; i++) ht_make(c, first + i, false), note(ops, layers, &c->net);
   free(c);
   for (unsigned op = 1; op < LT_OPS; op++)
     if (!(lt_op_table[op].flags & LT_HIDDEN))

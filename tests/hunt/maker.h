@@ -13,6 +13,7 @@ typedef struct maker {
   int64_t work;   /* multiplications so far, about */
   int64_t budget;
   bool large;  /* one in twenty is; the others are a block or an op or two, so that many are tried in an hour */
+  bool parts;  /* a network of parts */
   bool broken; /* a statement that was meant to be valid is refused: the finding */
   unsigned grads, loss;
 } maker;
@@ -100,4 +101,13 @@ bool layer_pooling(maker *m, const char *layer);
 
 void make_structure(maker *m, unsigned *x); /* one more block on x */
 unsigned make_head(maker *m, unsigned x);   /* a loss */
+/* Padded by half of the kernel; 0: it would be too much, or x is 0. Each of the other two may leave x as it is. */
+unsigned net_conv(maker *m, unsigned x, int64_t out, int64_t kernel, int64_t stride, int64_t groups);
+unsigned net_norm(maker *m, unsigned x);
+unsigned net_act(maker *m, unsigned x);
+
+/* ---- nets_parts.c ---- */
+
+unsigned start_of_parts(maker *m);
+void make_parts(maker *m, unsigned *x); /* one more block on x */
 #endif

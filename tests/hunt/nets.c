@@ -7,7 +7,7 @@ static bool is_image(const maker *m, unsigned x) { return x && type_of(m, x)->ra
 
 /* ---- parts ------------------------------------------------------------------------------------------------------- */
 
-static unsigned conv(maker *m, unsigned x, int64_t out, int64_t kernel, int64_t stride, int64_t groups) {
+unsigned net_conv(maker *m, unsigned x, int64_t out, int64_t kernel, int64_t stride, int64_t groups) {
   if (!is_image(m, x)) return 0;
   double work = (double)(lt_type_count(type_of(m, x)) * kernel * kernel * out / groups / (stride * stride));
   if (dim_of(m, x, 0) * out * dim_of(m, x, 2) * dim_of(m, x, 3) > 2 * MOST_ELEMENTS || !spend(m, work)) return 0;
@@ -21,12 +21,12 @@ static unsigned conv(maker *m, unsigned x, int64_t out, int64_t kernel, int64_t 
   return finish(m, s);
 }
 
-static unsigned norm(maker *m, unsigned x) {
+unsigned net_norm(maker *m, unsigned x) {
   if (!x || !chance(m, 50) || lt_type_count(type_of(m, x)) <= dim_of(m, x, 1)) return x;
   return finish(m, begin(m, HT_LAYER, "batch_norm", 1, &x));
 }
 
-static unsigned act(maker *m, unsigned x) {
+unsigned net_act(maker *m, unsigned x) {
   static const char *const ops[] = {"relu", "relu", "relu", "tanh", "sigmoid", "softplus"};
   if (x && chance(m, 15)) return binary(m, "mul", x, unary(m, "sigmoid", x)); /* swish */
   return x ? unary(m, PICK(m, ops), x) : 0;
@@ -71,61 +71,61 @@ static unsigned concat(maker *m, unsigned n, const unsigned *in) {
 
 static unsigned plain(maker *m, unsigned x) {
   static const int64_t kernels[] = {1, 3, 3, 5};
-  unsigned y = act(m, norm(m, conv(m, x, pick_channels(m), PICK(m, kernels), chance(m, 25) ? 2 : 1, 1)));
+  unsigned y = net_act(m, net_norm(m, net_conv(m, x, pick_channels(m), PICK(m, kernels), chance(m, 25) ? 2 : 1, 1)));
   return y && chance(m, 40) ? pool(m, y) : y;
 }
 
 static unsigned residual(maker *m, unsigned x) {
   int64_t c = dim_of(m, x, 1), mid = chance(m, 50) ? c : pick_channels(m);
-  unsigned y = act(m, norm(m, conv(m, x, mid, chance(m, 50) ? 3 : 1, 1, 1)));
-  y = norm(m, conv(m, y, c, 3, 1, 1));
-  return y ? act(m, binary(m, "add", y, x)) : 0;
+  unsigned y = net_act(m, net_norm(m, net_conv(m, x, mid, chance(m, 50) ? 3 : 1, 1, 1)));
+  y = net_norm(m, net_conv(m, y, c, 3, 1, 1));
+  return y ? net_act(m, binary(m, "add", y, x)) : 0;
 }
 
 static unsigned bottleneck(maker *m, unsigned x) { /* with another shape on the way past */
   int64_t out = pick_channels(m);
-  unsigned y = act(m, norm(m, conv(m, x, 1 + out / 4, 1, 1, 1)));
-  y = norm(m, conv(m, act(m, norm(m, conv(m, y, 1 + out / 4, 3, 2, 1))), out, 1, 1, 1));
-  unsigned past = norm(m, conv(m, x, out, 1, 2, 1));
-  return y && past ? act(m, binary(m, "add", y, past)) : 0;
+  unsigned y = net_act(m, net_norm(m, net_conv(m, x, 1 + out / 4, 1, 1, 1)));
+  y = net_norm(m, net_conv(m, net_act(m, net_norm(m, net_conv(m, y, 1 + out / 4, 3, 2, 1))), out, 1, 1, 1));
+  unsigned past = net_norm(m, net_conv(m, x, out, 1, 2, 1));
+  return y && past ? net_act(m, binary(m, "add", y, past)) : 0;
 }
 
 static unsigned branches(maker *m, unsigned x) { /* as Inception has them */
   unsigned in[4], n = 2 + (unsigned)pick(m, 3);
   for (unsigned i = 0; i < n; i++) {
     int64_t c = pick_channels(m);
-    in[i] = i == 1 && chance(m, 50) ? x : conv(m, x, c > 24 ? 24 : c, 1 + 2 * pick(m, 3), 1, 1);
-    if (i > 1 && chance(m, 50)) in[i] = conv(m, act(m, in[i]), c > 24 ? 8 : c, 3, 1, 1);
+    in[i] = i == 1 && chance(m, 50) ? x : net_conv(m, x, c > 24 ? 24 : c, 1 + 2 * pick(m, 3), 1, 1);
+    if (i > 1 && chance(m, 50)) in[i] = net_conv(m, net_act(m, in[i]), c > 24 ? 8 : c, 3, 1, 1);
   }
-  return act(m, concat(m, n, in));
+  return net_act(m, concat(m, n, in));
 }
 
 static unsigned separable(maker *m, unsigned x) {
   int64_t c = dim_of(m, x, 1), times = 1 + pick(m, 2);
-  unsigned y = act(m, norm(m, conv(m, x, c * times, 3, chance(m, 30) ? 2 : 1, c)));
-  return act(m, norm(m, conv(m, y, pick_channels(m), 1, 1, 1)));
+  unsigned y = net_act(m, net_norm(m, net_conv(m, x, c * times, 3, chance(m, 30) ? 2 : 1, c)));
+  return net_act(m, net_norm(m, net_conv(m, y, pick_channels(m), 1, 1, 1)));
 }
 
 static unsigned shuffled(maker *m, unsigned x) { /* grouped convolutions with channels exchanged between them */
   int64_t c = dim_of(m, x, 1), g = pick_divisor(m, c), n = dim_of(m, x, 0), h = dim_of(m, x, 2), w = dim_of(m, x, 3);
-  unsigned y = act(m, conv(m, x, c, 1 + 2 * pick(m, 2), 1, g));
+  unsigned y = net_act(m, net_conv(m, x, c, 1 + 2 * pick(m, 2), 1, g));
   if (!y) return 0;
   y = reshape(m, y, 5, (int64_t[]){n, g, c / g, h, w});
   y = reshape(m, transpose(m, y, 5, (int64_t[]){0, 2, 1, 3, 4}), 4, (int64_t[]){n, c, h, w});
-  y = conv(m, y, c, 3, 1, g);
+  y = net_conv(m, y, c, 3, 1, g);
   return y ? binary(m, "add", y, x) : 0;
 }
 
 static unsigned gated(maker *m, unsigned x) { /* squeeze and excitation */
   int64_t c = dim_of(m, x, 1);
-  unsigned y = conv(m, unary(m, "global_avg_pool", x), 1 + c / 4, 1, 1, 1);
-  y = conv(m, act(m, y), c, 1, 1, 1);
+  unsigned y = net_conv(m, unary(m, "global_avg_pool", x), 1 + c / 4, 1, 1, 1);
+  y = net_conv(m, net_act(m, y), c, 1, 1, 1);
   return y ? binary(m, "mul", x, unary(m, "sigmoid", y)) : 0;
 }
 
 static unsigned dense(maker *m, unsigned x) { /* everything before is read again */
   for (int i = 0, n = 1 + (int)pick(m, 3); i < n; i++) {
-    unsigned y = conv(m, act(m, norm(m, x)), 4 + 4 * pick(m, 3), 3, 1, 1);
+    unsigned y = net_conv(m, net_act(m, net_norm(m, x)), 4 + 4 * pick(m, 3), 3, 1, 1);
     x = concat(m, 2, (unsigned[]){x, y});
     if (!x) return 0;
   }
@@ -135,9 +135,9 @@ static unsigned dense(maker *m, unsigned x) { /* everything before is read again
 static unsigned down_up(maker *m, unsigned x) { /* down, up by a transposed convolution, cut, beside what was there */
   int64_t h = dim_of(m, x, 2), w = dim_of(m, x, 3), c = 1 + dim_of(m, x, 1) / 2;
   if (h < 2 || w < 2) return 0;
-  unsigned y = conv(m, x, c, 3, 2, 1);
+  unsigned y = net_conv(m, x, c, 3, 2, 1);
   if (!y || !spend(m, (double)lt_type_count(type_of(m, y)) * (double)c * 16)) return 0;
-  y = act(m, y);
+  y = net_act(m, y);
   bool four = chance(m, 50); /* a window of 4 fits without an outsize, one of 3 needs it */
   ht_statement *s = begin(m, HT_LAYER, "deconv2d", 1, &y);
   put_attr(s, "out_channels", "%lld", (long long)c);
@@ -156,8 +156,8 @@ static unsigned down_up(maker *m, unsigned x) { /* down, up by a transposed conv
 /* ---- blocks on matrices ------------------------------------------------------------------------------------------ */
 
 static unsigned perceptron(maker *m, unsigned x) {
-  unsigned y = act(m, linear(m, x, pick_channels(m)));
-  if (y && chance(m, 30)) y = norm(m, y);
+  unsigned y = net_act(m, linear(m, x, pick_channels(m)));
+  if (y && chance(m, 30)) y = net_norm(m, y);
   if (!y || !chance(m, 40)) return y;
   unsigned z = linear(m, y, dim_of(m, x, 1));
   return z ? binary(m, "add", z, x) : 0;

@@ -7,7 +7,7 @@
  * ask whether a tap is inside. Weights are read as the panels of choices.def.
  *
  * Three sweeps: preferences from users to operands, halos, then the copy of the graph with the notes. */
-#include "ir/pass/pass.h"
+#include "ir/pass/parts.h"
 #include "ir/winograd.h"
 
 typedef struct lt_halo { int64_t v[4]; } lt_halo; /* top, left, bottom, right */
@@ -94,6 +94,7 @@ static bool walks_blocks(const lt_chooser *s, const lt_node *n) {
   case LT_BLOCKS_AXES: return lt_type_of(s->from, n->in[0])->rank == 4;
   case LT_BLOCKS_FPROP: case LT_BLOCKS_DGRAD: return walks_channels(s->algorithm[n->id]);
   case LT_BLOCKS_UNTILE: return true;
+  case LT_BLOCKS_PARTS: return lt_parts_of_blocks(s->from, n);
   case LT_BLOCKS_WGRAD: case LT_BLOCKS_RIGHT: case LT_BLOCKS_TILES: case LT_BLOCKS__: return false;
   }
   return false;
@@ -149,6 +150,8 @@ static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
   } else if (lt_facts(n)->blocks == LT_BLOCKS_POOL) {
     for (unsigned k = 0; k < n->n_in; k++)
       if (s->blocked[n->out] || y->dim[1] >= 16) prefer(s, n->in[k]);
+  } else if (lt_facts(n)->blocks == LT_BLOCKS_PARTS && s->blocked[n->out]) {
+    for (unsigned k = 0; k < n->n_in; k++) prefer(s, n->in[k]);
   } else if (lt_facts(n)->blocks == LT_BLOCKS_EACH && s->blocked[n->out]) {
     for (unsigned k = 0; k < n->n_in; k++)
       if (n->in[k] && !memcmp(lt_type_of(g, n->in[k])->dim, y->dim, sizeof y->dim)) prefer(s, n->in[k]);
@@ -206,6 +209,12 @@ static lt_need need_of_tiles(const lt_chooser *s, lt_value image) {
   return s->blocked[image] ? (lt_need){.any = true} : with_halo(LT_BLOCKED, &s->halo[image]);
 }
 
+/* A concat takes its operands as they stand. Who reads a slice reads what it is cut from, in whole blocks or plain. */
+static lt_need need_of_parts(const lt_chooser *s, const lt_node *n) {
+  const bool joins = lt_facts(n)->moves == LT_MOVES_COPY;
+  return joins || s->blocked[n->out] ? (lt_need){.any = true} : plain();
+}
+
 static lt_need need_of(const lt_chooser *s, const lt_node *n, unsigned k) {
   const lt_node *root = root_of(s, n);
   bool blocks = walks_blocks(s, root) && lt_type_of(s->from, n->out)->rank == 4;
@@ -216,6 +225,7 @@ static lt_need need_of(const lt_chooser *s, const lt_node *n, unsigned k) {
   case LT_BLOCKS_POOL: return (lt_need){.any = true};
   case LT_BLOCKS_TILES: return need_of_tiles(s, n->in[k]);
   case LT_BLOCKS_UNTILE: return plain();
+  case LT_BLOCKS_PARTS: return need_of_parts(s, n);
   case LT_BLOCKS_AXES: case LT_BLOCKS_EACH: case LT_BLOCKS__: break;
   }
   if (lt_facts(root)->blocks == LT_BLOCKS_AXES) blocks = keeps_channels(s->from, root);
@@ -259,6 +269,36 @@ static void collect_halos(lt_chooser *s, const lt_node *n) {
   lt_halo *h = blocks ? &s->halo[v] : &s->plain_halo[v];
   widen(h, &c.halo);
   need_memory(s, n, v, h, blocks);
+}
+
+/* Zeros that take no more memory than the image. */
+static bool small_halo(const lt_halo *h, const lt_type *t) {
+  return h->v[0] + h->v[2] <= t->dim[2] && h->v[1] + h->v[3] <= t->dim[3];
+}
+
+/* Parts stand in the whole, so they have the same zeros around them. */
+static bool share_halo(lt_chooser *s, const lt_node *n) {
+  bool wider = false;
+  if (lt_facts(n)->blocks != LT_BLOCKS_PARTS || !lt_parts_of_planes(s->from, n)) return false;
+  lt_halo *whole = &s->halo[n->out];
+  for (unsigned k = 0; s->blocked[n->out] && k < n->n_in; k++) {
+    lt_halo *part = &s->halo[n->in[k]], all = *part;
+    widen(&all, whole);
+    if (!s->blocked[n->in[k]] || !small_halo(&all, lt_type_of(s->from, n->out))) continue;
+    wider |= memcmp(&all, part, sizeof all) != 0 || memcmp(&all, whole, sizeof all) != 0;
+    *part = *whole = all;
+  }
+  return wider;
+}
+
+/* From parts to wholes and back, until all agree. */
+static void share_halos(lt_chooser *s) {
+  const lt_graph *g = s->from;
+  for (bool wider = true; wider;) {
+    wider = false;
+    for (uint32_t i = 0; i < g->nodes.n; i++) wider |= s->live[i] && share_halo(s, g->nodes.at[i]);
+    for (uint32_t i = g->nodes.n; i-- > 0;) wider |= s->live[i] && share_halo(s, g->nodes.at[i]);
+  }
 }
 
 /* ---- the notes ---- */
@@ -312,5 +352,6 @@ void lt_pass_choose(lt_graph *to, const lt_graph *from) {
     if (s.live[i]) prefer_in_operands(&s, from->nodes.at[i]);
   for (uint32_t i = 0; i < from->nodes.n; i++)
     if (s.live[i]) collect_halos(&s, from->nodes.at[i]);
+  share_halos(&s);
   lt_rewrite_graph(to, from, visit, &s);
 }

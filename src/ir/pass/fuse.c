@@ -283,7 +283,7 @@ static bool copy_marked(lt_rewrite *r, const lt_node *n, const lt_value *in) {
 void lt_pass_fuse(lt_graph *to, const lt_graph *from) {
   fuser f = {.a = lt_arena_new(to->job), .g = from};
   f.live = lt_live_nodes(f.a, from);
-  f.move = lt_moves(f.a, from, f.live);
+  f.move = lt_moves(f.a, from, f.live, false);
   f.uses = lt_use_counts(f.a, from, f.live);
   f.fixed = from->mode == LT_MODE_RUN ? lt_static_nodes(f.a, from) : NULL;
   f.of = LT_NEW_ARRAY(f.a, uint32_t, from->nodes.n + 1);

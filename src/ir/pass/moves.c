@@ -1,6 +1,7 @@
 /* moves.c: which MOVE nodes are stored (see moves.h). All are views or index maps at first; then those are stored that
  * a reader cannot look through. */
 #include "ir/pass/moves.h"
+#include "ir/pass/parts.h"
 
 static bool guards(const lt_node *n) { return lt_facts(n)->moves == LT_MOVES_PAD; }
 
@@ -16,9 +17,17 @@ static bool reads_through(const lt_graph *g, const lt_node *n, unsigned k, const
   case LT_READS_INNER: return !guards(from);
   case LT_READS_LEFT: return k == 0 && !guards(from);
   case LT_READS_INDEX: return k == 1 && !guards(from);
+  case LT_READS_PARTS: return false;
   case LT_READS__: return move[n->id] == LT_MOVE_VIRTUAL;
   }
   return false;
+}
+
+/* Can n read its operand k, an image and not weights, where the slice `from` stands in what it is cut from? */
+static bool reads_in_place(const lt_graph *g, const lt_node *n, unsigned k, const lt_node *from) {
+  const lt_blocks b = lt_facts(n)->blocks;
+  const bool image = k == 0 || b == LT_BLOCKS_POOL || (b == LT_BLOCKS_WGRAD && k == 1);
+  return lt_facts(n)->reads == LT_READS_PARTS && image && lt_part_in_place(g, from);
 }
 
 /* A pad that readers look through is a limit on one coordinate of the value below it. So below it, down to that value,
@@ -66,13 +75,13 @@ static void store_updates(const lt_graph *g, lt_move *move) {
 }
 
 /* From users to operands: what some reader cannot look through is stored. */
-static void store_what_is_not_looked_through(const lt_graph *g, const bool *live, lt_move *move) {
+static void store_what_is_not_looked_through(const lt_graph *g, const bool *live, bool placed, lt_move *move) {
   for (uint32_t i = g->nodes.n; i-- > 0;) {
     const lt_node *n = g->nodes.at[i];
     for (unsigned k = 0; (!live || live[i]) && k < n->n_in; k++) {
       const lt_node *from = n->in[k] ? lt_node_of(g, n->in[k]) : NULL;
-      if (from && move[from->id] == LT_MOVE_VIRTUAL && !reads_through(g, n, k, from, move))
-        move[from->id] = LT_MOVE_NOT;
+      if (!from || move[from->id] != LT_MOVE_VIRTUAL || reads_through(g, n, k, from, move)) continue;
+      if (!placed || !reads_in_place(g, n, k, from)) move[from->id] = LT_MOVE_NOT;
     }
   }
 }
@@ -86,11 +95,11 @@ static lt_move as_the_table_says(const lt_node *n) {
   return LT_MOVE_NOT;
 }
 
-lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live) {
+lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live, bool placed) {
   lt_move *move = LT_NEW_ARRAY(a, lt_move, g->nodes.n + 1);
   for (uint32_t i = 0; i < g->nodes.n; i++) move[i] = as_the_table_says(g->nodes.at[i]);
   store_updates(g, move);
-  store_what_is_not_looked_through(g, live, move);
+  store_what_is_not_looked_through(g, live, placed, move);
   for (uint32_t i = 0; i < g->nodes.n; i++) {
     const lt_node *n = g->nodes.at[i];
     if (live && !live[i]) continue;

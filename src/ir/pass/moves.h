@@ -10,6 +10,7 @@ typedef enum lt_move {
   LT_MOVE_VIRTUAL /* never stored: whoever reads it reads its operand through an index map */
 } lt_move;
 
-/* By node id; live may be NULL (all). */
-lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live);
+/* By node id; live may be NULL (all). placed: layouts are settled, so a slice may be read where it stands in its
+ * operand (parts.h); before that it counts as stored, whatever layouts a text has noted. */
+lt_move *lt_moves(lt_arena *a, const lt_graph *g, const bool *live, bool placed);
 #endif
