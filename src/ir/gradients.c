@@ -42,7 +42,8 @@ static void add_gradient(walk *w, lt_value x, lt_value gx) {
   lt_graph *g = w->v.g;
   if (!lt_type_eq(lt_type_of(g, x), lt_type_of(g, gx)))
     lt_fail(g->job, LATHE_E_INTERNAL, &g->loc, "the gradient of a value %s is %s", lt_text_of(g, x), lt_text_of(g, gx));
-  lt_value sum = w->grad.at[x] ? lt_binary(g, LT_OP_add, w->grad.at[x], gx) : gx;
+  lt_value sum = w->grad.at[x] ? lt_add_padded(g, w->grad.at[x], gx) : gx; /* a value that is cut into parts */
+  if (!sum) sum = lt_binary(g, LT_OP_add, w->grad.at[x], gx);
   grow(w);
   w->grad.at[x] = sum;
 }

@@ -253,3 +253,34 @@ LT_VJP(pad) {
   }
   gin[0] = lt_emit(v->g, LT_OP_slice, &s, gout, 1);
 }
+
+/* Does p put zeros around its operand along one axis only? */
+static bool pads_along(const lt_node *p, unsigned rank, unsigned *axis) {
+  const lt_pad_attrs *a = p->attrs;
+  unsigned n = 0;
+  if (p->op != LT_OP_pad || a->value != 0) return false;
+  for (unsigned i = 0; i < rank; i++)
+    if (a->pads.v[i] || a->pads.v[i + rank]) *axis = i, n++;
+  return n == 1;
+}
+
+lt_value lt_add_padded(lt_graph *g, lt_value x, lt_value y) {
+  const unsigned rank = lt_type_of(g, x)->rank;
+  const lt_node *p = lt_node_of(g, x), *q = lt_node_of(g, y);
+  unsigned axis = 0, other = 0;
+  if (!pads_along(p, rank, &axis) || !pads_along(q, rank, &other) || axis != other) return 0;
+  const lt_pad_attrs *a = p->attrs, *b = q->attrs;
+  const int64_t all = lt_type_of(g, x)->dim[axis];
+  if (a->pads.v[axis] > b->pads.v[axis]) {
+    const lt_pad_attrs *later = a;
+    const lt_node *behind = p;
+    a = b, b = later, p = q, q = behind;
+  }
+  lt_pad_attrs around = *a;
+  if (all - a->pads.v[axis + rank] != b->pads.v[axis]) return 0;
+  around.pads.v[axis + rank] = b->pads.v[axis + rank];
+  const lt_concat_attrs along = {.axis = axis};
+  const lt_value both = lt_emit(g, LT_OP_concat, &along, (lt_value[]){p->in[0], q->in[0]}, 2);
+  const bool whole = !around.pads.v[axis] && !around.pads.v[axis + rank];
+  return whole ? both : lt_emit(g, LT_OP_pad, &around, &both, 1);
+}

@@ -56,6 +56,9 @@ lt_value lt_reshape_like(lt_graph *g, lt_value x, const lt_type *shape);
 lt_value lt_is_maximum(lt_graph *g, lt_value x, lt_value y); /* x equals y, the maximum it is part of; NaN is one */
 /* max_pool with a pad_value, by one without */
 lt_value lt_emit_bordered_pool(lt_graph *g, const lt_node *n, lt_value x);
+/* x + y where both are zero but for ranges of one axis, one beginning where the other ends: put together, a -0 in
+ * either is not made a 0; 0: they are something else */
+lt_value lt_add_padded(lt_graph *g, lt_value x, lt_value y);
 /* a scatter_add by what max_pool_index says, pixel by pixel; 0: it is something else */
 lt_value lt_emit_max_pool_grad(lt_graph *g, const lt_node *scatter, const lt_value *in);
 void lt_gradients_after(lt_graph *g, lt_value *out, const lt_value *y, const lt_value *seed, unsigned ny,

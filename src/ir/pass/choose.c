@@ -158,6 +158,23 @@ static void prefer_in_operands(lt_chooser *s, const lt_node *n) {
   }
 }
 
+/* A whole had better stand in blocks too where all its parts do, and a part where the whole does: nothing is copied. */
+static void prefer_with_parts(lt_chooser *s, const lt_node *n) {
+  bool all = lt_facts(n)->blocks == LT_BLOCKS_PARTS;
+  for (unsigned k = 0; all && k < n->n_in; k++) all = s->blocked[n->in[k]];
+  if (all) prefer(s, n->out);
+}
+
+static void prefer_blocks(lt_chooser *s) {
+  const lt_graph *g = s->from;
+  for (uint32_t i = g->nodes.n; i-- > 0;)
+    if (s->live[i]) prefer_in_operands(s, g->nodes.at[i]);
+  for (uint32_t i = 0; i < g->nodes.n; i++)
+    if (s->live[i]) prefer_with_parts(s, g->nodes.at[i]);
+  for (uint32_t i = g->nodes.n; i-- > 0;)
+    if (s->live[i]) prefer_in_operands(s, g->nodes.at[i]);
+}
+
 /* ---- needs ---- */
 
 static lt_need plain(void) { return (lt_need){.layout = {.kind = LT_PLAIN}}; }
@@ -348,8 +365,7 @@ void lt_pass_choose(lt_graph *to, const lt_graph *from) {
     s.algorithm[i] = algorithm_of(from, n);
     if (s.live[i] && n->cluster && !(lt_facts(n)->flags & LT_MAP)) s.root_of[n->cluster] = i + 1;
   }
-  for (uint32_t i = from->nodes.n; i-- > 0;)
-    if (s.live[i]) prefer_in_operands(&s, from->nodes.at[i]);
+  prefer_blocks(&s);
   for (uint32_t i = 0; i < from->nodes.n; i++)
     if (s.live[i]) collect_halos(&s, from->nodes.at[i]);
   share_halos(&s);
