@@ -2,8 +2,8 @@
  * exchanged (the bits are the same). Inputs, params and states are never merged, nor is dropout (its random numbers
  * hang on the node's name until the pass `mode` has keyed them). Dead nodes vanish as in every pass.
  *
- * A concat that begins as an earlier one goes on from that one's result: what is put together again and again, as DenseNet
- * does, can so grow in one place (plan/parts.c). */
+ * A concat that begins as an earlier one goes on from that one's result: what is put together again and again, as
+ * DenseNet does, can so grow in one place (plan/parts.c). */
 #include "ir/pass/pass.h"
 
 static bool mergeable(const lt_node *n) {
