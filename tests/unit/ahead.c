@@ -36,6 +36,21 @@ static void look_for_prefetch(lt_job *job, void *arg) {
   }
 }
 
+/* A single pixel reads many panels side by side where they are near, few where they come from far away. */
+static void look_at_streams(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  lt_target t;
+  lt_target_host(&t, job, a, "x86-64-v4", "");
+  static const struct { int64_t k; bool many; } of[] = {{1024, false}, {304, true}};
+  for (size_t i = 0; i < LT_COUNT(of); i++) {
+    lt_cut c;
+    lt_tiling s;
+    lt_cut_of(&c, products(a, 1, 1, of[i].k));
+    lt_tile_solve(&s, &c, &t, LT_F32);
+    ck_assert_msg((s.blocks > 4) == of[i].many, "%ld blocks of %ld", (long)s.blocks, (long)of[i].k);
+  }
+}
+
 /* A convolution of `channels` to 64, kernel x kernel taps, of a blocked image of size x size pixels. */
 static lt_kernel *conv(lt_arena *a, int64_t channels, int64_t size, int64_t kernel) {
   lt_kernel *p = products(a, 1, size, 64);
@@ -186,6 +201,12 @@ START_TEST(batched_products) {
 }
 END_TEST
 
+START_TEST(streams) {
+  SKIP_ELSEWHERE;
+  check_with(look_at_streams);
+}
+END_TEST
+
 START_TEST(images) {
   SKIP_ELSEWHERE;
   check_with(look_for_lines);
@@ -210,5 +231,5 @@ START_TEST(weight_gradients) {
 }
 END_TEST
 
-LT_SUITE(ahead, batched_products, images, shares, sums, weight_gradients)
+LT_SUITE(ahead, batched_products, streams, images, shares, sums, weight_gradients)
 LT_TEST_MAIN(ahead)

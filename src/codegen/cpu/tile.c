@@ -20,7 +20,8 @@ enum {
   /* addresses this far apart share a set of L1, which holds so many of them beside B's */
   SET_BYTES = 4096,
   SET_WAYS = 6,
-  PLANE = 16, /* pixels of a plane that hardly fills a tile */
+  PLANE = 16,  /* pixels of a plane that hardly fills a tile */
+  STREAMS = 4, /* panels from far away that a single pixel reads side by side: more throw each other out of L1 */
   SMALL = 50,
   KERNEL_SLOTS = 1500000 /* what compiling one more micro-kernel may cost: it must save some of this */
 };
@@ -338,7 +339,8 @@ void lt_tile_solve(lt_tiling *out, const lt_cut *c, const lt_target *t, lt_dtype
   model m = {t, c, lt_tile_vectors(t, acc), (int64_t)lt_dtype_size(acc)};
   double best = 0;
   *out = (lt_tiling){1, 1, 1, 1};
-  for (int64_t blocks = 1; blocks <= LT_MIN(c->task_blocks, 8); blocks++) {
+  const bool streams = c->rows * c->cols == 1 && c->blocks * LT_LANES * c->depth * m.bytes > IN_CACHE;
+  for (int64_t blocks = 1; blocks <= LT_MIN(c->task_blocks, streams ? STREAMS : 8); blocks++) {
     const int64_t sides = blocks == c->blocks ? LT_MIN(c->task_sides, 8 / blocks) : 1;
     for (int64_t n = 1; n <= LT_MAX(sides, 1); n++) solve_for(&m, out, &best, blocks, n, acc);
   }
