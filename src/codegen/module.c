@@ -44,6 +44,13 @@ LT_NORETURN static void fail_llvm(lt_module *m, const char *doing, char *message
   lt_fail(m->l.job, LATHE_E_INTERNAL, NULL, "%s: %s", doing, text);
 }
 
+/* On x86-64 LLVM makes the same code on both levels, but that it lists instructions once more behind register
+ * allocation for CPUs whose model asks for it (AMD's): a seventh of its time, and their code is executed out of order
+ * anyway. */
+static LLVMCodeGenOptLevel level_of(const lt_target *t) {
+  return strncmp(t->triple, "x86_64", 6) == 0 ? LLVMCodeGenLevelLess : LLVMCodeGenLevelDefault;
+}
+
 static void open_target(lt_module *m, const lt_target *t) {
   LLVMTargetRef target;
   char *message = NULL;
@@ -52,7 +59,7 @@ static void open_target(lt_module *m, const lt_target *t) {
   LLVMTargetMachineOptionsSetCPU(o, t->cpu);
   LLVMTargetMachineOptionsSetFeatures(o, t->features);
   if (t->abi && *t->abi) LLVMTargetMachineOptionsSetABI(o, t->abi);
-  LLVMTargetMachineOptionsSetCodeGenOptLevel(o, LLVMCodeGenLevelDefault);
+  LLVMTargetMachineOptionsSetCodeGenOptLevel(o, level_of(t));
   bool wasm = strncmp(t->triple, "wasm", 4) == 0; /* its position-independent code needs a dynamic linker */
   LLVMTargetMachineOptionsSetRelocMode(o, wasm ? LLVMRelocStatic : LLVMRelocPIC);
   m->machine = LLVMCreateTargetMachineWithOptions(target, t->triple, o);

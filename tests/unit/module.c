@@ -277,6 +277,40 @@ START_TEST(the_same_object_twice) {
 }
 END_TEST
 
+/* The entry's assembly as LLVM makes it on this level; LLVMCodeGenLevelNone: on ours. */
+static const char *assembly_at(lt_job *job, const lt_module_entry *e, const lt_target *t, LLVMCodeGenOptLevel level) {
+  lt_arena *a = lt_arena_new(job);
+  lt_module *m = lt_module_of(job, a, t, e, 1, true);
+  if (level != LLVMCodeGenLevelNone) {
+    LLVMTargetRef target = LLVMGetTargetMachineTarget(m->machine);
+    LLVMDisposeTargetMachine(m->machine);
+    m->machine =
+      LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, level, LLVMRelocPIC, LLVMCodeModelDefault);
+  }
+  LLVMMemoryBufferRef text = lt_module_emit(m, LLVMAssemblyFile);
+  const char *copy = lt_arena_strndup(a, LLVMGetBufferStart(text), LLVMGetBufferSize(text));
+  LLVMDisposeMemoryBuffer(text);
+  return copy;
+}
+
+static void emit_on_levels(lt_job *job, void *arg) {
+  model *m = arg;
+  lt_target t;
+  lt_target_cross(&t, job, lt_arena_new(job), "x86_64-linux-gnu", "znver4", NULL);
+  lt_module_entry e = {.plan = &m->plan};
+  const char *own = assembly_at(job, &e, &t, LLVMCodeGenLevelNone);
+  ck_assert_str_eq(own, assembly_at(job, &e, &t, LLVMCodeGenLevelLess));
+  ck_assert_str_ne(own, assembly_at(job, &e, &t, LLVMCodeGenLevelDefault));
+}
+
+/* LLVM would list the instructions once more at the end for this CPU, and take its time for it. */
+START_TEST(scheduled_once) {
+  model m;
+  init(&m);
+  ck_assert_msg(lt_protect(&m.error, emit_on_levels, &m) == LATHE_OK, "%s", m.error.message);
+}
+END_TEST
+
 /* Functions of the module that are only translated; "": none. */
 static const char *cold_of(lt_job *job, const lt_target *t, const lt_module_entry *e, size_t n) {
   lt_arena *a = lt_arena_new(job);
@@ -331,5 +365,5 @@ END_TEST
 
 LT_SUITE(module, no_executable_memory, checks_what_it_is_given, null_outputs_and_hyperparameters,
          tasks_go_through_the_callers_threads, two_regions_and_steps, code_comes_and_goes, the_same_object_twice,
-         cold_code_is_translated_only)
+         scheduled_once, cold_code_is_translated_only)
 LT_TEST_MAIN(module)
