@@ -23,10 +23,15 @@ typedef struct lt_module_entry {
 } lt_module_entry;
 typedef struct lt_code lt_code; /* JIT-compiled module; immutable, usable by any thread */
 
+/* Threads that translate code; parallel NULL: the caller's. */
+typedef struct lt_crew { const lathe_parallel *parallel; int64_t threads; } lt_crew;
+
 /* Compile plans into one module: kernels with equal keys are emitted once. Defers lt_code_free on failure. */
 lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n);
-/* The same out of the user's cache of code (base/cache.h) where it is there, and into it where not. */
-lt_code *lt_jit_kept(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n);
+/* The same by several threads; `cache`: out of the user's cache of code (base/cache.h) where it is there, and into it
+ * where not. */
+typedef struct lt_jit_how { bool cache; lt_crew crew; } lt_jit_how;
+lt_code *lt_jit_as(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n, lt_jit_how how);
 /* All that the object depends on (code_key.c); false: this program does not know itself, and nothing may be kept. */
 bool lt_code_key(lt_str *out, const lt_target *t, const lt_module_entry *entry, size_t n);
 void *lt_code_find(const lt_code *c, const char *symbol); /* "run", "run_step"; NULL: none */

@@ -1,8 +1,9 @@
 /* jit.c: modules as code in this process (ORC's LLJIT over the same object that a file would hold) and as text.
  *
  * Each lt_code has a JIT of its own, so that freeing it gives everything back; its symbols are looked up once, so that
- * it is immutable afterwards. The object must need nothing: what it leaves undefined is an error, never found in the
- * process. So it may come from another process: lt_jit_kept looks in the cache first. */
+ * it is immutable afterwards. What several threads have translated is several objects, which need each other. Together
+ * they must need nothing: what they leave undefined is an error, never found in the process. So they may come from
+ * another process: lt_jit_as looks in the cache first. */
 #include "base/cache.h"
 #include "codegen/module.h"
 
@@ -48,10 +49,12 @@ static void check(lt_job *job, const lt_code *c, LLVMErrorRef error) {
 
 static void dispose_buffer(void *b) { LLVMDisposeMemoryBuffer(b); }
 
-/* The object's own copy of the truth. */
-static void check_closed(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object) {
-  const char *const *open = lt_undefined(job, a, object);
-  if (*open) lt_fail(job, LATHE_E_INTERNAL, NULL, "compiled code calls `%s`, which it must not", *open);
+/* The objects' own copy of the truth. Names of what is ours have a dot: nobody else has them, so what is in no part of
+ * the code cannot be found. */
+static void check_closed(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object, bool others) {
+  for (const char *const *open = lt_undefined(job, a, object); *open; open++)
+    if (!others || !strchr(*open, '.'))
+      lt_fail(job, LATHE_E_INTERNAL, NULL, "compiled code calls `%s`, which it must not", *open);
 }
 
 static void find_symbol(lt_job *job, lt_code *c, const char *name) {
@@ -71,20 +74,24 @@ static lt_code *new_code(lt_job *job, size_t n) {
   return c;
 }
 
-static void load(lt_job *job, lt_code *c, LLVMMemoryBufferRef object) { /* takes the object */
+static void start(lt_job *job, lt_code *c) {
   check(job, c, LLVMOrcCreateLLJIT(&c->jit, NULL));
   LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(c->jit), report, c->problem);
+}
+
+/* Takes the object, which is the job's should it fail. */
+static void add(lt_job *job, lt_code *c, LLVMMemoryBufferRef object) {
+  lt_defer_cancel(job, object);
   check(job, c, LLVMOrcLLJITAddObjectFile(c->jit, LLVMOrcLLJITGetMainJITDylib(c->jit), object));
 }
 
-/* Takes the object, which `functions` kernels are in. */
-static lt_code *load_object(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object, uint32_t functions, symbols names) {
-  lt_defer_failed(job, dispose_buffer, object);
+/* Takes the objects, which are the job's should it fail, and which `functions` kernels are in. */
+static lt_code *load(lt_job *job, lt_arena *a, lt_objects object, uint32_t functions, symbols names) {
   lt_code *c = new_code(job, names.n);
   double begin = lt_seconds();
-  check_closed(job, a, object);
-  lt_defer_cancel(job, object);
-  load(job, c, object);
+  for (uint32_t i = 0; i < object.n; i++) check_closed(job, a, object.at[i], object.n > 1);
+  start(job, c);
+  for (uint32_t i = 0; i < object.n; i++) add(job, c, object.at[i]);
   for (size_t i = 0; i < names.n; i++) find_symbol(job, c, names.at[i]);
   c->functions = functions;
   c->took.loading = lt_seconds() - begin;
@@ -93,9 +100,9 @@ static lt_code *load_object(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object
 
 lt_code *lt_jit_load(lt_job *job, lt_module *m, const char *const *symbol_name, size_t n) {
   double begin = lt_seconds();
-  LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
+  lt_objects object = lt_module_objects(m, (lt_crew){0});
   double llvm = lt_seconds() - begin;
-  lt_code *c = load_object(job, m->l.arena, object, m->functions, (symbols){symbol_name, n});
+  lt_code *c = load(job, m->l.arena, object, m->functions, (symbols){symbol_name, n});
   c->took.llvm = llvm;
   return c;
 }
@@ -112,45 +119,59 @@ static symbols symbols_of(lt_arena *a, const lt_module_entry *entry, size_t n) {
   return (symbols){name, k};
 }
 
-/* What is kept of code: how many functions, and the object. */
-enum { FUNCTIONS = 8 };
-
-static lt_code *load_kept(lt_job *job, lt_arena *a, lt_bytes kept, symbols names) {
-  uint64_t functions;
-  if (kept.n <= FUNCTIONS) return NULL;
-  memcpy(&functions, kept.at, sizeof functions);
-  LLVMMemoryBufferRef object =
-    LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)kept.at + FUNCTIONS, kept.n - FUNCTIONS, "lathe");
-  return load_object(job, a, object, (uint32_t)functions, names);
+/* What is kept of code: how many functions, how many objects, and each after its bytes' number. */
+static bool take_number(lt_bytes *from, uint64_t *number) {
+  if (from->n < sizeof *number) return false;
+  memcpy(number, from->at, sizeof *number);
+  from->at += sizeof *number, from->n -= sizeof *number;
+  return true;
 }
 
-/* Compiles, and keeps the object where there is a cache. */
+static lt_code *load_kept(lt_job *job, lt_arena *a, lt_bytes kept, symbols names) {
+  uint64_t functions, n, bytes;
+  if (!take_number(&kept, &functions) || !take_number(&kept, &n) || n > kept.n / sizeof bytes) return NULL;
+  lt_objects object = {LT_NEW_ARRAY(a, LLVMMemoryBufferRef, n), 0};
+  for (uint64_t i = 0; i < n && take_number(&kept, &bytes) && bytes <= kept.n; i++) {
+    object.at[i] = LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)kept.at, (size_t)bytes, "lathe");
+    lt_defer_failed(job, dispose_buffer, object.at[i]);
+    object.n++;
+    kept.at += bytes, kept.n -= bytes;
+  }
+  return object.n == n ? load(job, a, object, (uint32_t)functions, names) : NULL;
+}
+
+static void keep(lt_cache *cache, lt_arena *a, lt_bytes key, uint64_t functions, lt_objects object) {
+  uint64_t head[] = {functions, object.n}, *bytes = LT_NEW_ARRAY(a, uint64_t, object.n);
+  lt_bytes *part = LT_NEW_ARRAY(a, lt_bytes, 2 * object.n + 1u);
+  part[0] = (lt_bytes){(const unsigned char *)head, sizeof head};
+  for (uint32_t i = 0; i < object.n; i++) {
+    bytes[i] = LLVMGetBufferSize(object.at[i]);
+    part[2 * i + 1] = (lt_bytes){(const unsigned char *)&bytes[i], sizeof bytes[i]};
+    part[2 * i + 2] = (lt_bytes){(const unsigned char *)LLVMGetBufferStart(object.at[i]), (size_t)bytes[i]};
+  }
+  lt_cache_put(cache, a, key, part, 2 * object.n + 1u);
+}
+
+/* Compiles, and keeps the objects where there is a cache. */
 static lt_code *compile(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n,
-                        lt_cache *cache, lt_bytes key) {
+                        lt_crew crew, lt_cache *cache, lt_bytes key) {
   lt_code_times took = {0};
   double begin = lt_seconds();
   lt_module *m = lt_module_of(job, a, t, entry, n, false);
   took.emission = lt_seconds() - begin;
-  LLVMMemoryBufferRef object = lt_module_emit(m, LLVMObjectFile);
-  lt_defer_failed(job, dispose_buffer, object);
+  lt_objects object = lt_module_objects(m, crew);
   took.llvm = lt_seconds() - begin - took.emission;
-  uint64_t functions = m->functions;
-  lt_bytes part[] = {{(const unsigned char *)&functions, FUNCTIONS},
-                     {(const unsigned char *)LLVMGetBufferStart(object), LLVMGetBufferSize(object)}};
   begin = lt_seconds();
-  if (cache) lt_cache_put(cache, a, key, part, LT_COUNT(part));
+  if (cache) keep(cache, a, key, m->functions, object);
   took.cache = lt_seconds() - begin;
-  lt_defer_cancel(job, object);
-  lt_code *c = load_object(job, a, object, m->functions, symbols_of(a, entry, n));
+  lt_code *c = load(job, a, object, m->functions, symbols_of(a, entry, n));
   took.loading = c->took.loading;
   c->took = took;
   return c;
 }
 
 lt_code *lt_jit(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n) {
-  lt_code *c = compile(job, lt_arena_new(job), t, entry, n, NULL, (lt_bytes){0});
-  snprintf(c->cache, sizeof c->cache, "not asked for");
-  return c;
+  return lt_jit_as(job, t, entry, n, (lt_jit_how){0});
 }
 
 /* Large constants are in files already: a second copy in each object would only push others out. */
@@ -162,8 +183,8 @@ static const char *not_kept(lt_arena *a, const lt_module_entry *entry, size_t n,
   return bytes > MOST_CONSTANTS ? lt_arena_printf(a, "%lld bytes of constants", (long long)bytes) : NULL;
 }
 
-lt_code *lt_jit_kept(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n) {
-  lt_arena *a = lt_arena_new(job);
+static lt_code *jit_kept(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n,
+                         lt_crew crew) {
   lt_str text;
   lt_bytes kept = {0};
   double begin = lt_seconds();
@@ -174,9 +195,17 @@ lt_code *lt_jit_kept(lt_job *job, const lt_target *t, const lt_module_entry *ent
   bool hit = cache && lt_cache_get(cache, a, key, &kept);
   double looking = lt_seconds() - begin;
   lt_code *c = hit ? load_kept(job, a, kept, symbols_of(a, entry, n)) : NULL;
-  if (!c) c = compile(job, a, t, entry, n, cache, key);
+  if (!c) c = compile(job, a, t, entry, n, crew, cache, key);
   c->took.cache += looking;
   snprintf(c->cache, sizeof c->cache, "%s", hit ? "hit" : cache ? "miss" : why);
+  return c;
+}
+
+lt_code *lt_jit_as(lt_job *job, const lt_target *t, const lt_module_entry *entry, size_t n, lt_jit_how how) {
+  lt_arena *a = lt_arena_new(job);
+  if (how.cache) return jit_kept(job, a, t, entry, n, how.crew);
+  lt_code *c = compile(job, a, t, entry, n, how.crew, NULL, (lt_bytes){0});
+  snprintf(c->cache, sizeof c->cache, "not asked for");
   return c;
 }
 
@@ -206,8 +235,8 @@ lt_code *lt_jit_file(lt_job *job, const char *path, lt_bytes file) {
   LLVMMemoryBufferRef object = LLVMCreateMemoryBufferWithMemoryRangeCopy((const char *)file.at, file.n, path);
   lt_defer_failed(job, dispose_buffer, object);
   check_file(job, path, object);
-  lt_defer_cancel(job, object);
-  load(job, c, object);
+  start(job, c);
+  add(job, c, object);
   return c;
 }
 
@@ -240,7 +269,7 @@ lt_bytes lt_emit_object(lt_job *job, lt_arena *keep, const lt_target *t, const l
   lt_arena *a = lt_arena_new(job);
   LLVMMemoryBufferRef object = lt_module_emit(lt_module_of(job, a, t, entry, n, false), LLVMObjectFile);
   lt_defer(job, dispose_buffer, object);
-  check_closed(job, a, object);
+  check_closed(job, a, object, false);
   size_t bytes = LLVMGetBufferSize(object);
   void *copy = lt_arena_alloc(keep, bytes);
   memcpy(copy, LLVMGetBufferStart(object), bytes);

@@ -242,6 +242,18 @@ void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {
   for (unsigned i = 0; i < n; i++) LLVMAddAttributeAtIndex(to, OWN, all[i]);
 }
 
+void lt_ll_move_body(lt_ll *l, LLVMValueRef to, LLVMValueRef from) {
+  LLVMBasicBlockRef start = LLVMAppendBasicBlockInContext(l->ctx, to, ""), last = start;
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(from), next; b; b = next) {
+    next = LLVMGetNextBasicBlock(b);
+    LLVMMoveBasicBlockAfter(b, last);
+    last = b;
+  }
+  LLVMDeleteBasicBlock(start);
+  for (unsigned i = 0; i < LLVMCountParams(from); i++)
+    LLVMReplaceAllUsesWith(LLVMGetParam(from, i), LLVMGetParam(to, i));
+}
+
 LLVMValueRef lt_ll_function(lt_ll *l, const char *name, bool internal) {
   LLVMTypeRef t = LLVMFunctionType(l->void_, (LLVMTypeRef[]){l->ptr, l->i64}, 2, false);
   l->fn = LLVMAddFunction(l->mod, name, t);

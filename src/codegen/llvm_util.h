@@ -83,5 +83,8 @@ void lt_ll_attributes(lt_ll *l, LLVMValueRef fn);
  * further, in a third of the time; unless code is to be small. */
 void lt_ll_cold(lt_ll *l, LLVMValueRef fn);
 void lt_ll_copy_attributes(lt_ll *l, LLVMValueRef to, LLVMValueRef from); /* those of the function itself */
-bool lt_ll_const_of(LLVMValueRef v, int64_t *out);                        /* v is this constant */
+/* The blocks of one function become those of another, whose first params are its params; `from` is a declaration then.
+ */
+void lt_ll_move_body(lt_ll *l, LLVMValueRef to, LLVMValueRef from);
+bool lt_ll_const_of(LLVMValueRef v, int64_t *out); /* v is this constant */
 #endif

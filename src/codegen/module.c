@@ -3,6 +3,7 @@
 #include "codegen/module.h"
 
 #include <llvm-c/Analysis.h>
+#include <llvm-c/BitReader.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -107,6 +108,17 @@ lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_m
   lt_module *m = lt_module_new(job, a, t);
   m->text = text;
   lt_module_entries(m, entry, n);
+  lt_module_verify(m);
+  return m;
+}
+
+lt_module *lt_module_read(lt_job *job, lt_arena *a, const lt_target *t, LLVMMemoryBufferRef bitcode) {
+  lt_module *m = lt_module_new(job, a, t);
+  LLVMModuleRef empty = m->l.mod;
+  m->l.mod = NULL;
+  LLVMDisposeModule(empty);
+  if (LLVMParseBitcodeInContext2(m->l.ctx, bitcode, &m->l.mod))
+    lt_fail(job, LATHE_E_INTERNAL, NULL, "code generation: %s", m->problem);
   lt_module_verify(m);
   return m;
 }

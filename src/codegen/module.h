@@ -53,11 +53,16 @@ void lt_module_verify(lt_module *m);
 /* Of entries alone. */
 lt_module *lt_module_of(lt_job *job, lt_arena *a, const lt_target *t, const lt_module_entry *entry, size_t n,
                         bool text);
+lt_module *lt_module_read(lt_job *job, lt_arena *a, const lt_target *t, LLVMMemoryBufferRef bitcode);
 /* A constant global; lt_module_emit writes the bytes into the object. What they point at must live until then. */
 LLVMValueRef lt_embed(lt_module *m, const char *name, lt_embedding x);
 void lt_embed_write(lt_module *m, unsigned char *object, size_t n);
 /* Run the code generator. The buffer belongs to the caller. */
 LLVMMemoryBufferRef lt_module_emit(lt_module *m, LLVMCodeGenFileType type);
+/* Its object; by several threads, several, which need what is in the others. In the module's arena, the job's should it
+ * fail. */
+typedef struct lt_objects { LLVMMemoryBufferRef *at; uint32_t n; } lt_objects;
+lt_objects lt_module_objects(lt_module *m, lt_crew crew); /* parts.c */
 /* Names that the object leaves undefined, NULL-terminated, each once. */
 const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object);
 /* emit_header.c: functions beside kernels: entries and what fills images. */

@@ -110,6 +110,25 @@ static int64_t stack_of(lt_module *m) {
 
 /* ---- undefined symbols ---- */
 
+/* Writes at most `most` names; returns how many there are. Nothing may fail while LLVM's iterators are held. */
+enum { LONGEST = 128 };
+static size_t copy_undefined(LLVMBinaryRef binary, char (*name)[LONGEST], size_t most) {
+  size_t n = 0;
+  LLVMSymbolIteratorRef s = LLVMObjectFileCopySymbolIterator(binary);
+  LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(binary);
+  for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, s); LLVMMoveToNextSymbol(s)) {
+    LLVMMoveToContainingSection(section, s);
+    if (!LLVMObjectFileIsSectionIteratorAtEnd(binary, section) || !*LLVMGetSymbolName(s)) continue;
+    if (n < most) snprintf(name[n], LONGEST, "%s", LLVMGetSymbolName(s));
+    n++;
+  }
+  LLVMDisposeSectionIterator(section);
+  LLVMDisposeSymbolIterator(s);
+  return n;
+}
+
+static void dispose_binary(void *b) { LLVMDisposeBinary(b); }
+
 const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef object) {
   char *message = NULL;
   LLVMBinaryRef binary = LLVMCreateBinary(object, NULL, &message);
@@ -118,28 +137,20 @@ const char *const *lt_undefined(lt_job *job, lt_arena *a, LLVMMemoryBufferRef ob
     LLVMDisposeMessage(message);
     lt_fail(job, LATHE_E_INTERNAL, NULL, "the compiled object cannot be read: %s", text);
   }
-  LT_VEC(const char *) open = {0};
-  enum { MOST = 64 };
-  static const size_t LONGEST = 128;
-  char (*name)[128] = lt_arena_array(a, MOST, LONGEST); /* nothing may fail while LLVM's iterators are held */
-  unsigned n = 0;
-  LLVMSymbolIteratorRef s = LLVMObjectFileCopySymbolIterator(binary);
-  LLVMSectionIteratorRef section = LLVMObjectFileCopySectionIterator(binary);
-  for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, s) && n < MOST; LLVMMoveToNextSymbol(s)) {
-    LLVMMoveToContainingSection(section, s);
-    if (!LLVMObjectFileIsSectionIteratorAtEnd(binary, section) || !*LLVMGetSymbolName(s)) continue;
-    snprintf(name[n++], LONGEST, "%s", LLVMGetSymbolName(s));
-  }
-  LLVMDisposeSectionIterator(section);
-  LLVMDisposeSymbolIterator(s);
+  lt_defer(job, dispose_binary, binary);
+  size_t n = copy_undefined(binary, NULL, 0);
+  char (*name)[LONGEST] = lt_arena_array(a, n, LONGEST);
+  copy_undefined(binary, name, n);
+  lt_defer_cancel(job, binary);
   LLVMDisposeBinary(binary);
-  for (unsigned i = 0; i < n; i++) {
+  const char **open = LT_NEW_ARRAY(a, const char *, n + 1);
+  uint32_t k = 0;
+  for (size_t i = 0; i < n; i++) {
     bool known = false;
-    for (uint32_t k = 0; k < open.n; k++) known |= strcmp(open.at[k], name[i]) == 0;
-    if (!known) lt_vec_push(a, &open, name[i]);
+    for (uint32_t j = 0; j < k; j++) known |= strcmp(open[j], name[i]) == 0;
+    if (!known) open[k++] = name[i];
   }
-  lt_vec_push(a, &open, NULL);
-  return open.at;
+  return open;
 }
 
 /* What the linker itself defines. LLVM's names of wasm symbols run on into the bytes behind them; COFF's table also

@@ -47,7 +47,7 @@ static const struct { const char *file, *opts, *entry; int calls; } models[] = {
   {"lenet5", "--entry run", "run", 1},
   {"ops", "--entry run", "run", 1},
   {"potential", "--entry run", "run", 1},
-  {"residual", "--entry run --entry train:loss --optimizer momentum", "train", 2},
+  {"residual", "--entry run --entry train:loss --optimizer momentum --threads 3", "train", 2},
   {"resnet18", "--entry run", "run", 1},
   {"sequence", "--entry run", "run", 1},
   {"wide", "--entry run", "run", 1},
@@ -218,6 +218,7 @@ static const variant variants[] = {
 #endif
   {"verify_each", "--entry run", "--entry run --verify-each", true},
   {"time_passes", "--entry run", "--entry run --time-passes", true},
+  {"threads", "--entry run", "--entry run --threads 3", true},
   {"cache", "--entry run", "--entry run --cache", true},
   {"halves", "--entry train", "--entry train --halves", false},
   {"profile", "--entry run", "--entry run --profile", false},

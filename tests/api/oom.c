@@ -82,6 +82,12 @@ START_TEST(train_one) {
 }
 END_TEST
 
+START_TEST(compile_one) {
+  every_allocation(&(job){.compile = "--entry train:loss --optimizer adam --threads 3", .open = "", .entry = "train"},
+                   false);
+}
+END_TEST
+
 START_TEST(emit_one) { every_allocation(&(job){.emit = "--entry run:y --entry train:loss --seed 1"}, false); }
 END_TEST
 
@@ -145,7 +151,7 @@ static Suite *oom(void) {
   TCase *c = tcase_create("oom");
   tcase_set_timeout(c, 240);
   tcase_add_test(c, run_one), tcase_add_test(c, run_all_later), tcase_add_test(c, train_one),
-    tcase_add_test(c, emit_one);
+    tcase_add_test(c, compile_one), tcase_add_test(c, emit_one);
   tcase_add_test(c, prove_one);
   tcase_add_loop_test(c, weights_one, 0, 3);
   suite_add_tcase(s, c);

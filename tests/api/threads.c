@@ -1,5 +1,6 @@
-/* threads.c: results do not depend on the number of threads, bit for bit, forward and after training steps; one model
- * may be run by many threads, each with an instance; graphs may be compiled side by side. Runs under TSan too. */
+/* threads.c: results do not depend on the number of threads, bit for bit, forward and after training steps, nor on how
+ * many have made the code; one model may be run by many threads, each with an instance; graphs may be compiled side by
+ * side. Runs under TSan too. */
 #include "check_main.h"
 #include "lathe/lathe.h"
 
@@ -71,6 +72,31 @@ START_TEST(training) {
 }
 END_TEST
 
+/* Code made by several threads: what runs is the same, and as many functions. */
+static void same_code(const char *file, const char *opts, const char *entry) {
+  uint64_t bits[3];
+  lathe_stats stats[3];
+  for (int i = 0; i < 3; i++) {
+    char all[200];
+    snprintf(all, sizeof all, "%s --threads %d", opts, 1 + 2 * i);
+    lathe_model *m = compiled(file, all);
+    ck_assert_ptr_nonnull(m);
+    bits[i] = bits_after(m, "--seed 5", entry, 2);
+    ck_assert_int_eq(lathe_model_stats(m, entry, &stats[i]), 1);
+    lathe_model_free(m);
+    ck_assert_msg(bits[i] && bits[i] == bits[0], "%s %s: code of %d threads", file, entry, 1 + 2 * i);
+    ck_assert_int_eq(stats[i].functions, stats[0].functions);
+  }
+}
+
+START_TEST(code_of_many_threads) {
+  same_code("lenet5.lathe", "", "run");
+  same_code("digits.lathe", "--entry train:loss --optimizer adam --halves --profile", "train");
+  same_code("residual.lathe", "--entry run --entry train:loss --optimizer sgd", "train");
+  same_code("ops.lathe", "--entry run", "run");
+}
+END_TEST
+
 typedef struct caller { lathe_model *m; uint64_t bits; } caller;
 
 static void *call_it(void *arg) {
@@ -97,7 +123,7 @@ END_TEST
 
 static void *compile_it(void *arg) {
   caller *c = arg;
-  c->m = compiled("lenet5.lathe", "");
+  c->m = compiled("lenet5.lathe", "--threads 2");
   return c->m ? call_it(arg) : NULL;
 }
 
@@ -113,5 +139,5 @@ START_TEST(compiled_side_by_side) {
 }
 END_TEST
 
-LT_SUITE(threads, forward, training, one_model_many_callers, compiled_side_by_side)
+LT_SUITE(threads, forward, training, code_of_many_threads, one_model_many_callers, compiled_side_by_side)
 LT_TEST_MAIN(threads)

@@ -247,17 +247,6 @@ static void open_function(merging *m, LLVMValueRef from) {
   lt_ll_copy_attributes(m->l, m->fn, from);
 }
 
-static void move_body(merging *m, LLVMValueRef from) {
-  LLVMBasicBlockRef start = LLVMAppendBasicBlockInContext(m->l->ctx, m->fn, ""), last = start;
-  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(from), next; b; b = next) {
-    next = LLVMGetNextBasicBlock(b);
-    LLVMMoveBasicBlockAfter(b, last);
-    last = b;
-  }
-  LLVMDeleteBasicBlock(start);
-  for (unsigned i = 0; i < m->own; i++) LLVMReplaceAllUsesWith(LLVMGetParam(from, i), LLVMGetParam(m->fn, i));
-}
-
 /* b + 4112 becomes b + (p + 16) where p is 4096. */
 static void use_params(const merging *m) {
   const body *first = m->all->member.at[0];
@@ -289,7 +278,7 @@ static void merge(lt_ll *l, const family *all) {
   LLVMValueRef from = all->member.at[0]->fn;
   find_params(&m);
   open_function(&m, from);
-  move_body(&m, from);
+  lt_ll_move_body(l, m.fn, from);
   use_params(&m);
   for (uint32_t i = 0; i < all->member.n; i++) {
     const body *f = all->member.at[i];

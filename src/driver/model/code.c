@@ -1,5 +1,6 @@
 /* code.c: a model's plans as code in this process, looked up once; and its packing alone, for others than the model. */
 #include "driver/model/model.h"
+#include "runtime/pool.h"
 
 #include <assert.h>
 
@@ -22,10 +23,22 @@ static void find_entry(const lathe_model *m, lt_job *job, lt_model_entry *e) {
   find(m, job, &e->halves->apply.plan, &e->halves->apply.run, &e->halves->apply.step);
 }
 
+static void free_pool(void *p) { lathe_pool_free(p); }
+
+/* The threads that the caller allows, until the job ends. */
+static lt_crew crew_of(const lathe_model *m, lt_job *job) {
+  if (m->options.threads <= 1) return (lt_crew){0};
+  lathe_pool *pool = lathe_pool_new((int)m->options.threads);
+  if (!pool) lt_fail_nomem(job);
+  lt_defer(job, free_pool, pool);
+  return (lt_crew){lathe_pool_parallel(pool), m->options.threads};
+}
+
 void lt_model_jit(lathe_model *m, lt_job *job) {
   assert(m->unit && !m->code);
   if (m->pack.out_bytes) m->unit[m->n_unit - 1].image = &m->image;
-  lt_code *code = (m->options.cache ? lt_jit_kept : lt_jit)(job, &m->target, m->unit, m->n_unit);
+  lt_jit_how how = {.cache = m->options.cache, .crew = crew_of(m, job)};
+  lt_code *code = lt_jit_as(job, &m->target, m->unit, m->n_unit, how);
   m->code = code;
   for (uint32_t i = 0; i < m->n_entry; i++) find_entry(m, job, &m->entry[i]);
   if (m->pack.out_bytes) look_up(job, code, m->pack.name, &m->pack_run);
