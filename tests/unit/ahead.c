@@ -1,5 +1,5 @@
 /* ahead.c: which contractions and sums ask for what they will read later (look_ahead and next_lines in
- * src/codegen/cpu/contract.c, ask_ahead in reduce_runs.c). */
+ * src/codegen/cpu/contract.c, ask_for_lines in epilogue.c, ask_ahead in reduce_runs.c). */
 #include "../check_main.h"
 #include "../kcheck/harness.h"
 
@@ -29,7 +29,9 @@ static void look_for_prefetch(lt_job *job, void *arg) {
   lt_target t;
   lt_target_host(&t, job, a, "", "");
   for (size_t i = 0; i < LT_COUNT(of); i++) {
-    const lt_kernel *k = products(a, of[i].n, of[i].rows, of[i].k);
+    lt_kernel *p = products(a, of[i].n, of[i].rows, of[i].k);
+    p->store->to.stride[1] = p->store->to.stride[2] = 0; /* a small result is not asked for */
+    const lt_kernel *k = p;
     LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, &k, 1), LLVMAssemblyFile);
     ck_assert_msg((strstr(LLVMGetBufferStart(text), "prefetch") != NULL) == of[i].ahead, "products %zu", i);
     LLVMDisposeMemoryBuffer(text);
@@ -70,21 +72,38 @@ static lt_kernel *conv(lt_arena *a, int64_t channels, int64_t size, int64_t kern
 
 typedef struct image { int64_t channels, size, kernel; const char *cpu; bool ahead; } image;
 
+/* small: the result is one line, which is not asked for. */
+static void look_for_images(lt_job *job, const image *of, size_t n, bool small) {
+  lt_arena *a = lt_arena_new(job);
+  for (size_t i = 0; i < n; i++) {
+    lt_target t;
+    lt_target_host(&t, job, a, of[i].cpu, "");
+    lt_kernel *p = conv(a, of[i].channels, of[i].size, of[i].kernel);
+    if (small) memset(p->store->to.stride, 0, 4 * sizeof(int64_t));
+    const lt_kernel *k = p;
+    LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, &k, 1), LLVMAssemblyFile);
+    ck_assert_msg((strstr(LLVMGetBufferStart(text), "prefetch") != NULL) == of[i].ahead, "image %zu", i);
+    LLVMDisposeMemoryBuffer(text);
+  }
+}
+
 /* Lines of a large image are asked for ahead, taps or not; not without FMA. Panels are small here. */
 static void look_for_lines(lt_job *job, void *arg) {
   static const image of[] = {{256, 56, 1, "x86-64-v3", true}, {256, 56, 1, "x86-64-v4", true},
                              {256, 56, 1, "x86-64", false},   {32, 56, 3, "x86-64-v3", true},
                              {32, 56, 3, "x86-64-v4", true},  {32, 28, 3, "x86-64-v3", false},
                              {64, 14, 1, "x86-64-v3", false}};
-  lt_arena *a = lt_arena_new(job);
-  for (size_t i = 0; i < LT_COUNT(of); i++) {
-    lt_target t;
-    lt_target_host(&t, job, a, of[i].cpu, "");
-    const lt_kernel *k = conv(a, of[i].channels, of[i].size, of[i].kernel);
-    LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, &k, 1), LLVMAssemblyFile);
-    ck_assert_msg((strstr(LLVMGetBufferStart(text), "prefetch") != NULL) == of[i].ahead, "image %zu", i);
-    LLVMDisposeMemoryBuffer(text);
-  }
+  look_for_images(job, of, LT_COUNT(of), true);
+}
+
+/* So is a large result, small image or not, unless K is so long that its lines do not count. */
+static void look_for_results(lt_job *job, void *arg) {
+  static const image of[] = {{16, 56, 1, "x86-64-v3", true},
+                             {16, 56, 1, "x86-64-v4", true},
+                             {16, 56, 1, "x86-64", false},
+                             {32, 28, 1, "x86-64-v3", false},
+                             {32, 40, 5, "x86-64-v3", false}};
+  look_for_images(job, of, LT_COUNT(of), false);
 }
 
 /* All rows of an image share what they ask of the next panel, not those of one of its tasks: of 14 x 14 pixels a body
@@ -225,11 +244,17 @@ START_TEST(sums) {
 }
 END_TEST
 
+START_TEST(results) {
+  SKIP_ELSEWHERE;
+  check_with(look_for_results);
+}
+END_TEST
+
 START_TEST(weight_gradients) {
   SKIP_ELSEWHERE;
   check_with(look_for_pixels);
 }
 END_TEST
 
-LT_SUITE(ahead, batched_products, streams, images, shares, sums, weight_gradients)
+LT_SUITE(ahead, batched_products, streams, images, results, shares, sums, weight_gradients)
 LT_TEST_MAIN(ahead)

@@ -5,6 +5,7 @@
 enum {
   WRITTEN_OUT = 300, /* instructions written out at the end of a tile */
   FROM_FRAME = 100,  /* the same where K is cut in runs: the totals are in the frame anyway, and the tile is long */
+  SHORT_K = 600,     /* steps along K, beside which waiting for the lines of an epilogue counts */
 };
 
 /* ---- where things are -------------------------------------------------------------------------------------------- */
@@ -119,6 +120,47 @@ static void part_ahead(const lt_rtile *t, const lt_access *a, lt_dtype type, LLV
     lt_ll_prefetch(t->l, lt_ll_at(t->l, in, NULL, type, i * a->stride[t->cut->lane] + pixels - 1));
 }
 
+static bool moves_with_pixels(const lt_rtile *t, const lt_access *a) {
+  bool moves = false;
+  for (int i = 0; i < LT_PIXEL_DIMS; i++) {
+    int d = pixel_dim(t, i);
+    if (d == LT_NONE) continue;
+    moves |= a->stride[d] != 0;
+    for (unsigned j = 0; j < a->n_index; j++) moves |= a->index[j].coef[d] != 0;
+  }
+  return moves;
+}
+
+/* Are the channels of each pixel a line of its own, of something large? */
+static bool far_lines(const lt_rtile *t, const lt_access *a) {
+  double elements = 1;
+  for (int d = 0; d < t->k->n_dims; d++)
+    if (a->stride[d]) elements *= (double)t->k->extent[d];
+  return !a->n_index && a->stride[t->cut->lane] == 1 && moves_with_pixels(t, a) && lt_large_operand(t->k, elements);
+}
+
+static void lines_ahead(const lt_rtile *t, LLVMValueRef base, const lt_access *a, lt_dtype type) {
+  if (!far_lines(t, a)) return;
+  lt_point *point = block_points(t);
+  for (int64_t b = 0; b < t->blocks; b++)
+    for (int64_t p = 0; p < t->len; p++) {
+      at_pixel(t, &point[b], p);
+      lt_ll_prefetch(t->l, lt_emit_address(t->l, t->k, base, a, &point[b], type));
+    }
+}
+
+static void ask_for_lines(const lt_rtile *t, const lt_bufs *bufs) {
+  const lt_kernel *k = t->k;
+  for (uint32_t i = 0; i < k->n_expr; i++) {
+    const lt_instr *x = &k->expr[i];
+    if (x->kind == LT_X_LOAD && !t->load[i]) lines_ahead(t, bufs->access[x->access], &k->access[x->access], x->dtype);
+  }
+  for (uint32_t i = 0; i < k->n_store; i++) {
+    const lt_store *s = &k->store[i];
+    if (!t->store[i]) lines_ahead(t, bufs->store[i], &s->to, k->expr[s->value].dtype);
+  }
+}
+
 static void for_loads(const lt_rtile *t, const lt_bufs *bufs, at_part *emit) {
   const lt_instr *x = t->k->expr;
   for (uint32_t i = 0; i < t->k->n_expr; i++, x++)
@@ -166,6 +208,7 @@ void lt_epilogue_begin(lt_rtile *t, const lt_bufs *bufs) {
   if (t->l->target->small) return;
   for_loads(t, bufs, part_ahead);
   for_stores(t, bufs, part_ahead);
+  if (t->cut->depth <= SHORT_K && t->l->target->fma) ask_for_lines(t, bufs);
 }
 
 /* ---- after K ----------------------------------------------------------------------------------------------------- */
@@ -178,17 +221,6 @@ static lt_kernel without_tail(const lt_rtile *t) {
   lt_kernel k = *t->k;
   if (t->cut->tail_matters && t->lanes == LT_LANES && t->cut->block != LT_NONE) k.extent[t->cut->block]--;
   return k;
-}
-
-static bool moves_with_pixels(const lt_rtile *t, const lt_access *a) {
-  bool moves = false;
-  for (int i = 0; i < LT_PIXEL_DIMS; i++) {
-    int d = pixel_dim(t, i);
-    if (d == LT_NONE) continue;
-    moves |= a->stride[d] != 0;
-    for (unsigned j = 0; j < a->n_index; j++) moves |= a->index[j].coef[d] != 0;
-  }
-  return moves;
 }
 
 /* Which instructions are the same for all pixels: what scale and bias of the channels become. */

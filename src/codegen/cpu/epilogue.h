@@ -4,7 +4,7 @@
  * Where few instructions come of it they are written out for each pixel, else they stand in a loop over the pixels.
  * Operands that lie across the lanes (NCHW, where lanes are channels) but are contiguous along the tile's pixels go
  * through tiles in the frame, turned in registers (turn.h). Their rows stand far apart, where no machine looks ahead,
- * so the tile asks for them before it walks K. */
+ * so the tile asks for them before it walks K. So it does for lines of large residuals and results where K is short. */
 #ifndef LT_EPILOGUE_H
 #define LT_EPILOGUE_H
 #include "codegen/cpu/emit.h"
