@@ -299,6 +299,7 @@ typedef struct lathe_array {
  * kind into i32 (or i64) if all values fit, bool into bool. want -1: by kind. So is ONNX's TensorProto, where the
  * name ends in .pb. */
 LATHE_API int lathe_npy_load(lathe_array *out, const char *path, int want, lathe_error *e);
+/* Whole or not at all. An .npy is a result, and the disk is not waited for; it is for archives and weights. */
 LATHE_API int lathe_npy_save(const lathe_array *a, const char *path, lathe_error *e);
 /* All arrays of an archive; one that holds text or Python objects has its name and data NULL. Each data, then *out:
  * lathe_free. */

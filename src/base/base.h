@@ -184,6 +184,8 @@ void lt_mapping_drop(void *m);
 lt_mapping *lt_file_share(lt_arena *a, const char *path, size_t max, const char **why);
 /* Whole or not at all: written to a temporary beside it, synced, renamed. */
 void lt_file_write(lt_job *job, const char *path, const void *data, size_t n);
+/* The same, but the disk is not waited for: for results, which can be computed again should the machine fail now. */
+void lt_file_write_result(lt_job *job, const char *path, const void *data, size_t n);
 /* The same piece by piece: it appears with lt_file_end; what the job leaves without is removed. */
 typedef struct lt_file_out lt_file_out;
 lt_file_out *lt_file_begin(lt_job *job, const char *path);

@@ -130,6 +130,7 @@ lt_bytes lt_file_view(lt_job *job, lt_arena *a, const char *path, size_t max) {
 struct lt_file_out {
   lt_job *job;
   int fd;
+  bool result;                 /* the disk is not waited for */
   char path[4096], temp[4096]; /* temp empty: written directly */
 };
 
@@ -148,7 +149,7 @@ lt_file_out *lt_file_begin(lt_job *job, const char *path) {
   struct stat st;
   lt_file_out *f = lt_mem_alloc(sizeof *f);
   if (!f) lt_fail_nomem(job);
-  f->job = job, f->fd = -1, f->temp[0] = 0;
+  f->job = job, f->fd = -1, f->temp[0] = 0, f->result = false;
   snprintf(f->path, sizeof f->path, "%s", path);
   lt_defer(job, drop_out, f);
   bool direct = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
@@ -171,7 +172,7 @@ void lt_file_put(lt_file_out *f, const void *data, size_t n) {
 }
 
 void lt_file_end(lt_file_out *f) {
-  int err = f->temp[0] && fsync(f->fd) ? errno : 0, fd = f->fd;
+  int err = f->temp[0] && !f->result && fsync(f->fd) ? errno : 0, fd = f->fd;
   f->fd = -1;
   if (close(fd) && !err) err = errno;
   if (!err && f->temp[0] && rename(f->temp, f->path)) err = errno;
@@ -179,10 +180,18 @@ void lt_file_end(lt_file_out *f) {
   if (err) fail_out(f, err);
 }
 
-void lt_file_write(lt_job *job, const char *path, const void *data, size_t n) {
-  lt_file_out *f = lt_file_begin(job, path);
+static void write_all(lt_file_out *f, const void *data, size_t n, bool result) {
+  f->result = result;
   lt_file_put(f, data, n);
   lt_file_end(f);
+}
+
+void lt_file_write(lt_job *job, const char *path, const void *data, size_t n) {
+  write_all(lt_file_begin(job, path), data, n, false);
+}
+
+void lt_file_write_result(lt_job *job, const char *path, const void *data, size_t n) {
+  write_all(lt_file_begin(job, path), data, n, true);
 }
 
 void lt_dir_make(lt_job *job, const char *path) {

@@ -94,7 +94,7 @@ static void npy_save(lt_job *job, void *arg) {
   lt_str s;
   lt_str_init(&s, lt_arena_new(job));
   lt_npy_write(&s, p->array->dtype, (unsigned)p->array->rank, p->array->dim, p->array->data);
-  lt_file_write(job, p->path, s.at, s.n);
+  lt_file_write_result(job, p->path, s.at, s.n);
 }
 
 int lathe_npy_save(const lathe_array *a, const char *path, lathe_error *e) {

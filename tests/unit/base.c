@@ -308,6 +308,30 @@ START_TEST(files) {
 }
 END_TEST
 
+/* In the place of the C library's. */
+static int syncs;
+int fsync(int fd) {
+  syncs++;
+  return 0;
+}
+
+static void body_syncs(lt_job *job, void *arg) {
+  const char *file = lt_arena_printf(lt_arena_new(job), "/tmp/lathe-test-sync-%d", (int)getpid());
+  lt_file_write(job, file, "kept", 4);
+  ck_assert_int_eq(syncs, 1);
+  lt_file_write_result(job, file, "made again", 10);
+  ck_assert_int_eq(syncs, 1);
+  ck_assert_uint_eq(lt_file_read(job, lt_arena_new(job), file, 100).n, 10);
+  lathe_error e;
+  lathe_array x = {.dtype = LATHE_F32, .rank = 1, .dim = {1}, .data = (float[]){1}};
+  ck_assert_int_eq(lathe_npy_save(&x, file, &e), 0);
+  ck_assert_int_eq(syncs, 1);
+  unlink(file);
+}
+
+START_TEST(only_what_is_kept_is_synced) { ck_assert_int_eq(lt_protect(NULL, body_syncs, NULL), LATHE_OK); }
+END_TEST
+
 static void body_write_fails(lt_job *job, void *arg) { lt_file_write(job, arg, "x", 1); }
 
 START_TEST(file_errors) {
@@ -321,5 +345,5 @@ END_TEST
 
 LT_SUITE(base, failure, nested_failure, messages_hold_text_only, long_lists_keep_their_ends,
          message_is_cut_at_a_character, arenas, out_of_memory, memory, zeroed_memory, turned_arrays, checksums, maps,
-         numbers_and_words, files, file_errors)
+         numbers_and_words, files, only_what_is_kept_is_synced, file_errors)
 LT_TEST_MAIN(base)
