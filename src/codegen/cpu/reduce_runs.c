@@ -6,12 +6,13 @@
  *
  * Where outputs lie in the lanes (across), 16 partial sums of a group are more than registers hold. So some are made at
  * a time, all runs of the group for each: 8 with 32 registers of 16 floats, 2 with 16 registers of 8. Where rows are
- * multiples of 16 these steps are a loop too (`moving`).
+ * multiples of 16 these steps are a loop too (`moving`). But with 32 registers of 16 floats a long run is a group
+ * of its own, and all 16 are made at once: its lines are then read in their order.
  *
  * A group's partial sums are numbered from its own first element; where that is not element 16·n of all, they change
  * places as they are added to the others.
  *
- * What is far away is asked for a group ahead (ask_ahead).
+ * What is far away, and read in an order that hardware does not foresee, is asked for a group ahead (ask_ahead).
  *
  * Long expressions, guards, and chains keep loops over the elements of a run. */
 #include "codegen/cpu/reduce.h"
@@ -19,9 +20,9 @@
 /* Vector instructions that a run may have to be written out, and a group of several: more is no faster. */
 enum { RUN_CODE = 1024, GROUP = 256, SMALL_CODE = 64, CURVE = 40 };
 /* Bytes that are read: more of one operand are no longer in a cache behind the kernel that made it; of several some
- * were made long ago, as x in the sum of g·(x - mean). */
-enum { FAR_OF_ONE = 1 << 22, FAR_OF_SEVERAL = 1 << 19 };
-enum { CLOSED_RUNS = 64, MOST_ALONG = 3, MOST_ACROSS = 2 };
+ * were made long ago, as x in the sum of g·(x - mean). Bytes of a piece, an image's plane, that hardware foresees. */
+enum { FAR_OF_ONE = 1 << 22, FAR_OF_SEVERAL = 1 << 19, FORESEEN = 1 << 15 };
+enum { LONG_RUN = 6 * LT_PARTS, CLOSED_RUNS = 64, MOST_ALONG = 3, MOST_ACROSS = 2 };
 
 /* A run of a group: iterations of the dim that is cut, elements of the group before it, indices of the dims up to the
  * cut one. */
@@ -41,6 +42,11 @@ static int64_t product(const lt_kernel *k, unsigned from, unsigned to) {
 
 static bool is_tree(const lt_kernel *k) { return k->reduce == LT_SUM_TREE16; }
 
+static int64_t vectors_of(const lt_reduction *r) {
+  int64_t n = LT_LANES * (int64_t)lt_dtype_size(r->k->acc) / (int64_t)LT_MAX(r->l->target->vector_bytes, 1u);
+  return LT_MAX(n, 1);
+}
+
 /* Vector instructions per 16 elements; 0: not to be written out. */
 static int64_t cost_of(const lt_reduction *r) {
   const lt_kernel *k = r->k;
@@ -54,8 +60,7 @@ static int64_t cost_of(const lt_reduction *r) {
     if (x->kind == LT_X_MAP) sum += lt_op_table[x->op].rounds == LT_ROUNDS_CURVE ? CURVE : 1;
     if (x->kind == LT_X_LOAD) sum += step == 0 || step == 1 ? 1 : 2 * LT_LANES;
   }
-  int64_t vectors = LT_LANES * (int64_t)lt_dtype_size(k->acc) / (int64_t)LT_MAX(r->l->target->vector_bytes, 1u);
-  return LT_MAX(sum, 1) * LT_MAX(vectors, 1);
+  return LT_MAX(sum, 1) * vectors_of(r);
 }
 
 /* Vectors of elements in n iterations of the dim that is cut. */
@@ -72,10 +77,9 @@ static int64_t takes_of(const lt_reduction *r, int64_t n) {
 static void choose_parts(lt_reduction *r) {
   lt_run_walk *w = &r->walk;
   const lt_kernel *k = r->k;
-  int64_t vectors = LT_LANES * (int64_t)lt_dtype_size(k->acc) / (int64_t)LT_MAX(r->l->target->vector_bytes, 1u);
   w->parts = 1;
   if (r->along) return;
-  while (w->parts < LT_PARTS && 8 * w->parts * LT_MAX(vectors, 1) <= (int64_t)r->l->target->vector_regs) w->parts *= 2;
+  while (w->parts < LT_PARTS && 8 * w->parts * vectors_of(r) <= (int64_t)r->l->target->vector_regs) w->parts *= 2;
   bool rows = w->dim + 1u == k->n_rdims || k->extent[lt_reduced_dim(k, k->n_rdims - 1u)] % LT_PARTS == 0;
   w->rows = w->parts < LT_PARTS && rows && w->run % LT_PARTS == 0 && w->all % LT_PARTS == 0;
 }
@@ -95,16 +99,29 @@ static void choose_level(lt_reduction *r, int64_t code, int64_t most) {
     w->images *= 2;
 }
 
+/* Is what is read far away, and its order nothing that hardware foresees? All partial sums at once go through planes of
+ * images from their beginning to their end, which is short where there are few pixels. */
 static bool is_far(const lt_reduction *r) {
   const lt_kernel *k = r->k;
   double bytes = 0;
   int operands = 0;
+  bool foreseen = r->walk.parts == LT_PARTS;
   for (uint32_t i = 0; i < k->n_rexpr; i++) {
     if (k->rexpr[i].kind != LT_X_LOAD || r->still[i]) continue;
-    bytes += (double)lt_dtype_size(k->rexpr[i].dtype), operands++;
+    const int64_t size = (int64_t)lt_dtype_size(k->rexpr[i].dtype);
+    const int64_t plane = k->block_dim == LT_NONE ? FORESEEN : k->access[k->rexpr[i].access].stride[k->block_dim];
+    foreseen &= plane >= FORESEEN / size;
+    bytes += (double)size, operands++;
   }
   for (unsigned d = 0; d < (unsigned)k->n_dims + k->n_rdims; d++) bytes *= (double)k->extent[d];
+  if (foreseen || (operands == 1 && r->walk.parts == LT_PARTS)) return false;
   return bytes >= (operands > 1 ? FAR_OF_SEVERAL : FAR_OF_ONE);
+}
+
+/* Are all partial sums made at once, run by run? Adding 16 to those that wait is worth as much as some elements. */
+static bool holds_all(const lt_reduction *r) {
+  const bool room = 2 * LT_PARTS * vectors_of(r) <= (int64_t)r->l->target->vector_regs;
+  return room && !r->along && r->walk.run >= LONG_RUN;
 }
 
 /* What is written out, and what stands in a loop. */
@@ -118,7 +135,9 @@ static void choose_code(lt_reduction *r) {
   if (w->moving) code = code * w->parts / LT_PARTS, all = all * w->parts / LT_PARTS;
   w->straight = cost && code <= once;
   w->closed = w->straight && all <= (runs == 1 ? once : most) && runs <= CLOSED_RUNS;
-  if (w->straight && !w->closed) choose_level(r, code, most);
+  if (!w->straight || w->closed) return;
+  if (!small && holds_all(r) && takes_of(r, w->per) * cost <= once) w->parts = LT_PARTS, w->moving = false;
+  else choose_level(r, code, most);
 }
 
 bool lt_runs_begin(lt_reduction *r) {
@@ -182,8 +201,8 @@ static int64_t next_group(const lt_reduction *r, const lt_access *a) {
   return a->stride[lt_reduced_dim(k, w->dim)] * (w->per << w->level);
 }
 
-/* Partial sums some at a time are every second or eighth line of a group, which hardware does not foresee. So whoever
- * reads a line asks for the one in its place in the next group. */
+/* Partial sums some at a time are every second or eighth line of a group. So whoever reads a line asks for the one in
+ * its place in the next group; behind the last row that is the plane of the next task. */
 static void ask_ahead(const lt_reduction *r, const lt_point *p) {
   lt_ll *l = r->l;
   for (uint32_t i = 0; r->walk.far && i < r->k->n_rexpr; i++) {
