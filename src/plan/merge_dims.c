@@ -174,7 +174,7 @@ static void lt_choose_turn(lt_kernel *k, lt_walks *w) {
 /* ---- tasks ------------------------------------------------------------------------------------------------------- */
 
 /* EXPR: so many instructions and fewer at a point are no more work than reading and writing it. */
-enum { LT_TASK_MIN = 4096, LT_TASKS = 64 };
+enum { LT_TASK_MIN = 4096, LT_TASKS = 64, LT_HALVED_ROWS = 14 };
 #define LT_TASK_EXPR 16.0
 static const double LT_EVEN = 0.25; /* what threads may wait: seven tasks are well, five or three are not */
 
@@ -247,8 +247,17 @@ static void lt_split_dim(lt_kernel *k, lt_walks *w, int d, int64_t parts) {
   k->n_dims++;
 }
 
+/* May the rows of an image in blocks of channels be halved, outside the blocks? Products around it are cut by rows
+ * (tile.c) unless planes are small, and a core should find what it wrote in its caches. Halves, not more:
+ * each part reads rows of the next one. */
+static bool lt_rows_halve(const lt_kernel *k) {
+  if (k->block_dim != 0 || k->n_dims < 4 || k->extent[0] == 1 || lt_dim_indexed(k, 1)) return false;
+  return k->extent[1] % 2 == 0 && k->extent[1] >= LT_HALVED_ROWS && lt_work(k) >= 4 * LT_TASK_MIN;
+}
+
 /* Where the leading dims are no tasks, or such that threads wait for each other, the first dim that can be cut is. */
 static void lt_split_for_tasks(lt_kernel *k, lt_walks *w) {
+  if (lt_rows_halve(k) && k->n_dims + k->n_rdims < LT_MAX_DIMS) lt_split_dim(k, w, 1, 2);
   const int64_t tasks = lt_choose_tasks(k);
   const double now = lt_waiting(tasks, 1 / (double)tasks);
   if (now <= LT_EVEN || lt_work(k) < 4 * LT_TASK_MIN || k->n_dims + k->n_rdims == LT_MAX_DIMS) return;

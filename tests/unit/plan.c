@@ -318,6 +318,36 @@ static void early_body(lt_job *job, void *arg) {
 START_TEST(updates_run_early) { protect(early_body, NULL); }
 END_TEST
 
+/* ---- who has what ---- */
+
+/* The first kernel of an op with `rdims` reduced dims. */
+static const lt_kernel *kernel_of(const lt_plan *p, const char *op, int rdims) {
+  for (uint32_t i = 0; i < p->n_kernel; i++)
+    if (strcmp(p->kernel[i].op, op) == 0 && p->kernel[i].n_rdims == rdims) return &p->kernel[i];
+  ck_abort_msg("no %s", op);
+}
+
+static void rows_body(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  lt_graph *g =
+    ready(job, "network n(x: f32[1, 32, 28, 28]) -> y {\n  param A: f32[96, 32, 1, 1] = normal(scale=1.0)\n"
+               "  param B: f32[96, 1, 3, 3] = normal(scale=1.0)\n  param C: f32[32, 96, 1, 1] = normal(scale=1.0)\n"
+               "  y = conv2d(conv2d(conv2d(x, A), B, pad=1, groups=96), C)\n}\n");
+  lt_image image;
+  lt_plan run, pack;
+  lt_image_of(&image, a, g);
+  lt_plan_split(&run, &pack, a, g, &image, "run");
+  const lt_kernel *k = kernel_of(&run, "conv2d", 2);
+  ck_assert_int_eq(k->extent[0], 2); /* halves of the rows outside the blocks */
+  ck_assert_int_eq(k->extent[1], 6);
+  ck_assert_int_eq(k->extent[2], 14);
+  lt_graph_drop(job, g);
+  (void)arg;
+}
+
+START_TEST(rows_before_channels) { protect(rows_body, NULL); }
+END_TEST
+
 /* ---- a convolution in tiles goes band by band ---- */
 
 /* Images of size x size; how many bands they are computed in, and how many tiles are in the largest. */
@@ -420,6 +450,6 @@ START_TEST(wrong_choices) {
 }
 END_TEST
 
-LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, updates_run_early, tiles_in_bands,
-         wrong_choices)
+LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, updates_run_early, rows_before_channels,
+         tiles_in_bands, wrong_choices)
 LT_TEST_MAIN(plan)
