@@ -11,6 +11,7 @@
  *   unit.c     what is lowered together, in which order, and what of it has memory
  *   access.c   coordinates, addresses, expressions
  *   kernel.c   one kernel's dims, stores and end; merge_dims.c its dims made few
+ *   owners.c   of finished kernels, which go by images and which by channels
  *   lower*.c   kernels, one file per family of ops
  *   indices.c  integers of inputs that pick, to be looked at by the entry
  *   outputs.c, updates.c, pack.c   results, new weights, the packed image
@@ -186,6 +187,9 @@ void lt_kernel_store(lt_kernel_builder *kb, lt_value v, const lt_at *at, int32_t
 void lt_kernel_stores(lt_kernel_builder *kb);
 void lt_kernel_finish(lt_kernel_builder *kb);              /* tidies dims and appends the kernel to the plan */
 void lt_merge_dims(lt_kernel *k);                          /* merge_dims.c: drops and merges dims, chooses task dims */
+bool lt_by_images(const lt_kernel *k);                     /* over several, in blocks of channels, and free not to */
+void lt_channels_first(lt_kernel *k);                      /* of such a kernel: blocks of channels outside images */
+void lt_follow_owners(lt_builder *b);                      /* owners.c */
 void lt_kernel_use(lt_kernel_builder *kb, lt_code_vec *x); /* go on in the other expression */
 
 /* ---- kernel_contract.c ---- */

@@ -248,8 +248,8 @@ static void lt_split_dim(lt_kernel *k, lt_walks *w, int d, int64_t parts) {
 }
 
 /* May the rows of an image in blocks of channels be halved, outside the blocks? Products around it are cut by rows
- * (tile.c) unless planes are small, and a core should find what it wrote in its caches. Halves, not more:
- * each part reads rows of the next one. */
+ * (tile.c) unless planes are small, and a core should find what it wrote in its caches (see owners.c). Halves, not
+ * more: each part reads rows of the next one. */
 static bool lt_rows_halve(const lt_kernel *k) {
   if (k->block_dim != 0 || k->n_dims < 4 || k->extent[0] == 1 || lt_dim_indexed(k, 1)) return false;
   return k->extent[1] % 2 == 0 && k->extent[1] >= LT_HALVED_ROWS && lt_work(k) >= 4 * LT_TASK_MIN;
@@ -281,5 +281,17 @@ void lt_merge_dims(lt_kernel *k) {
     lt_choose_turn(k, &w);
     lt_split_for_tasks(k, &w);
   }
+  lt_choose_tasks(k);
+}
+
+bool lt_by_images(const lt_kernel *k) {
+  return k->kind == LT_K_LOOPS && k->block_dim == 1 && k->n_dims >= 4 && k->extent[0] > 1;
+}
+
+void lt_channels_first(lt_kernel *k) {
+  lt_walks w;
+  lt_walks_of(&w, k);
+  if (!w.whole) return;
+  lt_move_dim(k, &w, 0, 1);
   lt_choose_tasks(k);
 }

@@ -22,6 +22,7 @@ static void set_lifetimes(lt_builder *b) {
 static void finish(lt_builder *b) {
   lt_plan *p = b->plan;
   set_lifetimes(b);
+  lt_follow_owners(b);
   p->slot = b->slot.at, p->n_slot = b->slot.n;
   p->buffer = b->buffer.at, p->n_buffer = b->buffer.n;
   p->kernel = b->kernel.at, p->n_kernel = b->kernel.n;

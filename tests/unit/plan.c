@@ -348,6 +348,30 @@ static void rows_body(lt_job *job, void *arg) {
 START_TEST(rows_before_channels) { protect(rows_body, NULL); }
 END_TEST
 
+static void channels_body(lt_job *job, void *arg) {
+  lt_arena *a = lt_arena_new(job);
+  lt_graph *g =
+    ready(job, "network n(x: f32[4, 16, 16, 16], lr: f32) -> loss {\n"
+               "  param A: f32[48, 16, 1, 1] = normal(scale=1.0)\n  param B: f32[16, 48, 1, 1] = normal(scale=1.0)\n"
+               "  param s: f32[48] = ones()\n  param t: f32[48] = zeros()\n"
+               "  n, m, v = batch_norm_train(conv2d(x, A), s, t)\n"
+               "  y = conv2d(relu(n), B)\n  loss = sum(y * y)\n"
+               "  update A = A - lr * grad(loss, A)\n  update B = B - lr * grad(loss, B)\n}\n");
+  lt_image image;
+  lt_plan step;
+  lt_image_of(&image, a, g);
+  lt_plan_single(&step, a, g, &image, "train");
+  const lt_kernel *k = kernel_of(&step, "batch_norm_grad", 0);
+  ck_assert_int_eq(k->block_dim, 0); /* in place of what sums over all images have read: by channels, as they are */
+  ck_assert_int_eq(k->extent[0], 3);
+  ck_assert_int_eq(k->extent[1], 4);
+  lt_graph_drop(job, g);
+  (void)arg;
+}
+
+START_TEST(channels_before_images) { protect(channels_body, NULL); }
+END_TEST
+
 /* ---- a convolution in tiles goes band by band ---- */
 
 /* Images of size x size; how many bands they are computed in, and how many tiles are in the largest. */
@@ -451,5 +475,5 @@ START_TEST(wrong_choices) {
 END_TEST
 
 LT_SUITE(plan, text, in_place, random_lifetimes, equal_kernels, operands, updates_run_early, rows_before_channels,
-         tiles_in_bands, wrong_choices)
+         channels_before_images, tiles_in_bands, wrong_choices)
 LT_TEST_MAIN(plan)
