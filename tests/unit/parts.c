@@ -22,7 +22,7 @@ static LLVMValueRef work(lt_ll *l, unsigned index, LLVMValueRef before) {
   LLVMValueRef fn = lt_ll_function(l, name, true), x = LLVMGetParam(fn, 1), to = LLVMGetParam(fn, 0);
   for (unsigned i = 0; i < LONG + index * 20; i++) {
     x = LLVMBuildAdd(l->b, x, lt_ll_i64(l, (int64_t)i * (index + 3)), "");
-    if (i % 7 == 0) LLVMBuildStore(l->b, x, lt_ll_at(l, to, NULL, LT_I64, i));
+    if (i % 60 == 0) LLVMBuildStore(l->b, x, lt_ll_at(l, to, NULL, LT_I64, i));
   }
   LLVMTypeRef type = LLVMGlobalGetValueType(fn);
   if (before) LLVMBuildCall2(l->b, type, before, (LLVMValueRef[]){to, x}, 2, "");
@@ -66,7 +66,10 @@ static lt_module *a_module(lt_job *job, lt_arena *a, const args *p) {
 
 static unsigned count(const char *at, size_t n, const char *what) {
   unsigned found = 0;
-  for (size_t i = 0; i + strlen(what) < n; i++) found += !memcmp(at + i, what, strlen(what) + 1);
+  const size_t length = strlen(what) + 1;
+  const char *end = at + n;
+  for (const char *p = at; (p = memchr(p, what[0], (size_t)(end - p))) && (size_t)(end - p) >= length; p++)
+    found += !memcmp(p, what, length);
   return found;
 }
 
