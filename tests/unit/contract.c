@@ -6,6 +6,7 @@
  * descriptor. */
 #include "../check_main.h"
 #include "../kcheck/harness.h"
+#include "../spills.h"
 
 #include <math.h>
 #include <sys/mman.h>
@@ -453,32 +454,6 @@ static lt_kernel *conv(lt_arena *a, const shape *s, bool cut) {
   return k;
 }
 
-/* Lines of micro-kernels that move a vector register to or from the stack, in blocks that jump back to themselves:
- * between runs the totals are there, in the hot loop nothing is. */
-static bool on_stack(const char *line, size_t n) {
-  bool stack = memmem(line, n, "(%rsp", 5) || memmem(line, n, "(%rbp", 5);
-  return stack && memmem(line, n, "mm", 2) != NULL;
-}
-
-static int spills(const char *text, int *loops) {
-  const char *label = "";
-  size_t label_n = 0;
-  int n = 0, here = 0;
-  bool tile = true;
-  for (const char *line = text, *end; *line; line = end + (*end == '\n')) {
-    end = line + strcspn(line, "\n");
-    size_t m = (size_t)(end - line);
-    here += tile && on_stack(line, m);
-    if (*line != '\t' && *line != ' ' && *line != '#') {
-      label = line, label_n = strcspn(line, ":\n"), here = 0;
-      if (*line != '.') tile = memmem(line, label_n, ".t", 2) != NULL;
-    } else if (line[1] == 'j' && label_n && memmem(line, m, label, label_n)) {
-      n += here, here = 0, *loops += tile;
-    }
-  }
-  return n;
-}
-
 static void look_for_spills(lt_job *job, void *arg) {
   static const shape shapes[] = {{64, 56, 64, 3, 1}, {256, 56, 64, 1, 1}, {128, 56, 128, 3, 2}, {256, 14, 1024, 1, 1},
                                  {64, 56, 64, 3, 2}, {512, 7, 512, 3, 1}, {64, 56, 256, 1, 1},  {128, 28, 512, 1, 1}};
@@ -491,7 +466,7 @@ static void look_for_spills(lt_job *job, void *arg) {
     lt_target t;
     lt_target_host(&t, job, a, cpus[i], "");
     LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, k, LT_COUNT(k)), LLVMAssemblyFile);
-    int n = spills(LLVMGetBufferStart(text), &loops);
+    int n = spills_in(LLVMGetBufferStart(text), ".t", "", &loops);
     if (n && getenv("LT_ASM")) fputs(LLVMGetBufferStart(text), stdout);
     /* Without FMA each product needs a register of its own: one spill in a loop body of 16 steps is what LLVM makes. */
     ck_assert_msg(n <= (t.fma ? 0 : 32), "%d vectors spilled on %s", n, t.row);
@@ -501,7 +476,7 @@ static void look_for_spills(lt_job *job, void *arg) {
   ck_assert_int_ge(loops, (int)(LT_COUNT(k) * LT_COUNT(cpus)));
   const char *text = "\tvmovaps %zmm4, (%rsp)\n.LBB0_1:\n\tvmovaps %zmm3, 64(%rsp)\n\tmovq %rax, (%rsp)\n"
                      "\taddps -16(%rbp), %xmm0\n\tjb\t.LBB0_1\n\tvmovaps %zmm4, (%rsp)\n";
-  ck_assert_int_eq(spills(text, &loops), 2);
+  ck_assert_int_eq(spills_in(text, ".t", "", &loops), 2);
 }
 
 START_TEST(accumulators_stay_in_registers) {
@@ -572,7 +547,7 @@ static void merge_alike(lt_job *job, void *arg) {
   lt_code_free(all);
   q->merged = (int)apart - (int)together;
   LLVMMemoryBufferRef text = lt_module_emit(harness_module(job, a, &t, k, N), LLVMAssemblyFile);
-  q->spilled = spills(LLVMGetBufferStart(text), &q->loops);
+  q->spilled = spills_in(LLVMGetBufferStart(text), ".t", "", &q->loops);
   LLVMDisposeMemoryBuffer(text);
 }
 

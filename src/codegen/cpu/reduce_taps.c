@@ -7,6 +7,7 @@
  * A guard holds or fails for all that the code stands for, which is known, or it is asked: then the address is that of
  * the pixel or of zeros, one choice for all loads near each other. Padding takes part in a chain, as zeros. */
 #include "codegen/cpu/reduce_tile.h"
+#include "codegen/cpu/tile.h"
 
 #include <stdlib.h>
 
@@ -25,6 +26,8 @@ typedef struct straight {
   lt_point p;
   LT_VEC(loaded) loaded;
   LT_VEC(chosen) chosen;
+  /* of all 16 lanes those that are loaded now: a register's, where all that is done is products (in_registers) */
+  unsigned first, lanes;
 } straight;
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */
@@ -159,13 +162,16 @@ static LLVMValueRef load(straight *c, uint32_t i, int64_t at) {
   bool asked[LT_MAX_INDEX], any = false;
   for (unsigned j = 0; j < a->n_index; j++) {
     known what = known_of(k, &a->index[j], c->t->reach, displacement(k, a->index[j].coef, a->index[j].add, &c->p));
-    if (what == FAILS) return LLVMConstNull(lt_ll_vec(l, x->dtype));
+    if (what == FAILS) return LLVMConstNull(LLVMVectorType(lt_ll_type(l, x->dtype), c->lanes));
     any |= asked[j] = what == ASKED;
   }
   const lt_access *flat = &c->r.k->access[x->access];
-  if (!any)
+  if (!any && c->lanes == LT_LANES)
     return lt_emit_load(l, c->r.k, c->r.bufs.access[x->access], flat, &c->p, k->n_dims - 1u, x->dtype, LT_GUARDS_HOLD);
-  LLVMValueRef v = LLVMBuildLoad2(l->b, lt_ll_vec(l, x->dtype), chosen_address(c, i, a, asked, at), "");
+  LLVMValueRef from =
+    any ? chosen_address(c, i, a, asked, at) : lt_ll_at(l, c->r.bufs.access[x->access], NULL, x->dtype, at);
+  LLVMTypeRef type = LLVMVectorType(lt_ll_type(l, x->dtype), c->lanes);
+  LLVMValueRef v = LLVMBuildLoad2(l->b, type, lt_ll_at(l, from, NULL, x->dtype, c->first), "");
   LLVMSetAlignment(v, (unsigned)lt_dtype_size(x->dtype));
   return v;
 }
@@ -228,6 +234,59 @@ static void begin(straight *c, const lt_points *t, const lt_point *at) {
   c->r.fixed = LT_NEW_ARRAY(l->arena, LLVMValueRef, t->flat.n_rexpr);
   c->r.bufs.access = lt_emit_based(l, &t->flat, &t->r->bufs, t->flat.rexpr, t->flat.n_rexpr, at);
   c->p.based = true;
+  c->lanes = LT_LANES;
+}
+
+static bool is_row(const straight *c, const lt_instr *x) {
+  const lt_kernel *k = c->r.k;
+  const lt_access *a = x->kind == LT_X_LOAD ? &k->access[x->access] : NULL;
+  return a && !a->masked && a->stride[k->n_dims - 1] == 1 && x->dtype == k->acc;
+}
+
+/* Lanes of a register where they are fewer than 16 and all that is done is products of two operands, whose lanes stand
+ * one behind the other; else 16. */
+static unsigned in_registers(const straight *c) {
+  const lt_kernel *k = c->r.k;
+  const unsigned n = LT_LANES / (unsigned)lt_tile_vectors(c->r.l->target, k->acc);
+  const bool products = c->r.fused && k->n_rexpr == 3 && is_row(c, &k->rexpr[0]) && is_row(c, &k->rexpr[1]);
+  return products && n > 1 && k->extent[k->n_dims - 1] == LT_LANES ? n : LT_LANES;
+}
+
+/* Lanes [first, first + n) of v. */
+static LLVMValueRef lanes_of(lt_ll *l, LLVMValueRef v, unsigned first, unsigned n) {
+  int pick[LT_LANES];
+  for (unsigned i = 0; i < n; i++) pick[i] = (int)(first + i);
+  return lt_ll_shuffle(l, v, NULL, pick, n);
+}
+
+/* v's 16 lanes, those from `first` on being w's. */
+static LLVMValueRef with_lanes(lt_ll *l, LLVMValueRef v, LLVMValueRef w, unsigned first, unsigned n) {
+  int widen[LT_LANES], blend[LT_LANES];
+  for (unsigned i = 0; i < LT_LANES; i++) {
+    const bool in = i >= first && i < first + n;
+    widen[i] = in ? (int)(i - first) : -1, blend[i] = in ? (int)(LT_LANES + i) : (int)i;
+  }
+  return lt_ll_shuffle(l, v, lt_ll_shuffle(l, w, NULL, widen, LT_LANES), blend, LT_LANES);
+}
+
+/* The elements x, a register's lanes of all points after the other: of a row of taps and the pixels under it then
+ * few are alive beside the sums. */
+static void take_in_registers(straight *c, lt_sums *s, const taken *x, int64_t n, unsigned dim) {
+  lt_ll *l = c->r.l;
+  const lt_kernel *k = c->t->r->k;
+  const lt_instr *product = &k->rexpr[2];
+  for (c->first = 0; c->first < LT_LANES; c->first += c->lanes) {
+    LLVMValueRef part[LT_PARTS], value[2];
+    c->loaded.n = 0;
+    for (unsigned j = 0; j < s->n; j++) part[j] = lanes_of(l, s->part[j], c->first, c->lanes);
+    for (int64_t i = 0; i < n; i++) {
+      const unsigned j = x[i].point;
+      place_element(k, &c->p, dim, x[i].element), lt_points_place(c->t, &c->p, j);
+      for (uint32_t o = 0; o < 2; o++) value[o] = load_once(c, o);
+      part[j] = lt_ll_fma(l, value[product->arg[0]], value[product->arg[1]], part[j]);
+    }
+    for (unsigned j = 0; j < s->n; j++) s->part[j] = with_lanes(l, s->part[j], part[j], c->first, c->lanes);
+  }
 }
 
 void lt_points_take(const lt_points *t, lt_sums *s, const lt_point *at, unsigned dim, int64_t n) {
@@ -235,8 +294,13 @@ void lt_points_take(const lt_points *t, lt_sums *s, const lt_point *at, unsigned
   const int64_t row = LT_MIN(n, k->extent[k->n_dims + k->n_rdims - 1]);
   straight c;
   begin(&c, t, at);
+  c.lanes = in_registers(&c);
   for (int64_t from = 0; from < n; from += row) {
     const taken *x = order_of(&c, dim, from, row);
+    if (c.lanes < LT_LANES) {
+      take_in_registers(&c, s, x, row * t->n, dim);
+      continue;
+    }
     for (int64_t i = 0; i < row * t->n; i++) {
       place_element(k, &c.p, dim, x[i].element), lt_points_place(t, &c.p, x[i].point);
       for (uint32_t j = 0; j < k->n_rexpr; j++) c.r.fixed[j] = k->rexpr[j].kind == LT_X_LOAD ? load_once(&c, j) : NULL;

@@ -13,12 +13,12 @@
 #include "codegen/cpu/epilogue.h"
 #include "codegen/cpu/tile.h"
 
-enum {
-  MOST = 14,
-  SPARE = 2,
-  MOST_EDGES = 4
-}; /* points of a tile; registers beside them; steps that are code of their own */
-enum { WRITTEN_OUT = 128, EPILOGUE = 300 }; /* steps of all points in straight code; instructions behind them */
+/* Points of a tile; the points whose registers are left beside them, which a row of taps and a pixel need; points that
+ * registers must hold; steps that are code of their own */
+enum { MOST = 14, SPARE = 3, LEAST = 4, MOST_EDGES = 4 };
+/* Steps of all points in straight code, where a register holds 16 lanes and where it holds fewer; instructions behind
+ * them */
+enum { WRITTEN_OUT = 128, WRITTEN_OUT_IN_PARTS = 32, EPILOGUE = 300 };
 
 /* ---- steps along a dim ------------------------------------------------------------------------------------------- */
 
@@ -89,11 +89,17 @@ static int64_t step_of(int64_t n, int64_t most) {
   return lt_ceil_div(n, lt_ceil_div(n, most));
 }
 
+/* Where a pixel takes several registers, a row of taps is a loop body: with several of them LLVM takes the points one
+ * after the other, and what they share is spilled. */
+static int64_t written_out(const lt_points *t) {
+  return lt_tile_vectors(t->r->l->target, t->r->k->acc) > 1 ? WRITTEN_OUT_IN_PARTS : WRITTEN_OUT;
+}
+
 /* Iterations of the reduced dims from d on; n of that one, which begin where p is. */
 static void nest(const lt_points *t, lt_sums *s, lt_point *p, unsigned d, int64_t n) {
   const lt_kernel *k = t->r->k;
   const unsigned last = k->n_dims + k->n_rdims - 1u;
-  int64_t inside = 1, most = LT_MAX(WRITTEN_OUT / (int64_t)t->n, 1);
+  int64_t inside = 1, most = LT_MAX(written_out(t) / (int64_t)t->n, 1);
   for (unsigned i = d + 1; i <= last; i++) inside *= k->extent[i];
   if (n * inside <= most) take_here(t, s, p, d, n * inside);
   else if (d == last) steps_along(t, s, p, d, n, step_of(n, LT_MAX(most * 3 / 4, 1)), true, take_here);
@@ -259,14 +265,14 @@ static void at_tiles(lt_ll *l, void *arg, const lt_point *at) {
   steps_along(t, NULL, &p, d, t->r->k->extent[d], t->size[d], t->dims == 1, tiles_from);
 }
 
-/* As many points as registers hold beside an operand of each kind, in about equal parts of each dim. False: they hold
+/* As many points as registers hold beside a row of taps and a pixel, in about equal parts of each dim. False: they hold
  * no two. */
 static bool choose_size(lt_points *t) {
   const lt_kernel *k = t->r->k;
   const lt_target *target = t->r->l->target;
-  int64_t held = (int64_t)target->vector_regs / lt_tile_vectors(target, k->acc);
-  int64_t room = LT_MIN(held - SPARE, MOST);
-  if (room < 2) return false;
+  const int64_t held = (int64_t)target->vector_regs / lt_tile_vectors(target, k->acc);
+  if (held < LEAST) return false;
+  int64_t room = LT_MAX(LT_MIN(held - SPARE, MOST), 2);
   for (unsigned d = t->first + t->dims; d-- > t->first;) {
     t->size[d] = lt_ceil_div(k->extent[d], lt_ceil_div(k->extent[d], room));
     room = LT_MAX(room / t->size[d], 1);
