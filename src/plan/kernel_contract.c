@@ -28,7 +28,12 @@ void lt_operands_contract(lt_walk *w, const lt_kernel *k) {
 void lt_key_contract(lt_str *out, const lt_kernel *k) {
   const lt_contract *c = k->contract;
   lt_key_put(out, c->row_dim), lt_key_put(out, c->col_dim), lt_key_put(out, c->side_dim);
-  lt_key_put(out, c->b_masked), lt_key_put(out, c->n_seg);
+  lt_key_put(out, c->b_masked), lt_key_put(out, c->n_seg), lt_key_put(out, c->n_border);
+  for (unsigned i = 0; i < c->n_border; i++) {
+    const lt_kborder *e = &c->border[i];
+    lt_key_put(out, e->back), lt_key_put(out, e->add), lt_key_put(out, e->step), lt_key_put(out, e->size);
+    lt_key_put_all(out, e->coef, k->n_dims);
+  }
   for (unsigned i = 0; i < c->n_seg; i++) {
     const lt_kseg *g = &c->seg[i];
     lt_key_put(out, g->n), lt_key_put(out, g->a_offset), lt_key_put(out, g->b_offset);
@@ -65,7 +70,24 @@ void lt_print_contract(lt_str *out, const lt_kernel *k) {
     lt_str_puts(out, " b along dims ");
     lt_print_list(out, c->seg[i].b_dim, k->n_dims);
   }
+  for (unsigned i = 0; i < c->n_border; i++) {
+    const lt_kborder *e = &c->border[i];
+    lt_str_printf(out, "\n    image in k-%u: 0 <= %lld + ", e->back, (long long)e->add);
+    lt_print_list(out, e->coef, k->n_dims);
+    lt_str_printf(out, " + %lld k < %lld", (long long)e->step, (long long)e->size);
+  }
   lt_str_puts(out, "\n");
+}
+
+static bool borders_fit(const lt_contract *c) {
+  for (unsigned i = 0; i < c->n_border; i++) {
+    const lt_kborder *e = &c->border[i];
+    if (e->step < 1 || e->size < 1 || e->back < 1) return false;
+    for (unsigned s = 0; s < c->n_seg; s++)
+      if (e->back > c->seg[s].n || c->seg[s].extent[c->seg[s].n - e->back] != c->seg[0].extent[c->seg[0].n - e->back])
+        return false;
+  }
+  return true;
 }
 
 static bool runs_fit(const lt_contract *c) {
@@ -95,6 +117,7 @@ const char *lt_fault_contract(const lt_kernel *k) {
   if (!side_fits(k, lane)) return "a dim side by side that is not like the lanes";
   if (c->n_seg < 1 || c->n_seg > LT_COUNT(c->seg)) return "a sum of no products";
   if (!runs_fit(c)) return "runs that are not of K's dims";
+  if (!borders_fit(c)) return "a border that is not along K";
   if (c->a.n_index || c->b.n_index) return "a guarded operand of a contraction";
   if (c->a.stride[lane] || (k->block_dim != LT_NONE && c->a.stride[k->block_dim]))
     return "a left operand that changes along the lanes";

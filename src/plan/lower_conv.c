@@ -141,6 +141,26 @@ static void panel_operand(lt_kernel_builder *kb, lt_contract *x, lt_value panel,
   x->b.stride[kb->k.n_dims - 1] = 1;
 }
 
+static const double LEAST_OUTSIDE = 0.03;
+
+/* Tap t of an axis of windows (K's dim `back` from its end) looks at pixel add + Σ coef·i + t·step of `size`; of all
+ * that windows look at, so many elements are outside. Few are not worth the code that leaves them out. */
+static void add_border(lt_contract *x, lt_kborder e, unsigned back, double outside) {
+  if (outside < LEAST_OUTSIDE) return;
+  e.back = (uint8_t)back;
+  x->border[x->n_border++] = e;
+}
+
+/* The share of their taps that windows have outside the image. */
+static double outside_image(const lt_window_axis *a) {
+  int64_t inside = 0;
+  for (int64_t k = 0; k < a->kernel; k++) {
+    lt_span s = lt_window_seen_by(a, k);
+    inside += LT_MAX(s.hi - s.lo, 0);
+  }
+  return 1 - (double)inside / ((double)a->kernel * (double)a->windows);
+}
+
 /* ---- conv2d ---- */
 
 static void contract_forward(lt_builder *b, const lt_unit *u) {
@@ -161,12 +181,36 @@ static void contract_forward(lt_builder *b, const lt_unit *u) {
             {v.col.kernel, 1},
             .all = lt_conv_taps(&v)};
   channel_segments(x, &o, &t, v.c);
+  for (int i = 0; i < 2; i++) {
+    const lt_window_axis *w = i ? &v.col : &v.row;
+    lt_kborder e = {.add = -w->before, .step = w->dilation, .size = w->size};
+    e.coef[D_ROW + i] = w->stride;
+    add_border(x, e, 3 - (unsigned)i, outside_image(w));
+  }
   panel_operand(&kb, x, n->in[1], v.c * lt_conv_taps(&v));
   kb.k.flop = lt_conv_flop(&v), kb.k.bytes = lt_contract_bytes(b, x);
   lt_conv_finish(&kb, n->in[2]);
 }
 
 /* ---- gradient in the input ---- */
+
+/* The share of the windows that pixels of a run look at which there are not: tap j sees them at from - j·back + q. */
+static double outside_windows(const lt_window_axis *w, const lt_phase_run *run) {
+  int64_t inside = 0;
+  for (int64_t j = 0; j < run->taps; j++) {
+    const int64_t first = run->from - j * run->back, end = LT_MIN(first + run->pixels, w->windows);
+    inside += LT_MAX(end - LT_MAX(first, 0), 0);
+  }
+  return 1 - (double)inside / ((double)run->taps * (double)run->pixels);
+}
+
+/* Along axis i pixels look at windows from + q - j·back + p·from_step for taps j; counted from the last window. */
+static void add_seen_border(lt_contract *x, const lt_window_axis *w, int i, const lt_phase_run *run, int phase) {
+  lt_kborder e = {.add = w->windows - 1 - run->from, .step = run->back, .size = w->windows};
+  e.coef[D_ROW + i] = -1;
+  if (phase) e.coef[phase] = -run->from_step;
+  if (run->back) add_border(x, e, 3 - (unsigned)i, outside_windows(w, run));
+}
 
 /* The pixels of a run of rows and one of columns that taps reach. */
 static void lower_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v, const lt_phase_run *const run[2]) {
@@ -190,6 +234,7 @@ static void lower_reached(lt_builder *b, const lt_unit *u, const lt_conv_dims *v
   x->a.stride[D_IMAGE] = o.image, x->a.stride[D_GROUP] = group_step(&o, v->oc);
   for (int i = 0; i < 2; i++) {
     t.a[i] = -run[i]->back * step[i];
+    add_seen_border(x, i ? &v->col : &v->row, i, run[i], t.phase[i]);
     x->a.offset += run[i]->from * step[i];
     x->a.stride[D_ROW + i] = step[i];
     if (t.phase[i]) x->a.stride[t.phase[i]] = run[i]->from_step * step[i];
@@ -308,6 +353,13 @@ static void lower_weight(lt_builder *b, const lt_unit *u, const lt_conv_dims *v,
                         .extent = {cut.images, cut.rows, v->col.windows},
                         .b_stride = {g.image, g.row, g.col},
                         .a_stride = {o.image, v->row.stride * o.row, v->col.stride * o.col}};
+  for (int i = 0; i < 2; i++) {
+    const lt_window_axis *w = i ? &v->col : &v->row;
+    lt_kborder e = {.add = -w->before, .step = w->stride, .size = w->size};
+    e.coef[W_KH + i] = w->dilation;
+    if (i == 0 && v->n == 1) e.coef[W_CHUNK] = cut.rows * w->stride;
+    add_border(x, e, 2 - (unsigned)i, outside_image(w));
+  }
   lt_contract_cut(x);
   kb.k.flop = lt_conv_flop(v) * (double)(blocks * size) / (double)v->c, kb.k.bytes = lt_contract_bytes(b, x);
   int32_t r = lt_x_result(&kb, kb.k.dtype);

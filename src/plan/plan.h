@@ -114,7 +114,14 @@ typedef enum lt_reduce_kind { LT_SUM_TREE16, LT_SUM_CHAIN, LT_REDUCE_MAX, LT_RED
  * Conv forward: one segment (C/16, KH, KW, 16) and, when C mod 16 ≠ 0, a second (KH, KW, C mod 16).
  *
  * The sum of an output: each run is a chain from zero along K, and the runs' sums are added in their order: (r0 + r1) +
- * r2 …. Where K is not cut, all of it is one run. Otherwise every segment begins one, and is cut as its `run` says. */
+ * r2 …. Where K is not cut, all of it is one run. Otherwise every segment begins one, and is cut as its `run` says.
+ * With borders +0 is added at last.
+ *
+ * Border: iteration t of the dim of K that is `back` dims before the end of each segment reads A inside the image iff
+ * 0 ≤ add + Σ coef[d]·i_d + step·t < size. Outside stand zeros, which take part in the sum; but zero times what is
+ * finite changes nothing in it (its last +0 takes the sign from a zero), so who emits may leave these out, if the sum
+ * is NaN where the B that they meet is not finite. */
+typedef struct lt_kborder { uint8_t back; int64_t coef[LT_MAX_DIMS], add, step, size; } lt_kborder;
 typedef struct lt_kseg {
   uint8_t n;
   int64_t extent[4], a_stride[4], b_stride[4], a_offset, b_offset;
@@ -126,6 +133,8 @@ typedef struct lt_contract {
   uint8_t n_seg;
   lt_kseg seg[4];
   bool cut;
+  uint8_t n_border;
+  lt_kborder border[2];
   uint8_t row_dim, col_dim; /* the two output dims that the register tile spans (rows × cols); others are outer loops.
                                Both always exist, different, neither block nor lane dim; the extent may be 1 (row_dim of
                                a matrix product) */

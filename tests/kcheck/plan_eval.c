@@ -255,7 +255,7 @@ static void contract_point(machine *m, const lt_kernel *k, point *p, context *c)
       if (real) run += u * as_double(k->dtype, load(m, k, x->b.buffer, b, p->exists));
     } while (next(i, g->extent, g->n));
   }
-  c->result = of_double(k->acc, total + run);
+  c->result = of_double(k->acc, total + run + (x->n_border ? 0.0 : -0.0));
 }
 
 static void gather_point(machine *m, const lt_kernel *k, point *p, context *c) {

@@ -1,5 +1,6 @@
 /* along_k.c: loops along K and what stands in them (along_k.h). */
 #include "codegen/cpu/along_k.h"
+#include "codegen/cpu/blank.h"
 
 /* Of a loop body: twice as many where it asks ahead, since each body asks for whole lines. */
 enum { BODY_FMA = 64, AHEAD_BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
@@ -11,18 +12,30 @@ static move scaled(move m, int64_t n) { return (move){n * m.a, n * m.b, n * m.ne
 static move both(move m, move n) { return (move){m.a + n.a, m.b + n.b, m.next + n.next}; }
 static bool same_move(move m, move n) { return m.a == n.a && m.b == n.b && m.next == n.next; }
 
-/* Dims of K that are walked together: those of extent 1 left out, adjacent ones that all walk evenly made one. */
-typedef struct nest { int n; int64_t extent[LEVELS]; move by[LEVELS]; } nest;
+/* Dims of K that are walked together: those of extent 1 left out, adjacent ones that all walk evenly made one, but for
+ * those of which only a span is walked (NULL: all). */
+typedef struct nest {
+  int n;
+  int64_t extent[LEVELS];
+  move by[LEVELS];
+  const lt_kspan *span[LEVELS];
+} nest;
 
-static void nest_add(nest *o, int64_t extent, move by) {
+static void nest_add(nest *o, int64_t extent, move by, const lt_kspan *span) {
   int p = o->n - 1;
   if (extent == 1) return;
-  if (p >= 0 && same_move(o->by[p], scaled(by, extent))) {
+  if (p >= 0 && !span && !o->span[p] && same_move(o->by[p], scaled(by, extent))) {
     o->extent[p] *= extent, o->by[p] = by;
     return;
   }
-  o->extent[o->n] = extent, o->by[o->n] = by;
+  o->extent[o->n] = extent, o->by[o->n] = by, o->span[o->n] = span;
   o->n++;
+}
+
+static const lt_kspan *span_of(const lt_ktile *t, const lt_kseg *g, unsigned dim) {
+  for (unsigned i = 0; i < t->n_span; i++)
+    if (t->span[i].back == g->n - dim) return &t->span[i];
+  return NULL;
 }
 
 /* The channels of a pixel are one line: while a tile walks them it asks for one pixel's of the next tile at each. */
@@ -33,7 +46,7 @@ static move move_along(const lt_ktile *t, const lt_kseg *g, unsigned i) {
 }
 
 static void nest_dims(nest *o, const lt_ktile *t, const lt_kseg *g, unsigned from, unsigned to) {
-  for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], move_along(t, g, i));
+  for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], move_along(t, g, i), span_of(t, g, i));
 }
 
 /* The state carried along K: pointers to both operands and to what is asked for ahead, and the accumulators
@@ -52,14 +65,21 @@ typedef struct tile_code {
   LLVMValueRef times; /* of the outermost loop, where it is known when it runs; NULL: its extent says */
 } tile_code;
 
-static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
-  lt_ll *l = t->l;
+/* From the tile's first block of B to another. */
+static int64_t block_at(const lt_ktile *t, int64_t block) {
+  const lt_cut *cut = t->cut;
+  const int64_t *stride = t->k->contract->b.stride, per = t->side_blocks;
+  const int64_t step = cut->block == LT_NONE ? LT_LANES * stride[cut->lane] : stride[cut->block];
+  return block % per * step + (cut->side == LT_NONE ? 0 : block / per * stride[cut->side]);
+}
+
+static LLVMValueRef load_b(lt_ll *l, const lt_ktile *t, LLVMValueRef at, int64_t block) {
   const lt_kernel *k = t->k;
   const lt_contract *x = k->contract;
-  bool part = t->tile->lanes < LT_LANES && block % t->tile->side_blocks == t->tile->side_blocks - 1;
+  bool part = t->lanes < LT_LANES && block % t->side_blocks == t->side_blocks - 1;
   const bool missing = x->b_masked || x->b.masked || (k->block_dim == LT_NONE && !x->side_dim);
-  unsigned lanes = part && missing ? t->tile->lanes : LT_LANES;
-  int64_t step = x->b.stride[t->tile->cut->lane];
+  unsigned lanes = part && missing ? t->lanes : LT_LANES;
+  int64_t step = x->b.stride[t->cut->lane];
   LLVMTypeRef scalar = lt_ll_type(l, k->dtype);
   if (step == 1) {
     LLVMValueRef v = LLVMBuildLoad2(l->b, LLVMVectorType(scalar, lanes), at, "");
@@ -79,23 +99,18 @@ static LLVMValueRef load_b(const tile_code *t, LLVMValueRef at, int64_t block) {
   return v;
 }
 
-static LLVMValueRef widen(const tile_code *t, LLVMValueRef v) {
-  if (t->k->acc == t->k->dtype) return v;
-  return LLVMBuildFPExt(t->l->b, v, lt_ll_vec(t->l, t->k->acc), "");
+static LLVMValueRef widen(lt_ll *l, const lt_kernel *k, LLVMValueRef v) {
+  if (k->acc == k->dtype) return v;
+  return LLVMBuildFPExt(l->b, v, lt_ll_vec(l, k->acc), "");
 }
 
-static LLVMValueRef multiply_add(const tile_code *t, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
-  lt_ll *l = t->l;
-  if (lt_is_float(t->k->acc)) return lt_ll_fma(l, a, b, sum);
+static LLVMValueRef emit_b(lt_ll *l, const lt_ktile *t, LLVMValueRef b, int64_t plus, int64_t block) {
+  return widen(l, t->k, load_b(l, t, lt_ll_at(l, b, NULL, t->k->dtype, plus + block_at(t, block)), block));
+}
+
+static LLVMValueRef multiply_add(lt_ll *l, const lt_kernel *k, LLVMValueRef a, LLVMValueRef b, LLVMValueRef sum) {
+  if (lt_is_float(k->acc)) return lt_ll_fma(l, a, b, sum);
   return LLVMBuildAdd(l->b, LLVMBuildMul(l->b, a, b, ""), sum, "");
-}
-
-/* From the tile's first block of B to another. */
-static int64_t block_at(const tile_code *t, int64_t block) {
-  const lt_cut *cut = t->tile->cut;
-  const int64_t *stride = t->k->contract->b.stride, per = t->tile->side_blocks;
-  const int64_t step = cut->block == LT_NONE ? LT_LANES * stride[cut->lane] : stride[cut->block];
-  return block % per * step + (cut->side == LT_NONE ? 0 : block / per * stride[cut->side]);
 }
 
 /* The pointer may leave the buffer. */
@@ -109,14 +124,14 @@ static void emit_step(const tile_code *t, chain *s, move d) {
   lt_ll *l = t->l;
   LLVMValueRef b[LT_TILE_MAX];
   int64_t blocks = t->tile->blocks;
-  for (int64_t i = 0; i < blocks; i++)
-    b[i] = widen(t, load_b(t, lt_ll_at(l, s->b, NULL, t->k->dtype, d.b + block_at(t, i)), i));
+  for (int64_t i = 0; i < blocks; i++) b[i] = emit_b(l, t->tile, s->b, d.b, i);
   if (s->next) lt_ll_prefetch(l, elements_on(t, s->next, d.next));
   for (int64_t p = 0; p < t->tile->pixels; p++) {
     LLVMValueRef at = lt_ll_at(l, s->a, NULL, t->k->dtype, d.a + t->tile->pixel_a[p]);
     LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, t->k->dtype), at, "");
-    a = widen(t, lt_ll_splat(l, a, LT_LANES));
-    for (int64_t i = 0; i < blocks; i++) s->acc[p * blocks + i] = multiply_add(t, a, b[i], s->acc[p * blocks + i]);
+    a = widen(l, t->k, lt_ll_splat(l, a, LT_LANES));
+    for (int64_t i = 0; i < blocks; i++)
+      s->acc[p * blocks + i] = multiply_add(l, t->k, a, b[i], s->acc[p * blocks + i]);
   }
 }
 
@@ -203,6 +218,24 @@ static void repeat_end(const tile_code *t, repeat *r, chain *s) {
   LLVMPositionBuilderAtEnd(l->b, after);
 }
 
+/* From the first iteration of a level to the first one of its span. */
+static void enter_span(const tile_code *t, chain *s, const lt_kspan *span, move by) {
+  LLVMBuilderRef b = t->l->b;
+  LLVMTypeRef type = lt_ll_type(t->l, t->k->dtype);
+  LLVMValueRef *at[] = {&s->a, &s->b, &s->next};
+  const int64_t step[] = {by.a, by.b, by.next};
+  for (int i = 0; i < 3; i++) {
+    LLVMValueRef n = LLVMBuildMul(b, span->lo, lt_ll_i64(t->l, step[i]), "");
+    if (*at[i]) *at[i] = LLVMBuildGEP2(b, type, *at[i], &n, 1, "");
+  }
+}
+
+/* Whatever was walked of a level, the pointers stand behind all of it, which began at `from`. */
+static void leave_span(const tile_code *t, chain *s, const chain *from, move whole) {
+  s->a = from->a, s->b = from->b, s->next = from->next;
+  advance(t, s, whole);
+}
+
 /* Loop level `level`; afterwards the pointers stand behind the last iteration. */
 static void emit_level(const tile_code *t, chain *s, int level) {
   const nest *n = t->n;
@@ -213,8 +246,11 @@ static void emit_level(const tile_code *t, chain *s, int level) {
   }
   bool innermost = level == t->loops - 1;
   int64_t unroll = innermost ? t->unroll : 1, rest = n->extent[level] % unroll;
+  const lt_kspan *span = n->span[level];
+  const chain from = *s;
   repeat r;
-  repeat_begin(t, &r, s, n->extent[level] / unroll, level ? NULL : t->times, t->sums);
+  if (span) enter_span(t, s, span, n->by[level]);
+  repeat_begin(t, &r, s, n->extent[level] / unroll, span ? span->n : level ? NULL : t->times, t->sums);
   if (innermost) {
     emit_body(t, s, level, unroll);
     advance(t, s, scaled(n->by[level], unroll));
@@ -224,6 +260,7 @@ static void emit_level(const tile_code *t, chain *s, int level) {
     advance(t, s, both(n->by[level], scaled(n->by[level + 1], -in)));
   }
   repeat_end(t, &r, s);
+  if (span) leave_span(t, s, &from, scaled(n->by[level], n->extent[level]));
   if (!rest) return;
   emit_body(t, s, level, rest);
   advance(t, s, scaled(n->by[level], rest));
@@ -239,9 +276,10 @@ static void choose_unroll(tile_code *t, const nest *n) {
   int64_t budget = LT_MAX(1, body / (fma + lane_loads)), unit = 1;
   t->n = n;
   t->loops = n->n;
-  while (t->loops > 0 && unit * n->extent[t->loops - 1] <= budget) unit *= n->extent[--t->loops];
+  while (t->loops > 0 && !n->span[t->loops - 1] && unit * n->extent[t->loops - 1] <= budget)
+    unit *= n->extent[--t->loops];
   t->unroll = 1;
-  if (t->loops == 0) return;
+  if (t->loops == 0 || n->span[t->loops - 1]) return;
   int64_t extent = n->extent[t->loops - 1], most = LT_MIN(extent, budget / unit);
   t->unroll = most;
   for (int64_t u = most; 2 * u > most; u--) {
@@ -265,11 +303,12 @@ static cut_seg cut_seg_of(const lt_ktile *t, const lt_kseg *g) {
   unsigned d = g->run.dim;
   cut_seg c = {.per = g->run.per, .by = move_along(t, g, d)};
   c.whole = g->extent[d] / c.per, c.rest = g->extent[d] % c.per;
+  const lt_kspan *span = span_of(t, g, d); /* followed where each run is one iteration, or all of them are one run */
   nest_dims(&c.around, t, g, 0, d);
-  nest_add(&c.run, c.per, c.by), nest_dims(&c.run, t, g, d + 1, g->n);
-  nest_add(&c.last, c.rest, c.by), nest_dims(&c.last, t, g, d + 1, g->n);
+  nest_add(&c.run, c.per, c.by, c.whole == 1 && !c.rest ? span : NULL), nest_dims(&c.run, t, g, d + 1, g->n);
+  nest_add(&c.last, c.rest, c.by, NULL), nest_dims(&c.last, t, g, d + 1, g->n);
   if (c.rest) return c;
-  nest_add(&c.around, c.whole, scaled(c.by, c.per));
+  nest_add(&c.around, c.whole, scaled(c.by, c.per), c.per == 1 ? span : NULL);
   c.whole = 1;
   return c;
 }
@@ -349,12 +388,16 @@ static void emit_around(tile_code *t, chain *s, const cut_seg *c, int level) {
   }
   bool innermost = level + 1 == n->n;
   int64_t runs = c->whole * c->per + c->rest;
+  const lt_kspan *span = n->span[level];
+  const chain from = *s;
   repeat r;
-  repeat_begin(t, &r, s, n->extent[level], NULL, 0);
+  if (span) enter_span(t, s, span, n->by[level]);
+  repeat_begin(t, &r, s, n->extent[level], span ? span->n : NULL, 0);
   emit_around(t, s, c, level + 1);
   move inner = innermost ? scaled(c->by, runs) : scaled(n->by[level + 1], n->extent[level + 1]);
   advance(t, s, both(n->by[level], scaled(inner, -1)));
   repeat_end(t, &r, s);
+  if (span) leave_span(t, s, &from, scaled(n->by[level], n->extent[level]));
 }
 
 /* ---- all of K -------------------------------------------------------------------------------------------------- */
@@ -381,31 +424,91 @@ static LLVMValueRef affine(lt_ll *l, LLVMValueRef sum, const int64_t *stride, LL
   return sum;
 }
 
+/* The first total of each block, to which the first run is added: with borders +0, or NaN (blank.h), without what
+ * gives exactly that run, its zeros too. */
+static LLVMValueRef first_total(const tile_code *t, bool borders) {
+  LLVMTypeRef type = lt_ll_type(t->l, t->k->acc);
+  if (borders || !lt_is_float(t->k->acc)) return LLVMConstNull(lt_ll_vec(t->l, t->k->acc));
+  return lt_ll_splat(t->l, LLVMConstReal(type, -0.0), LT_LANES);
+}
+
+lt_koperands lt_segment_at(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef const *at) {
+  const lt_contract *x = t->k->contract;
+  LLVMValueRef a = affine(l, NULL, x->a.stride, at, t->cut->lane), b = affine(l, NULL, x->b.stride, at, t->k->n_dims);
+  b = affine(l, b, g->b_dim, at, t->k->n_dims);
+  return (lt_koperands){lt_ll_at(l, t->a, a, t->k->dtype, x->a.offset + g->a_offset),
+                        lt_ll_at(l, t->b, b, t->k->dtype, x->b.offset + g->b_offset)};
+}
+
+static LLVMValueRef blank_at(const tile_code *t, int64_t block) {
+  return lt_ll_at(t->l, t->tile->blank, NULL, t->k->acc, block * LT_LANES);
+}
+
+/* What is left out of K is looked at, unless B is known to be finite or nothing is left out. */
+static void look_at_blank(const tile_code *t, LLVMValueRef const *at) {
+  lt_ll *l = t->l;
+  const lt_ktile *tile = t->tile;
+  const lt_contract *x = t->k->contract;
+  LLVMValueRef skip = tile->finite, all = NULL;
+  for (int64_t i = 0; i < tile->blocks; i++) LLVMBuildStore(l->b, first_total(t, true), blank_at(t, i));
+  for (unsigned i = 0; i < tile->n_span; i++)
+    all = lt_ll_both(l, all, LLVMBuildICmp(l->b, LLVMIntEQ, tile->span[i].n, lt_ll_i64(l, tile->span[i].all), ""));
+  skip = LLVMBuildOr(l->b, skip, all, "");
+  LLVMBasicBlockRef look = lt_ll_block(l), after = lt_ll_block(l);
+  LLVMBuildCondBr(l->b, skip, after, look);
+  LLVMPositionBuilderAtEnd(l->b, look);
+  for (unsigned i = 0; i < x->n_seg; i++)
+    lt_emit_blank(l, tile, &x->seg[i], lt_segment_at(l, tile, &x->seg[i], at).b, tile->blank);
+  LLVMBuildBr(l->b, after);
+  LLVMPositionBuilderAtEnd(l->b, after);
+}
+
+/* What a block's totals begin with. */
+static LLVMValueRef begins_with(const tile_code *t, int64_t block) {
+  LLVMValueRef first = first_total(t, t->k->contract->n_border > 0);
+  return t->tile->n_span ? LLVMBuildLoad2(t->l->b, LLVMTypeOf(first), blank_at(t, block), "") : first;
+}
+
+static void begin_totals(const tile_code *t, LLVMValueRef const *at) {
+  LLVMValueRef first[LT_TILE_MAX];
+  if (t->tile->n_span) look_at_blank(t, at);
+  for (int64_t i = 0; t->k->contract->cut && i < t->sums; i++) {
+    if (i < t->tile->blocks) first[i] = begins_with(t, i);
+    LLVMBuildStore(t->l->b, first[i % t->tile->blocks], total_at(t, i));
+  }
+}
+
+/* A run that was all of K: with borders, what its total begins with is added. */
+static void end_single_run(const tile_code *t, chain *s) {
+  LLVMValueRef first[LT_TILE_MAX];
+  if (!t->k->contract->n_border || !lt_is_float(t->k->acc)) return;
+  for (int64_t i = 0; i < t->sums; i++) {
+    if (i < t->tile->blocks) first[i] = begins_with(t, i);
+    s->acc[i] = LLVMBuildFAdd(t->l->b, s->acc[i], first[i % t->tile->blocks], "");
+  }
+}
+
 void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLVMValueRef frame, LLVMValueRef *sum) {
   const lt_kernel *k = tile->k;
   const lt_contract *x = k->contract;
   tile_code t = {.l = l, .tile = tile, .k = k, .sums = tile->pixels * tile->blocks, .frame = frame};
-  LLVMTypeRef vec = lt_ll_vec(l, k->acc);
   chain s = {0};
   start(&t, &s);
-  /* what adding the first run to gives exactly that run, its zeros too */
-  LLVMValueRef none =
-    lt_is_float(k->acc) ? lt_ll_splat(l, LLVMConstReal(lt_ll_type(l, k->acc), -0.0), LT_LANES) : LLVMConstNull(vec);
-  for (int64_t i = 0; x->cut && i < t.sums; i++) LLVMBuildStore(l->b, none, total_at(&t, i));
-  LLVMValueRef a = affine(l, NULL, x->a.stride, at, tile->cut->lane), b = affine(l, NULL, x->b.stride, at, k->n_dims);
-  if (tile->ahead)
+  begin_totals(&t, at);
+  if (tile->ahead) {
+    LLVMValueRef b = affine(l, NULL, x->b.stride, at, k->n_dims);
     s.ahead = LLVMBuildGEP2(l->b, lt_ll_type(l, k->dtype), lt_ll_at(l, tile->b, b, k->dtype, x->b.offset),
                             (LLVMValueRef[]){tile->ahead}, 1, "");
+  }
   for (unsigned i = 0; i < x->n_seg; i++) {
-    const lt_kseg *g = &x->seg[i];
-    s.a = lt_ll_at(l, tile->a, a, k->dtype, x->a.offset + g->a_offset);
+    const lt_koperands from = lt_segment_at(l, tile, &x->seg[i], at);
+    s.a = from.a, s.b = from.b;
     if (tile->next_pixel || tile->next_parts) s.next = elements_on(&t, s.a, tile->next_lines);
     if (tile->next_parts)
       s.next = LLVMBuildGEP2(l->b, lt_ll_type(l, k->dtype), s.next, (LLVMValueRef[]){tile->part}, 1, "");
-    LLVMValueRef own_b = affine(l, b, g->b_dim, at, k->n_dims);
-    s.b = lt_ll_at(l, tile->b, own_b, k->dtype, x->b.offset + g->b_offset);
-    emit_segment(&t, &s, g);
+    emit_segment(&t, &s, &x->seg[i]);
   }
+  if (!x->cut) end_single_run(&t, &s);
   for (int64_t i = 0; sum && i < t.sums; i++) sum[i] = x->cut ? load_total(&t, i) : s.acc[i];
   for (int64_t i = 0; !sum && !x->cut && i < t.sums; i++) LLVMBuildStore(l->b, s.acc[i], total_at(&t, i));
 }

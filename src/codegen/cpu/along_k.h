@@ -11,6 +11,10 @@
 #include "codegen/cpu/emit.h"
 #include "codegen/cpu/tile.h"
 
+/* Of the `all` iterations of the dim of K that is `back` dims before a segment's end, the tile adds n from `lo` on: in
+ * the others A is a border's zeros (lt_kborder). At least one is left. */
+typedef struct lt_kspan { unsigned back; int64_t all; LLVMValueRef lo, n; } lt_kspan;
+
 typedef struct lt_ktile {
   const lt_kernel *k;
   const lt_cut *cut;
@@ -29,8 +33,15 @@ typedef struct lt_ktile {
    * from `part` elements on. 0: they do not. */
   int64_t next_parts;
   LLVMValueRef part;
+  unsigned n_span;
+  lt_kspan span[2];
+  /* With spans: room in the frame for a vector of acc for each block, and an i1: is B known to be finite? */
+  LLVMValueRef blank, finite;
 } lt_ktile;
 
+/* Where segment g of both operands begins at coordinates `at`. */
+typedef struct lt_koperands { LLVMValueRef a, b; } lt_koperands;
+lt_koperands lt_segment_at(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef const *at);
 /* At the tile's first coordinates `at`: sum[pixel·blocks + block], 16 lanes of acc each; in `frame`, in this order,
  * where sum is NULL. K in several runs needs the frame either way. */
 void lt_emit_along_k(lt_ll *l, const lt_ktile *t, LLVMValueRef const *at, LLVMValueRef frame, LLVMValueRef *sum);

@@ -1,13 +1,16 @@
 /* contract.c: the one generator of contractions: conv2d, both its gradients, linear, matmul.
  *
- * A kernel becomes two kinds of function. Micro-kernels  f(bufs, coordinates…)  hold one register tile: its sums along
- * K (along_k.h), and the epilogue that runs on them before the only store. The kernel function  k(bufs, task)  is cold:
- * it decodes the task and walks groups of rows and blocks (tile.h). */
+ * A kernel becomes two kinds of function. Micro-kernels  f(bufs, coordinates…, finite)  hold one register tile: its
+ * sums along K (along_k.h), and the epilogue that runs on them before the only store. The kernel function  k(bufs,
+ * task)  is cold: it decodes the task and walks groups of rows and blocks (tile.h). */
 #include "codegen/cpu/along_k.h"
+#include "codegen/cpu/blank.h"
 #include "codegen/cpu/epilogue.h"
 
-enum { A, B };             /* the operands among lt_bufs.own */
-enum { LONG_TILE = 4096 }; /* multiply-adds, beside which what is done around a tile does not count */
+enum { A, B }; /* the operands among lt_bufs.own */
+/* Multiply-adds of a tile: beside so many what is done around it does not count; beside fewer, finding out what a
+ * border leaves out costs what it saves. */
+enum { LONG_TILE = 4096, SPAN_TILE = 600 };
 
 /* A micro-kernel: `len` pixels from phase `phase` of a row, `blocks` blocks in all of `sides` sides, the last one of
  * each of `lanes` lanes. */
@@ -22,8 +25,10 @@ typedef struct contraction {
   LLVMValueRef kernel; /* k(bufs, task) */
   LLVMTypeRef micro_type;
   LT_VEC(micro_kernel) micro;
-  LLVMValueRef bufs, at[LT_MAX_DIMS];         /* in the kernel function: coordinates of the loops around */
-  int64_t sides;                              /* of a tile there */
+  LLVMValueRef bufs, at[LT_MAX_DIMS]; /* in the kernel function: coordinates of the loops around */
+  LLVMValueRef looked;                /* there: room for a vector of each block, where B is looked at, or NULL */
+  LLVMValueRef finite;                /* there: 1 where B of the blocks at hand is known to be, else 0 */
+  int64_t sides;                      /* of a tile there */
   LLVMValueRef block_group, row_from, row_to; /* of the task */
 } contraction;
 
@@ -150,6 +155,57 @@ static void share_next(const contraction *c, const micro_kernel *u, lt_ktile *t,
   t->part = LLVMBuildMul(l->b, part, lt_ll_i64(l, plane / t->next_parts), "");
 }
 
+static LLVMValueRef least(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+static LLVMValueRef most(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
+  return LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntSGT, a, b, ""), a, b, "");
+}
+
+/* Iterations i of `all` with 0 <= at + i·step < size; where there are none, one. */
+static lt_kspan span_in(lt_ll *l, const lt_kborder *e, LLVMValueRef at, int64_t all) {
+  LLVMBuilderRef b = l->b;
+  LLVMValueRef zero = lt_ll_i64(l, 0), step = lt_ll_i64(l, e->step);
+  LLVMValueRef before = most(l, LLVMBuildNeg(b, at, ""), zero);
+  LLVMValueRef lo = least(l, LLVMBuildUDiv(b, lt_ll_plus(l, before, e->step - 1), step, ""), lt_ll_i64(l, all - 1));
+  LLVMValueRef inside = most(l, LLVMBuildSub(b, lt_ll_i64(l, e->size + e->step - 1), at, ""), zero);
+  LLVMValueRef hi = least(l, LLVMBuildUDiv(b, inside, step, ""), lt_ll_i64(l, all));
+  return (lt_kspan){e->back, all, lo, most(l, LLVMBuildSub(b, hi, lo, ""), lt_ll_i64(l, 1))};
+}
+
+/* Do all pixels of the tile stand alike beside a border, and other tiles' too? (Where they do not, there would be one
+ * more function for some.) */
+static bool alike_beside(const lt_rtile *r, const lt_kborder *e) {
+  lt_access a = {0};
+  const lt_cut *c = r->cut;
+  if (c->row != LT_NONE && e->coef[c->row] && r->len != c->cols) return false;
+  memcpy(a.stride, e->coef, sizeof a.stride);
+  for (int64_t p = 1; p < r->len; p++)
+    if (lt_rtile_displacement(r, &a, p)) return false;
+  return true;
+}
+
+/* What of K the tile need not walk. */
+static void find_spans(const contraction *c, const lt_rtile *r, lt_ktile *t) {
+  lt_ll *l = c->l;
+  const lt_kseg *g = &c->x->seg[0];
+  if (l->target->small || c->x->n_seg > 1 || !lt_blank_fits(c->k, &c->cut)) return;
+  if (t->pixels * t->blocks * lt_tile_vectors(l->target, c->k->acc) * c->cut.depth < SPAN_TILE) return;
+  for (unsigned i = 0; i < c->x->n_border; i++) {
+    const lt_kborder *e = &c->x->border[i];
+    const int64_t all = g->extent[g->n - e->back];
+    if (all == 1 || !alike_beside(r, e)) continue;
+    LLVMValueRef at = lt_ll_i64(l, e->add);
+    for (int d = 0; d < c->k->n_dims; d++)
+      if (e->coef[d]) at = LLVMBuildAdd(l->b, at, LLVMBuildMul(l->b, r->at[d], lt_ll_i64(l, e->coef[d]), ""), "");
+    t->span[t->n_span++] = span_in(l, e, at, all);
+  }
+  if (!t->n_span) return;
+  t->blank = LLVMBuildAlloca(l->b, LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)t->blocks), "");
+  t->finite = LLVMBuildTrunc(l->b, LLVMGetParam(l->fn, c->k->n_dims + 1u), LLVMInt1TypeInContext(l->ctx), "");
+}
+
 static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_ll *l = c->l;
   lt_ktile t = {c->k, &c->cut, .pixels = u->len, .blocks = u->blocks, .lanes = u->lanes};
@@ -168,6 +224,7 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_epilogue_begin(&r, &bufs);
   LLVMTypeRef totals = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)(u->len * u->blocks));
   LLVMValueRef frame = r.looped || c->x->cut ? LLVMBuildAlloca(l->b, totals, "") : NULL, sum[LT_TILE_MAX];
+  find_spans(c, &r, &t);
   look_ahead(c, u, &t, r.at);
   share_next(c, u, &t, r.at);
   lt_emit_along_k(l, &t, r.at, frame, r.looped ? NULL : sum);
@@ -204,9 +261,10 @@ static LLVMValueRef micro_kernel_for(contraction *c, int64_t len, int64_t phase,
 /* ---- the kernel function --------------------------------------------------------------------------------------- */
 
 static void call_tile(contraction *c, LLVMValueRef fn) {
-  LLVMValueRef arg[LT_MAX_DIMS + 1] = {c->bufs};
+  LLVMValueRef arg[LT_MAX_DIMS + 2] = {c->bufs};
   for (int d = 0; d < c->k->n_dims; d++) arg[d + 1] = c->at[d];
-  LLVMBuildCall2(c->l->b, c->micro_type, fn, arg, c->k->n_dims + 1u, "");
+  arg[c->k->n_dims + 1] = c->finite;
+  LLVMBuildCall2(c->l->b, c->micro_type, fn, arg, c->k->n_dims + 2u, "");
 }
 
 static void set_pixel(contraction *c, LLVMValueRef row, LLVMValueRef col) {
@@ -296,6 +354,48 @@ static void emit_rows(contraction *c, LLVMValueRef from, LLVMValueRef to, int64_
   emit_groups(c, &rows, from, to, blocks * c->sides, lanes, emit_tiles);
 }
 
+/* 1 where all of B is finite in `blocks` blocks from at[block] on: what borders leave out of it need not be looked at.
+ */
+static LLVMValueRef look_at_b(contraction *c, int64_t blocks) {
+  lt_ll *l = c->l;
+  lt_ktile t = {c->k, &c->cut, .blocks = blocks, .side_blocks = blocks, .lanes = LT_LANES};
+  lt_bufs bufs;
+  lt_emit_buffers(l, &bufs, c->k, c->bufs);
+  t.a = bufs.own[A], t.b = bufs.own[B];
+  LLVMTypeRef vec = lt_ll_vec(l, c->k->acc);
+  LLVMValueRef sum = LLVMConstNull(vec);
+  for (int64_t i = 0; i < blocks; i++) LLVMBuildStore(l->b, sum, lt_ll_at(l, c->looked, NULL, c->k->acc, i * LT_LANES));
+  for (unsigned i = 0; i < c->x->n_seg; i++)
+    lt_emit_blank_all(l, &t, &c->x->seg[i], lt_segment_at(l, &t, &c->x->seg[i], c->at).b, c->looked);
+  for (int64_t i = 0; i < blocks; i++) {
+    LLVMValueRef more = LLVMBuildLoad2(l->b, vec, lt_ll_at(l, c->looked, NULL, c->k->acc, i * LT_LANES), "");
+    sum = LLVMBuildFAdd(l->b, sum, more, "");
+  }
+  LLVMValueRef all = lt_ll_lane(l, sum, 0);
+  for (unsigned i = 1; i < LT_LANES; i++) all = LLVMBuildFAdd(l->b, all, lt_ll_lane(l, sum, i), "");
+  return LLVMBuildZExt(l->b, LLVMBuildFCmp(l->b, LLVMRealORD, all, all, ""), l->i64, "");
+}
+
+/* The rows of the task at each of the points inside it, from dim `i` of those on. */
+static void emit_inside(contraction *c, int i, LLVMValueRef from, LLVMValueRef to, int64_t blocks, unsigned lanes) {
+  if (i == c->cut.n_inside) {
+    emit_rows(c, from, to, blocks, lanes);
+    return;
+  }
+  const int d = c->cut.inside_dim[i];
+  lt_ll_loop q = {0};
+  lt_ll_loop_begin(c->l, &q, lt_ll_i64(c->l, 0), lt_ll_i64(c->l, c->k->extent[d]), 1);
+  c->at[d] = q.i;
+  emit_inside(c, i + 1, from, to, blocks, lanes);
+  lt_ll_loop_end(c->l, &q);
+}
+
+static void emit_panels(contraction *c, LLVMValueRef from, LLVMValueRef to, int64_t blocks, unsigned lanes) {
+  for (int i = 0; i < c->cut.n_inside; i++) c->at[c->cut.inside_dim[i]] = lt_ll_i64(c->l, 0);
+  c->finite = c->looked ? look_at_b(c, blocks) : lt_ll_i64(c->l, 0);
+  emit_inside(c, 0, from, to, blocks, lanes);
+}
+
 static void set_block(contraction *c, LLVMValueRef b) {
   if (c->cut.block != LT_NONE) c->at[c->cut.block] = b;
   else c->at[c->cut.lane] = LLVMBuildMul(c->l->b, b, lt_ll_i64(c->l, LT_LANES), "");
@@ -321,19 +421,19 @@ static void emit_blocks(contraction *c) {
     lt_ll_loop q = {0};
     lt_ll_loop_begin(l, &q, from, whole, nb);
     set_block(c, q.i);
-    emit_rows(c, row_from, row_to, nb, LT_LANES);
+    emit_panels(c, row_from, row_to, nb, LT_LANES);
     lt_ll_loop_end(l, &q);
   }
   set_block(c, whole);
   if (last % nb + narrow > 0) {
     LLVMBasicBlockRef after = if_equal(l, group, t->block_groups - 1);
-    emit_rows(c, row_from, row_to, last % nb + narrow, narrow ? t->tail : LT_LANES);
+    emit_panels(c, row_from, row_to, last % nb + narrow, narrow ? t->tail : LT_LANES);
     end_if(l, after);
   }
   if (t->block_groups > 1 && t->task_blocks % nb) {
     LLVMValueRef inner = LLVMBuildICmp(l->b, LLVMIntULT, group, lt_ll_i64(l, t->block_groups - 1), "");
     LLVMBasicBlockRef after = if_equal(l, LLVMBuildZExt(l->b, inner, l->i64, ""), 1);
-    emit_rows(c, row_from, row_to, t->task_blocks % nb, LT_LANES);
+    emit_panels(c, row_from, row_to, t->task_blocks % nb, LT_LANES);
     end_if(l, after);
   }
 }
@@ -378,11 +478,15 @@ void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
   lt_cut_of(&c.cut, k);
   check(&c);
   lt_tile_solve(&c.tiling, &c.cut, l->target, k->acc);
-  LLVMTypeRef param[LT_MAX_DIMS + 1] = {l->ptr};
+  LLVMTypeRef param[LT_MAX_DIMS + 2] = {l->ptr};
   for (int d = 0; d < k->n_dims; d++) param[d + 1] = l->i64, c.at[d] = lt_ll_i64(l, 0);
-  c.micro_type = LLVMFunctionType(l->void_, param, k->n_dims + 1u, 0);
+  param[k->n_dims + 1] = l->i64, c.finite = lt_ll_i64(l, 0);
+  c.micro_type = LLVMFunctionType(l->void_, param, k->n_dims + 2u, 0);
   c.bufs = LLVMGetParam(l->fn, 0);
   c.sides = 1;
+  LLVMTypeRef looked = LLVMArrayType2(lt_ll_vec(l, k->acc), (uint64_t)c.tiling.blocks + 1);
+  if (c.cut.n_inside && k->contract->n_seg == 1 && !l->target->small && lt_blank_fits(k, &c.cut))
+    c.looked = LLVMBuildAlloca(l->b, looked, "");
   LLVMValueRef task = LLVMGetParam(l->fn, 1), blocks = NULL, rows, sides;
   if (!c.cut.blocks_first) blocks = take(l, &task, c.cut.block_groups);
   rows = take(l, &task, c.cut.row_groups);

@@ -24,7 +24,7 @@ static double waiting(const lt_cut *c) {
 }
 
 static double panel_flop(const lt_cut *c, int64_t rows) {
-  int64_t pixels = rows * c->cols;
+  int64_t pixels = rows * c->cols * LT_MAX(c->inside, 1);
   double cost = (double)LT_MAX(pixels, PANEL_PIXELS) + TILE * (double)lt_ceil_div(pixels, TILE_PIXELS);
   return 2.0 * LT_LANES * (double)c->depth * cost;
 }

@@ -6,10 +6,10 @@
  * become  tile.0(bufs, n, oh, …, p, q)  { … b + p …  while (++i < q)  … },  called with (…, 4096, 2) and (…, 8192, 4).
  *
  * LLVM's time is most of a compilation's, and many of a residual network's tiles are of this kind: 1x1
- * convolutions of several planes and channels. Only 64-bit numbers in sums, products, comparisons and displacements may
- * differ (distances and how often a loop runs), and at most MOST of them, at most HOT in innermost loops: each takes a
- * register there. Numbers that differ by the same everywhere are one: b + 4096 and b + 4112 are b + p and b + (p + 16).
- * Neither what is computed nor its order changes, so no bit does. */
+ * convolutions of several planes and channels. Only 64-bit numbers in sums, products, comparisons, calls and
+ * displacements may differ (distances and how often a loop runs), and at most MOST of them, at most HOT in innermost
+ * loops: each takes a register there. Numbers that differ by the same everywhere are one: b + 4096 and b + 4112 are b +
+ * p and b + (p + 16). Neither what is computed nor its order changes, so no bit does. */
 #include "codegen/cpu/kernels.h"
 
 enum { MOST = 10, HOT = 3 };
@@ -59,6 +59,10 @@ static bool may_vary(LLVMValueRef x, LLVMOpcode op, unsigned operand, bool hot) 
   case LLVMSub:
   case LLVMMul:
   case LLVMICmp: return true;
+  case LLVMCall: {
+    LLVMValueRef callee = LLVMIsAFunction(LLVMGetCalledValue(x));
+    return callee && !LLVMGetIntrinsicID(callee);
+  }
   case LLVMGetElementPtr: return operand > 0 && LLVMGetTypeKind(LLVMGetGEPSourceElementType(x)) != LLVMStructTypeKind;
   default: return false;
   }

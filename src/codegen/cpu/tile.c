@@ -22,6 +22,11 @@ enum {
   SET_WAYS = 6,
   PLANE = 16,  /* pixels of a plane that hardly fills a tile */
   STREAMS = 4, /* panels from far away that a single pixel reads side by side: more throw each other out of L1 */
+  /* pixels of a plane of whose sums borders are a part worth leaving out; images that fill a tile without their
+   * columns, pixels that do with them */
+  WIDE_PLANE = 256,
+  LEAST_IMAGES = 6,
+  LEAST_PIXELS = 12,
   SMALL = 50,
   KERNEL_SLOTS = 1500000 /* what compiling one more micro-kernel may cost: it must save some of this */
 };
@@ -56,17 +61,44 @@ static bool keeps_b(const lt_contract *x, int d) {
   return same;
 }
 
-/* Small planes become rows of their own, beside those of the longest dim that has the same B. */
-static void join_planes(lt_cut *c, const lt_kernel *k) {
+/* The longest of the dims that a plane of pixels may stand beside: B is the same along it. */
+static int beside_planes(const lt_cut *c, const lt_kernel *k) {
   int over = LT_NONE;
-  c->plane = LT_NONE, c->width = c->cols;
-  if (c->row == LT_NONE || c->col == LT_NONE || c->rows * c->cols > PLANE) return;
   for (int d = 0; d < c->lane; d++) {
     if (d == c->row || d == c->col || d == c->block || d == c->side || k->extent[d] == 1) continue;
     if (!keeps_b(k->contract, d)) continue;
     if (over == LT_NONE || k->extent[d] > k->extent[over]) over = d;
   }
-  if (over == LT_NONE) return;
+  return over;
+}
+
+/* Do taps look beside an image whose rows or columns the tile's pixels are? */
+static bool along_borders(const lt_cut *c, const lt_kernel *k) {
+  const lt_contract *x = k->contract;
+  for (unsigned i = 0; i < x->n_border; i++)
+    if (!x->border[i].coef[c->row] && !x->border[i].coef[c->col]) return false;
+  return x->n_border > 0;
+}
+
+/* Beside a border, pixels of equal rows (of equal columns too, where a plane is small) of several images are the rows
+ * of a tile: it then leaves out the taps that see nothing but zeros (lt_kborder). */
+static bool keep_borders(lt_cut *c, const lt_kernel *k, int over) {
+  const int64_t images = k->extent[over];
+  if (!along_borders(c, k) || c->rows * c->cols > WIDE_PLANE) return false;
+  const bool points = c->rows * c->cols <= PLANE && images >= LEAST_IMAGES;
+  if (!points && (images == 1 || images * c->cols < LEAST_PIXELS)) return false;
+  c->inside_dim[c->n_inside++] = c->row;
+  if (points) c->inside_dim[c->n_inside++] = c->col, c->col = LT_NONE, c->cols = 1;
+  c->row = over, c->rows = images, c->width = c->cols;
+  return true;
+}
+
+/* Small planes become rows of their own, beside those of another dim. */
+static void join_planes(lt_cut *c, const lt_kernel *k) {
+  c->plane = LT_NONE, c->width = c->cols;
+  if (c->row == LT_NONE || c->col == LT_NONE) return;
+  const int over = beside_planes(c, k);
+  if (over == LT_NONE || keep_borders(c, k, over) || c->rows * c->cols > PLANE) return;
   c->plane = c->row, c->cols *= c->rows;
   c->row = over, c->rows = k->extent[over];
 }
@@ -89,9 +121,11 @@ static void find_dims(lt_cut *c, const lt_kernel *k) {
   c->blocks = c->block == LT_NONE ? lt_ceil_div(channels, LT_LANES) : k->extent[c->block];
   c->tail = (unsigned)(channels - (c->blocks - 1) * LT_LANES);
   c->tail_matters = c->tail < LT_LANES && tail_matters(k);
-  c->outer = 1;
+  c->outer = c->inside = 1;
+  for (int i = 0; i < c->n_inside; i++) c->inside *= k->extent[c->inside_dim[i]];
   for (int d = 0; d < c->lane; d++) {
     if (d == c->row || d == c->plane || d == c->col || d == c->block || d == c->side) continue;
+    if (c->n_inside && (d == c->inside_dim[0] || (c->n_inside > 1 && d == c->inside_dim[1]))) continue;
     c->outer_dim[c->n_outer++] = d;
     c->outer *= k->extent[d];
   }
@@ -138,13 +172,14 @@ static double elements_of_a(const lt_cut *c, const lt_kernel *k) {
   if (c->row != LT_NONE) walk_add(&w, c->rows, x->a.stride[c->row]);
   if (c->plane != LT_NONE) walk_add(&w, k->extent[c->plane], x->a.stride[c->plane]);
   if (c->col != LT_NONE) walk_add(&w, k->extent[c->col], x->a.stride[c->col]);
+  for (int i = 0; i < c->n_inside; i++) walk_add(&w, k->extent[c->inside_dim[i]], x->a.stride[c->inside_dim[i]]);
   for (unsigned i = 0; i < x->seg[0].n; i++) walk_add(&w, x->seg[0].extent[i], x->seg[0].a_stride[i]);
   return walk_elements(&w);
 }
 
 /* Tasks with blocks outside, or rows. */
 static void cut_tasks(lt_cut *c, bool blocks_first) {
-  double row_flop = 2.0 * (double)c->cols * LT_LANES * (double)c->depth; /* of one row and block */
+  double row_flop = 2.0 * (double)(c->inside * c->cols) * LT_LANES * (double)c->depth; /* of one row and block */
   int64_t rows = c->rows, blocks = c->blocks;
   if (blocks_first) {
     blocks = even_part(c->blocks, (int64_t)LT_MAX(2.0, LT_MIN(1e6, TASK_FLOP / row_flop / (double)rows)));

@@ -23,12 +23,15 @@ typedef struct lt_cut {
   int64_t width;     /* cols where no row is a plane */
   unsigned tail;     /* live lanes of the last block, 1..16 */
   bool tail_matters; /* its missing lanes must not be touched */
-  int n_outer, outer_dim[LT_MAX_DIMS]; /* all other output dims, outermost first */
+  int n_outer, outer_dim[LT_MAX_DIMS]; /* all other output dims, outermost first, but those inside */
   int64_t outer;                       /* their product */
-  int64_t depth;                       /* products per output */
-  int64_t apart;                       /* elements from lane to lane of B */
-  double of_a;                         /* elements of A that one iteration of the outer dims reads */
-  int64_t step;                        /* bytes from a pixel's operand A to the next one's */
+  /* Dims of pixels that a task walks around its rows: beside a border those that all pixels of a tile share. */
+  int n_inside, inside_dim[2];
+  int64_t inside; /* their product */
+  int64_t depth;  /* products per output */
+  int64_t apart;  /* elements from lane to lane of B */
+  double of_a;    /* elements of A that one iteration of the outer dims reads */
+  int64_t step;   /* bytes from a pixel's operand A to the next one's */
   /* per task; the last ones may be smaller */
   int64_t task_rows, task_blocks, task_sides;
   int64_t row_groups, block_groups, side_groups;
