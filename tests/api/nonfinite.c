@@ -19,6 +19,7 @@ static const form forms[] = {
   {"points of 8 images", "6, 16, 2, 2", "16, 16, 3, 3", "pad=1"},
   {"rows of 3 images", "3, 16, 5, 7", "16, 16, 3, 3", "pad=1"},
   {"whole rows", "1, 16, 7, 7", "32, 16, 3, 3", "pad=1"},
+  {"rows of images, a block left over", "4, 40, 7, 6", "40, 40, 3, 3", "pad=[1, 2, 2, 1]"},
   {"depthwise", "1, 20, 6, 6", "20, 1, 3, 3", "pad=1, groups=20"},
   {"depthwise, strided", "2, 5, 7, 8", "5, 1, 3, 3", "pad=[1, 2, 2, 1], stride=2, groups=5"},
   {"depthwise, dilated", "1, 16, 7, 7", "16, 1, 3, 3", "pad=2, dilation=2, groups=16"},

@@ -190,7 +190,7 @@ static bool alike_beside(const lt_rtile *r, const lt_kborder *e) {
 static void find_spans(const contraction *c, const lt_rtile *r, lt_ktile *t) {
   lt_ll *l = c->l;
   const lt_kseg *g = &c->x->seg[0];
-  if (l->target->small || c->x->n_seg > 1 || !lt_blank_fits(c->k, &c->cut)) return;
+  if (l->target->small || !lt_blank_fits(c->k, &c->cut)) return;
   if (t->pixels * t->blocks * lt_tile_vectors(l->target, c->k->acc) * c->cut.depth < SPAN_TILE) return;
   for (unsigned i = 0; i < c->x->n_border; i++) {
     const lt_kborder *e = &c->x->border[i];
@@ -391,7 +391,9 @@ static void emit_inside(contraction *c, int i, LLVMValueRef from, LLVMValueRef t
 }
 
 static void emit_panels(contraction *c, LLVMValueRef from, LLVMValueRef to, int64_t blocks, unsigned lanes) {
-  for (int i = 0; i < c->cut.n_inside; i++) c->at[c->cut.inside_dim[i]] = lt_ll_i64(c->l, 0);
+  LLVMValueRef zero = lt_ll_i64(c->l, 0);
+  for (int i = 0; i < c->cut.n_inside; i++) c->at[c->cut.inside_dim[i]] = zero;
+  set_pixel(c, zero, zero); /* loops before this left theirs, which are not known here */
   c->finite = c->looked ? look_at_b(c, blocks) : lt_ll_i64(c->l, 0);
   emit_inside(c, 0, from, to, blocks, lanes);
 }
@@ -485,7 +487,7 @@ void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
   c.bufs = LLVMGetParam(l->fn, 0);
   c.sides = 1;
   LLVMTypeRef looked = LLVMArrayType2(lt_ll_vec(l, k->acc), (uint64_t)c.tiling.blocks + 1);
-  if (c.cut.n_inside && k->contract->n_seg == 1 && !l->target->small && lt_blank_fits(k, &c.cut))
+  if (c.cut.n_inside && !l->target->small && lt_blank_fits(k, &c.cut))
     c.looked = LLVMBuildAlloca(l->b, looked, "");
   LLVMValueRef task = LLVMGetParam(l->fn, 1), blocks = NULL, rows, sides;
   if (!c.cut.blocks_first) blocks = take(l, &task, c.cut.block_groups);
