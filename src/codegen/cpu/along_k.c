@@ -1,6 +1,7 @@
 /* along_k.c: loops along K and what stands in them (along_k.h). */
 #include "codegen/cpu/along_k.h"
 #include "codegen/cpu/blank.h"
+#include "codegen/cpu/edge.h"
 
 /* Of a loop body: twice as many where it asks ahead, since each body asks for whole lines. */
 enum { BODY_FMA = 64, AHEAD_BODY_FMA = 128, SMALL_BODY_FMA = 24, LEVELS = 4 };
@@ -12,30 +13,37 @@ static move scaled(move m, int64_t n) { return (move){n * m.a, n * m.b, n * m.ne
 static move both(move m, move n) { return (move){m.a + n.a, m.b + n.b, m.next + n.next}; }
 static bool same_move(move m, move n) { return m.a == n.a && m.b == n.b && m.next == n.next; }
 
+/* What a dim of K leaves out, for all pixels or for some; NULL: nothing. */
+typedef struct gaps { const lt_kspan *span; const lt_kedge *edge; } gaps;
+
+static bool whole(const gaps *o) { return !o->span && !o->edge; }
+
 /* Dims of K that are walked together: those of extent 1 left out, adjacent ones that all walk evenly made one, but for
- * those of which only a span is walked (NULL: all). */
+ * those with gaps. */
 typedef struct nest {
   int n;
   int64_t extent[LEVELS];
   move by[LEVELS];
-  const lt_kspan *span[LEVELS];
+  gaps out[LEVELS];
 } nest;
 
-static void nest_add(nest *o, int64_t extent, move by, const lt_kspan *span) {
+static void nest_add(nest *o, int64_t extent, move by, gaps out) {
   int p = o->n - 1;
   if (extent == 1) return;
-  if (p >= 0 && !span && !o->span[p] && same_move(o->by[p], scaled(by, extent))) {
+  if (p >= 0 && whole(&out) && whole(&o->out[p]) && same_move(o->by[p], scaled(by, extent))) {
     o->extent[p] *= extent, o->by[p] = by;
     return;
   }
-  o->extent[o->n] = extent, o->by[o->n] = by, o->span[o->n] = span;
+  o->extent[o->n] = extent, o->by[o->n] = by, o->out[o->n] = out;
   o->n++;
 }
 
-static const lt_kspan *span_of(const lt_ktile *t, const lt_kseg *g, unsigned dim) {
+static gaps gaps_of(const lt_ktile *t, const lt_kseg *g, unsigned dim) {
+  gaps out = {0};
   for (unsigned i = 0; i < t->n_span; i++)
-    if (t->span[i].back == g->n - dim) return &t->span[i];
-  return NULL;
+    if (t->span[i].back == g->n - dim) out.span = &t->span[i];
+  if (t->edge && t->edge->back == g->n - dim) out.edge = t->edge;
+  return out;
 }
 
 /* The channels of a pixel are one line: while a tile walks them it asks for one pixel's of the next tile at each. */
@@ -46,12 +54,12 @@ static move move_along(const lt_ktile *t, const lt_kseg *g, unsigned i) {
 }
 
 static void nest_dims(nest *o, const lt_ktile *t, const lt_kseg *g, unsigned from, unsigned to) {
-  for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], move_along(t, g, i), span_of(t, g, i));
+  for (unsigned i = from; i < to; i++) nest_add(o, g->extent[i], move_along(t, g, i), gaps_of(t, g, i));
 }
 
 /* The state carried along K: pointers to both operands and to what is asked for ahead, and the accumulators
- * [pixel][block]. */
-typedef struct chain { LLVMValueRef a, b, ahead, next, acc[LT_TILE_MAX]; } chain;
+ * [pixel][block]; out: the pixels to which this part of K adds nothing, a bit each. */
+typedef struct chain { LLVMValueRef a, b, ahead, next, acc[LT_TILE_MAX]; uint32_t out; } chain;
 
 typedef struct tile_code {
   lt_ll *l;
@@ -127,6 +135,7 @@ static void emit_step(const tile_code *t, chain *s, move d) {
   for (int64_t i = 0; i < blocks; i++) b[i] = emit_b(l, t->tile, s->b, d.b, i);
   if (s->next) lt_ll_prefetch(l, elements_on(t, s->next, d.next));
   for (int64_t p = 0; p < t->tile->pixels; p++) {
+    if (s->out >> p & 1) continue;
     LLVMValueRef at = lt_ll_at(l, s->a, NULL, t->k->dtype, d.a + t->tile->pixel_a[p]);
     LLVMValueRef a = LLVMBuildLoad2(l->b, lt_ll_type(l, t->k->dtype), at, "");
     a = widen(l, t->k, lt_ll_splat(l, a, LT_LANES));
@@ -236,6 +245,26 @@ static void leave_span(const tile_code *t, chain *s, const chain *from, move who
   advance(t, s, whole);
 }
 
+static void emit_level(const tile_code *t, chain *s, int level);
+
+/* A level whose iterations leave out some pixels: those in a row that leave out the same are a loop. */
+static void emit_edge(const tile_code *t, chain *s, int level) {
+  const nest *n = t->n;
+  const uint32_t *out = n->out[level].edge->out;
+  const bool innermost = level == t->loops - 1;
+  for (int64_t i = 0, many; i < n->extent[level]; i += many) {
+    for (many = 1; i + many < n->extent[level] && out[i + many] == out[i];) many++;
+    repeat r;
+    s->out = out[i];
+    repeat_begin(t, &r, s, many, NULL, t->sums);
+    if (innermost) emit_body(t, s, level, 1);
+    else emit_level(t, s, level + 1);
+    advance(t, s, innermost ? n->by[level] : both(n->by[level], scaled(n->by[level + 1], -n->extent[level + 1])));
+    repeat_end(t, &r, s);
+  }
+  s->out = 0;
+}
+
 /* Loop level `level`; afterwards the pointers stand behind the last iteration. */
 static void emit_level(const tile_code *t, chain *s, int level) {
   const nest *n = t->n;
@@ -244,9 +273,13 @@ static void emit_level(const tile_code *t, chain *s, int level) {
     else emit_unrolled(t, s, level, (move){0});
     return;
   }
+  if (n->out[level].edge) {
+    emit_edge(t, s, level);
+    return;
+  }
   bool innermost = level == t->loops - 1;
   int64_t unroll = innermost ? t->unroll : 1, rest = n->extent[level] % unroll;
-  const lt_kspan *span = n->span[level];
+  const lt_kspan *span = n->out[level].span;
   const chain from = *s;
   repeat r;
   if (span) enter_span(t, s, span, n->by[level]);
@@ -276,10 +309,10 @@ static void choose_unroll(tile_code *t, const nest *n) {
   int64_t budget = LT_MAX(1, body / (fma + lane_loads)), unit = 1;
   t->n = n;
   t->loops = n->n;
-  while (t->loops > 0 && !n->span[t->loops - 1] && unit * n->extent[t->loops - 1] <= budget)
+  while (t->loops > 0 && whole(&n->out[t->loops - 1]) && unit * n->extent[t->loops - 1] <= budget)
     unit *= n->extent[--t->loops];
   t->unroll = 1;
-  if (t->loops == 0 || n->span[t->loops - 1]) return;
+  if (t->loops == 0 || !whole(&n->out[t->loops - 1])) return;
   int64_t extent = n->extent[t->loops - 1], most = LT_MIN(extent, budget / unit);
   t->unroll = most;
   for (int64_t u = most; 2 * u > most; u--) {
@@ -303,12 +336,13 @@ static cut_seg cut_seg_of(const lt_ktile *t, const lt_kseg *g) {
   unsigned d = g->run.dim;
   cut_seg c = {.per = g->run.per, .by = move_along(t, g, d)};
   c.whole = g->extent[d] / c.per, c.rest = g->extent[d] % c.per;
-  const lt_kspan *span = span_of(t, g, d); /* followed where each run is one iteration, or all of them are one run */
+  const gaps out = gaps_of(t, g, d),
+             none = {0}; /* followed where each run is one iteration, or all of them are one run */
   nest_dims(&c.around, t, g, 0, d);
-  nest_add(&c.run, c.per, c.by, c.whole == 1 && !c.rest ? span : NULL), nest_dims(&c.run, t, g, d + 1, g->n);
-  nest_add(&c.last, c.rest, c.by, NULL), nest_dims(&c.last, t, g, d + 1, g->n);
+  nest_add(&c.run, c.per, c.by, c.whole == 1 && !c.rest ? out : none), nest_dims(&c.run, t, g, d + 1, g->n);
+  nest_add(&c.last, c.rest, c.by, none), nest_dims(&c.last, t, g, d + 1, g->n);
   if (c.rest) return c;
-  nest_add(&c.around, c.whole, scaled(c.by, c.per), c.per == 1 ? span : NULL);
+  nest_add(&c.around, c.whole, scaled(c.by, c.per), c.per == 1 ? out : none);
   c.whole = 1;
   return c;
 }
@@ -388,7 +422,7 @@ static void emit_around(tile_code *t, chain *s, const cut_seg *c, int level) {
   }
   bool innermost = level + 1 == n->n;
   int64_t runs = c->whole * c->per + c->rest;
-  const lt_kspan *span = n->span[level];
+  const lt_kspan *span = n->out[level].span;
   const chain from = *s;
   repeat r;
   if (span) enter_span(t, s, span, n->by[level]);
@@ -511,4 +545,5 @@ void lt_emit_along_k(lt_ll *l, const lt_ktile *tile, LLVMValueRef const *at, LLV
   if (!x->cut) end_single_run(&t, &s);
   for (int64_t i = 0; sum && i < t.sums; i++) sum[i] = x->cut ? load_total(&t, i) : s.acc[i];
   for (int64_t i = 0; !sum && !x->cut && i < t.sums; i++) LLVMBuildStore(l->b, s.acc[i], total_at(&t, i));
+  if (tile->edge) lt_emit_edge_blank(l, tile, at, frame, sum);
 }

@@ -15,6 +15,10 @@
  * the others A is a border's zeros (lt_kborder). At least one is left. */
 typedef struct lt_kspan { unsigned back; int64_t all; LLVMValueRef lo, n; } lt_kspan;
 
+/* Iteration i of the dim of K that is `back` dims before a segment's end adds nothing to the pixels whose bits are set
+ * in out[i]: they stand so near to a border that A is its zeros. To pixel `whole` all of them add. */
+typedef struct lt_kedge { unsigned back; int64_t all, whole; const uint32_t *out; } lt_kedge;
+
 typedef struct lt_ktile {
   const lt_kernel *k;
   const lt_cut *cut;
@@ -35,7 +39,8 @@ typedef struct lt_ktile {
   LLVMValueRef part;
   unsigned n_span;
   lt_kspan span[2];
-  /* With spans: room in the frame for a vector of acc for each block, and an i1: is B known to be finite? */
+  const lt_kedge *edge; /* or NULL (edge.h); no span goes along its dim */
+  /* With either: room in the frame for a vector of acc for each block, and an i1: is B known to be finite? */
   LLVMValueRef blank, finite;
 } lt_ktile;
 

@@ -142,17 +142,24 @@ static void call(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef b, 
   LLVMBuildCall2(l->b, type_of(l), function_for(l, t->k), arg, PARAMS, "");
 }
 
-void lt_emit_blank(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef b, LLVMValueRef sums) {
-  for (unsigned i = 0; i < t->n_span; i++) {
-    const lt_kspan *inside = i ? &t->span[0] : NULL;
-    const unsigned in = g->n - t->span[0].back;
-    LLVMValueRef from = b;
-    if (inside) {
-      LLVMValueRef n = LLVMBuildMul(l->b, inside->lo, lt_ll_i64(l, g->b_stride[in]), "");
-      from = LLVMBuildGEP2(l->b, lt_ll_type(l, t->k->dtype), b, &n, 1, "");
-    }
-    call(l, t, g, from, sums, g->n - t->span[i].back, &t->span[i], in, inside);
+/* Outside `own`, and inside `around` where that is not NULL. */
+static void call_inside(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef b, LLVMValueRef sums,
+                        const lt_kspan *own, const lt_kspan *around) {
+  const unsigned in = around ? g->n - around->back : 0;
+  if (around) {
+    LLVMValueRef n = LLVMBuildMul(l->b, around->lo, lt_ll_i64(l, g->b_stride[in]), "");
+    b = LLVMBuildGEP2(l->b, lt_ll_type(l, t->k->dtype), b, &n, 1, "");
   }
+  call(l, t, g, b, sums, g->n - own->back, own, in, around);
+}
+
+void lt_emit_blank(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef b, LLVMValueRef sums) {
+  for (unsigned i = 0; i < t->n_span; i++) call_inside(l, t, g, b, sums, &t->span[i], i ? &t->span[0] : NULL);
+}
+
+void lt_emit_blank_beside(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef b, LLVMValueRef sums,
+                          const lt_kspan *own) {
+  call_inside(l, t, g, b, sums, own, t->n_span ? &t->span[0] : NULL);
 }
 
 void lt_emit_blank_all(lt_ll *l, const lt_ktile *t, const lt_kseg *g, LLVMValueRef b, LLVMValueRef sums) {

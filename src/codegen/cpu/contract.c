@@ -5,6 +5,7 @@
  * task)  is cold: it decodes the task and walks groups of rows and blocks (tile.h). */
 #include "codegen/cpu/along_k.h"
 #include "codegen/cpu/blank.h"
+#include "codegen/cpu/edge.h"
 #include "codegen/cpu/epilogue.h"
 
 enum { A, B }; /* the operands among lt_bufs.own */
@@ -186,12 +187,10 @@ static bool alike_beside(const lt_rtile *r, const lt_kborder *e) {
   return true;
 }
 
-/* What of K the tile need not walk. */
+/* What of K no pixel of the tile needs. */
 static void find_spans(const contraction *c, const lt_rtile *r, lt_ktile *t) {
   lt_ll *l = c->l;
   const lt_kseg *g = &c->x->seg[0];
-  if (l->target->small || !lt_blank_fits(c->k, &c->cut)) return;
-  if (t->pixels * t->blocks * lt_tile_vectors(l->target, c->k->acc) * c->cut.depth < SPAN_TILE) return;
   for (unsigned i = 0; i < c->x->n_border; i++) {
     const lt_kborder *e = &c->x->border[i];
     const int64_t all = g->extent[g->n - e->back];
@@ -201,7 +200,16 @@ static void find_spans(const contraction *c, const lt_rtile *r, lt_ktile *t) {
       if (e->coef[d]) at = LLVMBuildAdd(l->b, at, LLVMBuildMul(l->b, r->at[d], lt_ll_i64(l, e->coef[d]), ""), "");
     t->span[t->n_span++] = span_in(l, e, at, all);
   }
-  if (!t->n_span) return;
+}
+
+/* What of K is left out. */
+static void find_gaps(const contraction *c, const lt_rtile *r, lt_ktile *t) {
+  lt_ll *l = c->l;
+  if (l->target->small || !lt_blank_fits(c->k, &c->cut)) return;
+  if (t->pixels * t->blocks * lt_tile_vectors(l->target, c->k->acc) * c->cut.depth < SPAN_TILE) return;
+  find_spans(c, r, t);
+  t->edge = lt_edge_of(r);
+  if (!t->n_span && !t->edge) return;
   t->blank = LLVMBuildAlloca(l->b, LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)t->blocks), "");
   t->finite = LLVMBuildTrunc(l->b, LLVMGetParam(l->fn, c->k->n_dims + 1u), LLVMInt1TypeInContext(l->ctx), "");
 }
@@ -224,7 +232,7 @@ static void emit_tile(contraction *c, const micro_kernel *u) {
   lt_epilogue_begin(&r, &bufs);
   LLVMTypeRef totals = LLVMArrayType2(lt_ll_vec(l, c->k->acc), (uint64_t)(u->len * u->blocks));
   LLVMValueRef frame = r.looped || c->x->cut ? LLVMBuildAlloca(l->b, totals, "") : NULL, sum[LT_TILE_MAX];
-  find_spans(c, &r, &t);
+  find_gaps(c, &r, &t);
   look_ahead(c, u, &t, r.at);
   share_next(c, u, &t, r.at);
   lt_emit_along_k(l, &t, r.at, frame, r.looped ? NULL : sum);
