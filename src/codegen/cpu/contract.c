@@ -411,10 +411,6 @@ static void set_block(contraction *c, LLVMValueRef b) {
   else c->at[c->cut.lane] = LLVMBuildMul(c->l->b, b, lt_ll_i64(c->l, LT_LANES), "");
 }
 
-static LLVMValueRef smaller(lt_ll *l, LLVMValueRef a, LLVMValueRef b) {
-  return LLVMBuildSelect(l->b, LLVMBuildICmp(l->b, LLVMIntULT, a, b, ""), a, b, "");
-}
-
 /* Groups of tiling.blocks blocks, then what is left of this task: the last block of all may be a narrow one. */
 static void emit_blocks(contraction *c) {
   lt_ll *l = c->l;
@@ -423,7 +419,7 @@ static void emit_blocks(contraction *c) {
   int64_t nb = c->tiling.blocks, narrow = t->tail_matters;
   int64_t last = t->blocks - (t->block_groups - 1) * t->task_blocks - narrow;
   LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_blocks), "");
-  LLVMValueRef to = smaller(l, lt_ll_plus(l, from, t->task_blocks), lt_ll_i64(l, t->blocks - narrow));
+  LLVMValueRef to = least(l, lt_ll_plus(l, from, t->task_blocks), lt_ll_i64(l, t->blocks - narrow));
   LLVMValueRef many = LLVMBuildSub(l->b, to, from, "");
   LLVMValueRef whole =
     LLVMBuildAdd(l->b, from, LLVMBuildSub(l->b, many, LLVMBuildURem(l->b, many, lt_ll_i64(l, nb), ""), ""), "");
@@ -461,7 +457,7 @@ static void emit_sides(contraction *c, LLVMValueRef group) {
   const in_groups sides = {c->tiling.sides, t->task_sides, t->sides - (t->side_groups - 1) * t->task_sides,
                            t->side_groups > 1};
   LLVMValueRef from = LLVMBuildMul(l->b, group, lt_ll_i64(l, t->task_sides), "");
-  emit_groups(c, &sides, from, smaller(l, lt_ll_plus(l, from, t->task_sides), lt_ll_i64(l, t->sides)), 0, 0, emit_side);
+  emit_groups(c, &sides, from, least(l, lt_ll_plus(l, from, t->task_sides), lt_ll_i64(l, t->sides)), 0, 0, emit_side);
 }
 
 /* i mod n, and i becomes i / n. */
@@ -495,8 +491,7 @@ void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
   c.bufs = LLVMGetParam(l->fn, 0);
   c.sides = 1;
   LLVMTypeRef looked = LLVMArrayType2(lt_ll_vec(l, k->acc), (uint64_t)c.tiling.blocks + 1);
-  if (c.cut.n_inside && !l->target->small && lt_blank_fits(k, &c.cut))
-    c.looked = LLVMBuildAlloca(l->b, looked, "");
+  if (c.cut.n_inside && !l->target->small && lt_blank_fits(k, &c.cut)) c.looked = LLVMBuildAlloca(l->b, looked, "");
   LLVMValueRef task = LLVMGetParam(l->fn, 1), blocks = NULL, rows, sides;
   if (!c.cut.blocks_first) blocks = take(l, &task, c.cut.block_groups);
   rows = take(l, &task, c.cut.row_groups);
@@ -505,7 +500,7 @@ void lt_emit_contract(lt_ll *l, const lt_kernel *k) {
   if (c.cut.blocks_first) blocks = c.cut.block_groups == 1 ? lt_ll_i64(l, 0) : task;
   c.block_group = blocks;
   c.row_from = LLVMBuildMul(l->b, rows, lt_ll_i64(l, c.cut.task_rows), "");
-  c.row_to = smaller(l, lt_ll_plus(l, c.row_from, c.cut.task_rows), lt_ll_i64(l, c.cut.rows));
+  c.row_to = least(l, lt_ll_plus(l, c.row_from, c.cut.task_rows), lt_ll_i64(l, c.cut.rows));
   if (c.cut.side == LT_NONE) emit_blocks(&c);
   else emit_sides(&c, sides);
   if (c.tiling.pixels * c.tiling.blocks * lt_tile_vectors(l->target, k->acc) * c.cut.depth >= LONG_TILE)

@@ -2,7 +2,10 @@
 #include "codegen/cpu/edge.h"
 #include "codegen/cpu/blank.h"
 
-static const double LEAST_LEFT_OUT = 0.03; /* of a tile's products: fewer are not worth the code */
+_Static_assert(LT_TILE_MAX <= 32, "a bit for each pixel");
+/* Of the products at all columns: fewer are not worth the code. A tile of whole rows is one function for all rows;
+ * parts of rows are one for each place in a row, and alike without this. */
+static const double LEAST_LEFT_OUT = 0.03, LEAST_OF_PARTS = 0.06;
 
 /* ---- finding them ---------------------------------------------------------------------------------------------- */
 
@@ -22,27 +25,31 @@ static bool only_by_column(const lt_rtile *r, const lt_kborder *e) {
   return e->coef[r->cut->col] != 0;
 }
 
-/* Pixels outside at iteration i of the border's dim, a bit each. */
-static uint32_t outside(const lt_rtile *r, const lt_kborder *e, int64_t i) {
-  uint32_t out = 0;
-  for (int64_t p = 0; p < r->len; p++) {
-    const int64_t at = e->add + e->coef[r->cut->col] * ((r->phase + p) % r->cut->cols) + i * e->step;
-    if (at < 0 || at >= e->size) out |= UINT32_C(1) << p;
-  }
-  return out;
+static bool is_outside(const lt_rtile *r, const lt_kborder *e, int64_t col, int64_t i) {
+  const int64_t at = e->add + e->coef[r->cut->col] * col + i * e->step;
+  return at < 0 || at >= e->size;
+}
+
+static bool worth(const lt_rtile *r, const lt_kborder *e, int64_t all) {
+  const int64_t cols = r->cut->cols;
+  int64_t n = 0;
+  for (int64_t i = 0; i < all; i++)
+    for (int64_t col = 0; col < cols; col++) n += is_outside(r, e, col, i);
+  const bool rows = r->phase == 0 && r->len % cols == 0;
+  return (double)n >= (rows ? LEAST_LEFT_OUT : LEAST_OF_PARTS) * (double)(all * cols);
 }
 
 static const lt_kedge *edge_at(const lt_rtile *r, const lt_kborder *e) {
   const lt_kseg *g = &r->k->contract->seg[0];
   const int64_t all = g->extent[g->n - e->back];
   uint32_t *out = LT_NEW_ARRAY(r->l->arena, uint32_t, (size_t)all), any = 0;
-  int64_t n = 0, whole = 0;
-  for (int64_t i = 0; i < all; i++) {
-    any |= out[i] = outside(r, e, i);
-    n += __builtin_popcount(out[i]);
-  }
+  int64_t whole = 0;
+  if (!worth(r, e, all)) return NULL;
+  for (int64_t i = 0; i < all; any |= out[i++])
+    for (int64_t p = 0; p < r->len; p++)
+      if (is_outside(r, e, (r->phase + p) % r->cut->cols, i)) out[i] |= UINT32_C(1) << p;
   while (whole < r->len && any >> whole & 1) whole++;
-  if (whole == r->len || (double)n < LEAST_LEFT_OUT * (double)(all * r->len)) return NULL;
+  if (!any || whole == r->len) return NULL;
   lt_kedge *edge = LT_NEW(r->l->arena, lt_kedge);
   *edge = (lt_kedge){e->back, all, whole, out};
   return edge;
@@ -126,8 +133,8 @@ static bool first_alike(const lt_kedge *e, int64_t p, int64_t lo, int64_t n) {
 void lt_emit_edge_blank(lt_ll *l, const lt_ktile *t, LLVMValueRef const *at, LLVMValueRef frame, LLVMValueRef *sum) {
   const look o = {l, t, at, frame, sum};
   const int64_t sums = t->pixels * t->blocks;
-  LLVMValueRef was[LT_TILE_MAX], now[LT_TILE_MAX];
-  for (int64_t i = 0; sum && i < sums; i++) was[i] = now[i] = sum[i];
+  LLVMValueRef now[LT_TILE_MAX];
+  for (int64_t i = 0; sum && i < sums; i++) now[i] = sum[i];
   LLVMValueRef rare = any_not_finite(&o);
   LLVMBasicBlockRef from = LLVMGetInsertBlock(l->b), looking = lt_ll_block(l), after = lt_ll_block(l);
   LLVMBuildCondBr(l->b, rare, looking, after);
@@ -140,8 +147,9 @@ void lt_emit_edge_blank(lt_ll *l, const lt_ktile *t, LLVMValueRef const *at, LLV
   LLVMBuildBr(l->b, after);
   LLVMPositionBuilderAtEnd(l->b, after);
   for (int64_t i = 0; sum && i < sums; i++) {
-    if (now[i] == was[i]) continue;
-    sum[i] = LLVMBuildPhi(l->b, LLVMTypeOf(was[i]), "");
-    LLVMAddIncoming(sum[i], (LLVMValueRef[]){was[i], now[i]}, (LLVMBasicBlockRef[]){from, looking}, 2);
+    if (now[i] == sum[i]) continue;
+    LLVMValueRef either = LLVMBuildPhi(l->b, LLVMTypeOf(now[i]), "");
+    LLVMAddIncoming(either, (LLVMValueRef[]){sum[i], now[i]}, (LLVMBasicBlockRef[]){from, looking}, 2);
+    sum[i] = either;
   }
 }
