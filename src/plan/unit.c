@@ -127,7 +127,7 @@ static void reorder(lt_builder *b, const int64_t *when) {
   for (uint32_t i = 0; i < b->order.n; i++) from[when[b->order.at[i]] + 1]++;
   for (uint32_t i = 0; i < b->order.n; i++) from[i + 1] += from[i];
   for (uint32_t i = 0; i < b->order.n; i++) to[from[when[b->order.at[i]]]++] = b->order.at[i];
-  memcpy(b->order.at, to, b->order.n * sizeof *to);
+  if (b->order.n) memcpy(b->order.at, to, b->order.n * sizeof *to);
 }
 
 /* They run as soon as they can: a layer's image and gradient are in the caches still when its weights are updated, and
