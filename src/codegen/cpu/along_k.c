@@ -336,8 +336,8 @@ static cut_seg cut_seg_of(const lt_ktile *t, const lt_kseg *g) {
   unsigned d = g->run.dim;
   cut_seg c = {.per = g->run.per, .by = move_along(t, g, d)};
   c.whole = g->extent[d] / c.per, c.rest = g->extent[d] % c.per;
-  const gaps out = gaps_of(t, g, d),
-             none = {0}; /* followed where each run is one iteration, or all of them are one run */
+  /* what it leaves out is followed where each run is one iteration, or all of them are one run */
+  const gaps out = gaps_of(t, g, d), none = {0};
   nest_dims(&c.around, t, g, 0, d);
   nest_add(&c.run, c.per, c.by, c.whole == 1 && !c.rest ? out : none), nest_dims(&c.run, t, g, d + 1, g->n);
   nest_add(&c.last, c.rest, c.by, none), nest_dims(&c.last, t, g, d + 1, g->n);
